@@ -3,6 +3,7 @@
 //!
 //! * [`servers`]: real Redis and Valkey servers, found or fetched, started on free ports, stopped
 //!   with the test that started them.
+//! * [`proxy`]: a TCP proxy that cuts, stalls, delays and loses what passes through it.
 //!
 //! # Features
 //!
@@ -11,4 +12,6 @@
 //! | `runtime` | yes | the async side of [`servers`], and the fault proxy |
 //! | `tls` | yes | certificates made on the fly for servers that speak TLS |
 
+#[cfg(feature = "runtime")]
+pub mod proxy;
 pub mod servers;

@@ -33,7 +33,7 @@ mod error;
 mod fetch;
 mod kind;
 mod locate;
-mod ports;
+pub(crate) mod ports;
 mod process;
 mod running;
 #[cfg(feature = "runtime")]

@@ -17,8 +17,8 @@ const BUS_OFFSET: u16 = 10_000;
 
 /// A port nobody else in this scheme takes while this value lives.
 #[derive(Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     /// Locked for as long as it is open. Binding proves nothing for the moment after the listener
     /// is closed and before the server opens its own; the lock covers that moment.
     _lock: File,
@@ -26,7 +26,7 @@ pub(super) struct Port {
 
 impl Port {
     /// Takes a free port.
-    pub(super) fn take() -> Result<Self, ServerError> {
+    pub(crate) fn take() -> Result<Self, ServerError> {
         // Processes start at different places so that they rarely try the same port; the lock makes
         // it right when they do.
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -46,7 +46,7 @@ impl Port {
     }
 
     /// Takes this port.
-    pub(super) fn take_exactly(number: u16) -> Result<Self, ServerError> {
+    pub(crate) fn take_exactly(number: u16) -> Result<Self, ServerError> {
         Self::try_take(number)?
             .ok_or_else(|| ServerError::Port(format!("{number} is taken by another program")))
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -162,6 +163,12 @@ impl Server {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.process.port()
+    }
+
+    /// Where to connect, as an address.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     /// What kind of server it is.
