@@ -203,7 +203,7 @@ pub fn servers_dir() -> PathBuf {
 }
 
 /// The first executable file of this name on the `PATH`.
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let paths = env::var_os("PATH")?;
     env::split_paths(&paths)
         .map(|dir| dir.join(program))

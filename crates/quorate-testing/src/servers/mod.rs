@@ -40,12 +40,13 @@ mod running;
 mod shared;
 #[cfg(feature = "tls")]
 mod tls;
-mod wait;
-mod watchdog;
+pub(crate) mod wait;
+pub(crate) mod watchdog;
 
 pub use admin::Reply;
 pub use error::ServerError;
 pub use kind::{Flavour, ServerKind};
+pub(crate) use locate::on_path;
 pub use locate::{Binary, locate, servers_dir};
 pub use process::{Server, ServerBuilder};
 #[cfg(feature = "runtime")]

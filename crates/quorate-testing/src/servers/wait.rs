@@ -11,7 +11,7 @@ const POLL: Duration = Duration::from_millis(5);
     clippy::disallowed_methods,
     reason = "other processes live in real time, off the runtime"
 )]
-pub(super) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !condition() {
         if start.elapsed() > limit {

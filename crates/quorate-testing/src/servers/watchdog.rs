@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 /// "signal me when my parent dies" setting would not do: the kernel ties that to the *thread* that
 /// started the server, and a test's thread ends long before its process.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     shell: Child,
     /// Its closing is the signal.
     _pipe: ChildStdin,
@@ -21,12 +21,23 @@ pub(super) struct Watchdog {
 const SCRIPT: &str = r#"trap '' HUP INT TERM
 read -r pid || exit 0
 read -r _
-kill -KILL "$pid" 2>/dev/null
+kill -s KILL -- "$pid" 2>/dev/null
 rm -rf -- "$1""#;
 
 impl Watchdog {
-    /// Watches over the server `pid`, which works in `dir`.
-    pub(super) fn over(pid: u32, dir: &Path) -> io::Result<Self> {
+    /// Watches over the process `pid`, which works in `dir`.
+    pub(crate) fn over(pid: u32, dir: &Path) -> io::Result<Self> {
+        Self::start(&pid.to_string(), dir)
+    }
+
+    /// Watches over the process group `pid`, whose processes work in `dir`.
+    #[cfg(feature = "browser")]
+    pub(crate) fn over_group(pid: u32, dir: &Path) -> io::Result<Self> {
+        Self::start(&format!("-{pid}"), dir)
+    }
+
+    /// `target` is written as for `kill`.
+    fn start(target: &str, dir: &Path) -> io::Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "quorate-watchdog"])
             .arg(dir)
@@ -36,7 +47,7 @@ impl Watchdog {
             .stderr(Stdio::null())
             .spawn()?;
         let mut pipe = shell.stdin.take().expect("stdin was asked for");
-        writeln!(pipe, "{pid}")?;
+        writeln!(pipe, "{target}")?;
         Ok(Self { shell, _pipe: pipe })
     }
 }
