@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -35,8 +36,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Browser {
     client: Client,
-    // The order matters: the browser ends before its driver, and both before their directory.
-    _chromium: Chromium,
+    // The order matters: the processes end before their directory goes.
     _driver: Driver,
     _dir: Profile,
     _port: Port,
@@ -52,8 +52,7 @@ impl Browser {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped while the browser starts, the driver ends, but the browser may take
-    /// until the end of this process.
+    /// If the future is dropped, what has started is ended.
     pub async fn start() -> Result<Self, BrowserError> {
         let programs = find()?;
         let dir = tempfile::Builder::new()
@@ -71,10 +70,8 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{}", port.number))
             .await
             .map_err(start_error("start Chromium"))?;
-        let chromium = Chromium::of(&client, dir.path())?;
         Ok(Self {
             client,
-            _chromium: chromium,
             _driver: driver,
             _dir: Profile(dir),
             _port: port,
@@ -232,7 +229,8 @@ impl Browser {
     }
 }
 
-/// The driver's process.
+/// The driver's process. It leads a process group, in which the browser and its helpers are too: the
+/// browser would outlive the driver.
 #[derive(Debug)]
 struct Driver {
     child: Child,
@@ -249,9 +247,10 @@ impl Driver {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .map_err(start_error(doing()))?;
-        match Watchdog::over(child.id(), dir) {
+        match Watchdog::over_group(child.id(), dir) {
             Ok(watchdog) => Ok(Self {
                 child,
                 _watchdog: watchdog,
@@ -271,7 +270,10 @@ impl Driver {
             let Err(error) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
                 return Ok(());
             };
-            let ended = !matches!(self.child.try_wait(), Ok(None));
+            // Only looked at, not waited for: its number, and so its group's, must stay its own.
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let pid = Pid::from_child(&self.child);
+            let ended = !matches!(waitid(WaitId::Pid(pid), look), Ok(None));
             if ended || start.elapsed() > START_WITHIN {
                 return Err(start_error("wait for ChromeDriver")(error));
             }
@@ -282,45 +284,10 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Either fails only if it has ended already.
-        let _ = self.child.kill();
+        // It has not been waited for, so the number is still its own, also if it has ended. Neither
+        // fails.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
-    }
-}
-
-/// The browser's process, a child of the driver, which outlives the driver unless it is ended too. It
-/// leads a process group with its helpers in it.
-#[derive(Debug)]
-struct Chromium {
-    pid: Pid,
-    _watchdog: Watchdog,
-}
-
-impl Chromium {
-    fn of(client: &Client, dir: &Path) -> Result<Self, BrowserError> {
-        const DOING: &str = "find Chromium's process";
-        let number = client
-            .capabilities()
-            .and_then(|capabilities| capabilities.get("goog:processID"))
-            .and_then(Value::as_i64)
-            .and_then(|number| i32::try_from(number).ok());
-        let pid = number
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| start_error(DOING)("the driver did not say it"))?;
-        let watchdog = Watchdog::over_group(pid.as_raw_nonzero().get().unsigned_abs(), dir)
-            .map_err(start_error(DOING))?;
-        Ok(Self {
-            pid,
-            _watchdog: watchdog,
-        })
-    }
-}
-
-impl Drop for Chromium {
-    fn drop(&mut self) {
-        // Fails only if it has ended. The driver, its parent, runs until after this, so that the
-        // number is not somebody else's.
-        let _ = kill_process_group(self.pid, Signal::KILL);
     }
 }
 
