@@ -1,0 +1,346 @@
+//! How a fleet is made.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "redis")]
+use tokio::time::Instant;
+
+use crate::clock::TestClock;
+use crate::config::{FleetConfig, Protocol, Secret, Settings, Target, WhenUnavailable};
+use crate::context::Context;
+use crate::embedded::EmbeddedHome;
+use crate::error::{Error, Result};
+use crate::events::{EventsPort, Hub};
+use crate::fleet::{Fleet, Home, Inner};
+use crate::hooks::{ErrorSource, Hooks};
+use crate::lock::{LockPort, Locks, MemoryLocks};
+#[cfg(feature = "redis")]
+use crate::redis::RedisHome;
+use crate::state::{ConnectionState, Monitor, StateChange};
+
+/// Makes a [`Fleet`]: options, hooks, and ports of your own.
+///
+/// An option named in the URL wins over the same option here, and one given here wins over the
+/// environment.
+///
+/// # Clone
+/// Clones are independent.
+///
+/// # Example
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+/// use quorate::Fleet;
+/// use std::time::Duration;
+///
+/// let fleet = Fleet::builder()
+///     .url("memory:")
+///     .namespace("shop:prod")
+///     .command_timeout(Duration::from_secs(2))
+///     .on_error(|source, error| eprintln!("{}: {error}", source.as_str()))
+///     .build()
+///     .await?;
+/// # let _ = fleet;
+/// # Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Clone, Default)]
+pub struct FleetBuilder {
+    config: FleetConfig,
+    environment: FleetConfig,
+    hooks: Hooks,
+    events: Option<Arc<dyn EventsPort>>,
+    locks: Option<Arc<dyn LockPort>>,
+    reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
+    clock: Option<TestClock>,
+}
+
+/// Setters for the fields of [`FleetConfig`], each with the field's own documentation nearby.
+macro_rules! options {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty;)*) => {
+        impl FleetBuilder {
+            $(
+                $(#[doc = $doc])+
+                pub fn $name(mut self, $name: impl Into<$type>) -> Self {
+                    self.config.$name = Some($name.into());
+                    self
+                }
+            )*
+        }
+    };
+}
+
+options! {
+    /// Where the state lives; see [`Fleet::connect`].
+    url: Secret;
+    /// A second server, one that may evict, for cached values.
+    cache_url: Secret;
+    /// Server name or address, when there is no URL.
+    host: String;
+    /// Server port.
+    port: u16;
+    /// ACL user.
+    username: String;
+    /// Password.
+    password: Secret;
+    /// Database number.
+    db: u32;
+    /// Use TLS.
+    tls: bool;
+    /// PEM file with the certificate authorities to trust.
+    tls_ca: PathBuf;
+    /// PEM file with the client's certificate chain.
+    tls_cert: PathBuf;
+    /// PEM file with the client's private key.
+    tls_key: PathBuf;
+    /// The name to expect in the server's certificate.
+    tls_server_name: String;
+    /// Prefix of all keys and channels.
+    namespace: String;
+    /// Name of this service: the default source of messages and the client name.
+    service: String;
+    /// The connection's name on the server.
+    client_name: String;
+    /// Time to connect, TLS and login included. Default 10 s.
+    connect_timeout: Duration;
+    /// Time for one attempt of one command. Default 5 s.
+    command_timeout: Duration;
+    /// Time for a whole call with all its attempts.
+    deadline: Duration;
+    /// Attempts in total, the first included; 0 is without limit. Default 3.
+    retries: u32;
+    /// Delay before the first retry. Default 1 s.
+    retry_delay: Duration;
+    /// Growth of that delay. Default 2.
+    retry_factor: f64;
+    /// Cap of that delay. Default 30 s.
+    max_retry_delay: Duration;
+    /// Share of that delay that chance may take off. Default 0.5.
+    retry_jitter: f64;
+    /// Reconnect when the connection is lost. Default yes, without end.
+    reconnect: bool;
+    /// Delay before the first reconnect. Default 100 ms.
+    reconnect_delay: Duration;
+    /// Cap of that delay. Default 30 s.
+    max_reconnect_delay: Duration;
+    /// Wait until the server has loaded its data before using it. Default yes.
+    ready_check: bool;
+    /// Connect at the first use instead of at once. Default no.
+    lazy: bool;
+    /// Which protocol to speak.
+    protocol: Protocol;
+    /// What a call does while there is no connection or no room.
+    when_unavailable: WhenUnavailable;
+    /// Commands under way at once. Default 65 536.
+    max_in_flight: u32;
+    /// Bytes of commands under way at once. Default 64 MiB.
+    max_in_flight_bytes: u64;
+    /// Largest message payload in bytes. Default 1 MiB.
+    max_payload: u64;
+    /// How often an idle connection is probed. Default 10 s.
+    ping_interval: Duration;
+    /// How soon after a message its publisher confirms what it last sent. Default 1 s.
+    beacon_interval: Duration;
+}
+
+impl FleetBuilder {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes options from a configuration struct; those given here before win.
+    pub fn config(mut self, config: FleetConfig) -> Self {
+        self.config = self.config.over(config);
+        self
+    }
+
+    /// Takes options from the environment, under those given here; see [`FleetConfig::from_env`].
+    ///
+    /// # Errors
+    /// `Config` if a variable breaks its rule, or none says where the server is.
+    pub fn environment(mut self) -> Result<Self> {
+        self.environment = FleetConfig::from_env()?;
+        Ok(self)
+    }
+
+    /// Decides how long to wait before reconnect number `n` (from 1), or, with `None`, to give up.
+    pub fn reconnect_with(
+        mut self,
+        decide: impl Fn(u32) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.reconnect = Some(Arc::new(decide));
+        self
+    }
+
+    /// Called when the home can be used (again).
+    pub fn on_connect(mut self, hook: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
+        self.hooks.on_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called when the home can no longer be used.
+    pub fn on_disconnect(mut self, hook: impl Fn(&StateChange) + Send + Sync + 'static) -> Self {
+        self.hooks.on_disconnect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called for errors that no caller is waiting for. Without it they are logged.
+    pub fn on_error(mut self, hook: impl Fn(ErrorSource, &Error) + Send + Sync + 'static) -> Self {
+        self.hooks.on_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Carries events over a transport of your own.
+    pub fn events_port(mut self, port: Arc<dyn EventsPort>) -> Self {
+        self.events = Some(port);
+        self
+    }
+
+    /// Keeps locks in a backend of your own.
+    pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
+        self.locks = Some(port);
+        self
+    }
+
+    /// Lets the scripts of a Redis home see a time that tests move. In-process, tests move tokio's
+    /// clock instead.
+    #[cfg(feature = "testing")]
+    pub fn test_clock(mut self, clock: TestClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes the fleet, and waits for its first connection unless it is `lazy`.
+    ///
+    /// # Errors
+    /// `Config` if an option breaks its rule, and whatever kept the first connection from being made
+    /// within `connect_timeout`.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, nothing is left behind.
+    pub async fn build(self) -> Result<Fleet> {
+        let settings = self.settings()?;
+        match &settings.state {
+            Target::Memory => self.with_home(settings, Home::Embedded(EmbeddedHome::new())),
+            #[cfg(feature = "redis")]
+            Target::Server(server) => {
+                let cache = match &settings.cache {
+                    Some(Target::Server(cache)) => Some(cache),
+                    _ => None,
+                };
+                let home = RedisHome::open(
+                    &settings,
+                    server,
+                    cache,
+                    self.reconnect.as_ref(),
+                    self.clock.clone(),
+                )?;
+                let (lazy, within) = (
+                    settings.connection.lazy,
+                    settings.connection.connect_timeout,
+                );
+                let fleet = self.with_home(settings, Home::Redis(home.clone()))?;
+                if !lazy {
+                    let connected = home.ready(Instant::now() + within).await;
+                    if let Err(error) = connected {
+                        fleet.close_within(Duration::ZERO).await;
+                        return Err(error.with_operation("connect"));
+                    }
+                }
+                Ok(fleet)
+            }
+            #[cfg(not(feature = "redis"))]
+            Target::Server(_) => Err(Error::config("url", "needs the crate's feature `redis`")),
+        }
+    }
+
+    pub(crate) fn build_embedded(self) -> Fleet {
+        let recipe = self.url("memory:");
+        recipe
+            .join(EmbeddedHome::new())
+            .expect("the defaults are valid")
+    }
+
+    /// A further instance of an in-process home.
+    pub(crate) fn join(self, home: EmbeddedHome) -> Result<Fleet> {
+        let settings = self.settings()?;
+        self.with_home(settings, Home::Embedded(home))
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        Settings::resolve(self.config.clone().over(self.environment.clone()))
+    }
+
+    fn with_home(self, settings: Settings, home: Home) -> Result<Fleet> {
+        let context = Arc::new(Context::new(
+            settings.retry,
+            settings.command_timeout,
+            settings.deadline,
+            self.hooks.clone(),
+        ));
+        context.remember_runtime();
+        let events: Arc<dyn EventsPort> = match (&self.events, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => Arc::new(home.events()),
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.events()),
+        };
+        let locks: Arc<dyn LockPort> = match (&self.locks, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                Arc::new(MemoryLocks::new(home.locks(), events.clone()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.locks()),
+        };
+        let monitor = Arc::new(match &home {
+            Home::Embedded(_) => {
+                Monitor::new(ConnectionState::Ready, "in-process", self.hooks.clone())
+            }
+            #[cfg(feature = "redis")]
+            Home::Redis(_) => {
+                Monitor::new(ConnectionState::Idle, "not connected", self.hooks.clone())
+            }
+        });
+        #[cfg(feature = "redis")]
+        if let Home::Redis(home) = &home {
+            home.report_to(&monitor, &context);
+        }
+        let connect_timeout = settings.connection.connect_timeout;
+        let service: Arc<str> = settings.service.into();
+        let hub = Hub::new(
+            context.clone(),
+            events,
+            service.clone(),
+            settings.max_payload,
+            settings.beacon_interval,
+        );
+        let locks = Arc::new(Locks {
+            context: context.clone(),
+            port: locks,
+            hub: hub.clone(),
+        });
+        let inner = Inner {
+            context,
+            hub,
+            locks,
+            monitor,
+            home,
+            service,
+            connect_timeout,
+            recipe: self,
+        };
+        Ok(Fleet::assemble(inner, settings.namespace))
+    }
+}
+
+impl fmt::Debug for FleetBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetBuilder")
+            .field("config", &self.config)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
+    }
+}

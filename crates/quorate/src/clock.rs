@@ -1,0 +1,121 @@
+//! Time, so that tests can move it.
+//!
+//! Decisions are made on the time of the home: the server's on Redis, this module's in-process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Microseconds since the Unix epoch on the clock of a home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Micros(u64);
+
+impl Micros {
+    /// From a count of microseconds.
+    #[must_use]
+    pub const fn new(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The count of microseconds.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// This moment plus `duration`, at microsecond precision; saturates.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_micros(duration)))
+    }
+
+    /// Time from `earlier` to this moment; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// `duration` in whole microseconds; saturates.
+pub(crate) fn whole_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The clock of an in-process home.
+///
+/// It starts at the system's time and then follows tokio's clock, so that it never runs backwards and
+/// that `tokio::time::advance` in a test moves leases, expiry and timestamps together.
+#[derive(Clone, Debug)]
+pub(crate) struct HomeClock {
+    wall: Micros,
+    start: Arc<std::sync::OnceLock<Instant>>,
+}
+
+impl HomeClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            wall: system_now(),
+            start: Arc::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        // The first reading fixes the start, because a home may be made before its runtime is.
+        let start = *self.start.get_or_init(Instant::now);
+        self.wall.plus(start.elapsed())
+    }
+}
+
+/// The system's time. Only for what people read (timestamps), never for a decision.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system clock"
+)]
+pub(crate) fn system_now() -> Micros {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Micros::new(whole_micros(since_epoch))
+}
+
+/// An offset that tests add to a Redis home's `now()`, in steps.
+///
+/// Scripts of a fleet built with it see server time plus the offset. Fleets that share the value
+/// share the time.
+#[derive(Clone, Debug, Default)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    /// A clock with no offset yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves time forward by `duration`.
+    pub fn advance(&self, duration: Duration) {
+        // SeqCst: a script sent after this returns must see it, whichever task sends it.
+        self.0.fetch_add(whole_micros(duration), Ordering::SeqCst);
+    }
+
+    /// The offset in microseconds.
+    #[must_use]
+    pub fn offset_micros(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_home_clock_follows_a_paused_runtime() {
+        let clock = HomeClock::new();
+        let before = clock.now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.now().since(before), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,381 @@
+//! The options after defaults and validation: what the rest of the crate sees.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::target::{self, ServerTarget, Target};
+use super::{FleetConfig, Protocol, WhenUnavailable};
+use crate::backoff::{Backoff, RetryPolicy};
+use crate::error::{Error, Result};
+use crate::key::Namespace;
+
+/// Validated options of one fleet.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "the connection's options serve the Redis home")
+)]
+pub(crate) struct Settings {
+    pub(crate) state: Target,
+    pub(crate) cache: Option<Target>,
+    pub(crate) namespace: Namespace,
+    pub(crate) service: String,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) command_timeout: Duration,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_payload: usize,
+    pub(crate) beacon_interval: Duration,
+    pub(crate) connection: ConnectionSettings,
+}
+
+/// Options of the connections to a server.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "the connection's options serve the Redis home")
+)]
+pub(crate) struct ConnectionSettings {
+    pub(crate) client_name: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) reconnect: Option<Backoff>,
+    pub(crate) ready_check: bool,
+    pub(crate) lazy: bool,
+    pub(crate) protocol: Protocol,
+    pub(crate) when_unavailable: WhenUnavailable,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_in_flight_bytes: usize,
+    pub(crate) ping_interval: Duration,
+    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) tls_identity: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls_server_name: Option<String>,
+}
+
+impl Settings {
+    /// Checks `config` as a whole. The URL has been laid over it already by [`resolve`](Self::resolve).
+    pub(crate) fn resolve(config: FleetConfig) -> Result<Self> {
+        let (memory, config) = match config.url.clone() {
+            None => (false, config),
+            Some(url) => {
+                let (memory, named) = target::parse("url", url.reveal())?;
+                (memory, named.over(config))
+            }
+        };
+        if config.url.is_none() && config.host.is_none() && config.port.is_none() {
+            return Err(Error::config(
+                "url",
+                "or `host` must be given (`memory:` keeps the state in this process)",
+            ));
+        }
+        let state = if memory {
+            Target::Memory
+        } else {
+            Target::Server(server_target(&config)?)
+        };
+        let cache = config
+            .cache_url
+            .as_ref()
+            .map(|url| cache_target(url.reveal(), &config))
+            .transpose()?;
+        let service = config
+            .service
+            .clone()
+            .unwrap_or_else(|| "quorate".to_owned());
+        crate::key::check_name("service", &service).map_err(as_config)?;
+        Ok(Self {
+            state,
+            cache,
+            namespace: Namespace::new(config.namespace.as_deref().unwrap_or("quorate"))?,
+            retry: retry_policy(&config)?,
+            command_timeout: at_least(
+                "command_timeout",
+                config.command_timeout,
+                secs(5),
+                millis(1),
+            )?,
+            deadline: config
+                .deadline
+                .map(|it| at_least("deadline", Some(it), it, millis(1)))
+                .transpose()?,
+            max_payload: size(
+                "max_payload",
+                config.max_payload,
+                1024 * 1024,
+                512 * 1024 * 1024,
+            )?,
+            beacon_interval: at_least(
+                "beacon_interval",
+                config.beacon_interval,
+                secs(1),
+                millis(10),
+            )?,
+            connection: connection(&config, &service)?,
+            service,
+        })
+    }
+}
+
+fn server_target(config: &FleetConfig) -> Result<ServerTarget> {
+    let host = config
+        .host
+        .clone()
+        .unwrap_or_else(|| "localhost".to_owned());
+    crate::key::check_name("host", &host).map_err(as_config)?;
+    let port = config.port.unwrap_or(6379);
+    if port == 0 {
+        return Err(Error::config("port", "must be from 1 to 65535"));
+    }
+    if config.username.is_some() && config.password.is_none() {
+        return Err(Error::config("username", "must come with a password"));
+    }
+    Ok(ServerTarget {
+        host,
+        port,
+        username: config.username.clone(),
+        password: config.password.clone(),
+        db: config.db.unwrap_or(0),
+        tls: config.tls.unwrap_or(false),
+    })
+}
+
+/// The second server shares nothing with the first but the options that its URL does not name; its
+/// place and login are its own.
+fn cache_target(url: &str, state: &FleetConfig) -> Result<Target> {
+    let (memory, named) = target::parse("cache_url", url)?;
+    let place = |config: FleetConfig| FleetConfig {
+        host: config.host,
+        port: config.port,
+        username: config.username,
+        password: config.password,
+        db: config.db,
+        tls: config.tls,
+        ..FleetConfig::default()
+    };
+    let only_place = place(named.clone());
+    if only_place != named {
+        return Err(Error::config(
+            "cache_url",
+            "may carry only host, port, login, database and `tls`",
+        ));
+    }
+    if memory {
+        return Ok(Target::Memory);
+    }
+    if matches!(&state.url, Some(url) if url.reveal().starts_with("memory:")) {
+        return Err(Error::config(
+            "cache_url",
+            "must be `memory:` or absent when the state is in memory",
+        ));
+    }
+    Ok(Target::Server(server_target(&only_place)?))
+}
+
+fn retry_policy(config: &FleetConfig) -> Result<RetryPolicy> {
+    let backoff = Backoff {
+        initial: config.retry_delay.unwrap_or(Backoff::DEFAULT.initial),
+        factor: config.retry_factor.unwrap_or(Backoff::DEFAULT.factor),
+        max: config.max_retry_delay.unwrap_or(Backoff::DEFAULT.max),
+        jitter: config.retry_jitter.unwrap_or(Backoff::DEFAULT.jitter),
+    };
+    if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
+        return Err(Error::config(
+            "retry_factor",
+            "must be a finite number of at least 1",
+        ));
+    }
+    if !(0.0..=1.0).contains(&backoff.jitter) {
+        return Err(Error::config("retry_jitter", "must be from 0 to 1"));
+    }
+    let attempts = NonZeroU32::new(config.retries.unwrap_or(3));
+    if attempts.is_none() && config.deadline.is_none() {
+        return Err(Error::config(
+            "retries",
+            "may be without limit (0) only together with `deadline`",
+        ));
+    }
+    Ok(RetryPolicy { attempts, backoff })
+}
+
+fn connection(config: &FleetConfig, service: &str) -> Result<ConnectionSettings> {
+    let client_name = config
+        .client_name
+        .clone()
+        .unwrap_or_else(|| service.replace(' ', "-"));
+    if client_name.is_empty() || !client_name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::config(
+            "client_name",
+            "must be printable ASCII without spaces",
+        ));
+    }
+    let reconnect = Backoff {
+        initial: at_least(
+            "reconnect_delay",
+            config.reconnect_delay,
+            millis(100),
+            millis(1),
+        )?,
+        max: at_least(
+            "max_reconnect_delay",
+            config.max_reconnect_delay,
+            secs(30),
+            millis(1),
+        )?,
+        ..Backoff::DEFAULT
+    };
+    let tls_identity = match (config.tls_cert.clone(), config.tls_key.clone()) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(Error::config("tls_cert", "must come with `tls_key`")),
+        (None, Some(_)) => return Err(Error::config("tls_key", "must come with `tls_cert`")),
+    };
+    let wants_tls =
+        config.tls_ca.is_some() || tls_identity.is_some() || config.tls_server_name.is_some();
+    if wants_tls && config.tls != Some(true) {
+        return Err(Error::config(
+            "tls",
+            "must be true (or the scheme `rediss`) for the other TLS options",
+        ));
+    }
+    Ok(ConnectionSettings {
+        client_name,
+        connect_timeout: at_least(
+            "connect_timeout",
+            config.connect_timeout,
+            secs(10),
+            millis(10),
+        )?,
+        reconnect: config.reconnect.unwrap_or(true).then_some(reconnect),
+        ready_check: config.ready_check.unwrap_or(true),
+        lazy: config.lazy.unwrap_or(false),
+        protocol: config.protocol.unwrap_or_default(),
+        when_unavailable: config.when_unavailable.unwrap_or_default(),
+        max_in_flight: size(
+            "max_in_flight",
+            config.max_in_flight.map(u64::from),
+            65_536,
+            1 << 22,
+        )?,
+        max_in_flight_bytes: size(
+            "max_in_flight_bytes",
+            config.max_in_flight_bytes,
+            64 << 20,
+            4 << 30,
+        )?,
+        ping_interval: at_least("ping_interval", config.ping_interval, secs(10), millis(10))?,
+        tls_ca: config.tls_ca.clone(),
+        tls_identity,
+        tls_server_name: config.tls_server_name.clone(),
+    })
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+fn at_least(
+    field: &str,
+    given: Option<Duration>,
+    default: Duration,
+    least: Duration,
+) -> Result<Duration> {
+    let value = given.unwrap_or(default);
+    if value < least {
+        let least = humantime::format_duration(least);
+        return Err(Error::config(
+            field,
+            format_args!("must be at least {least}"),
+        ));
+    }
+    Ok(value)
+}
+
+fn size(field: &str, given: Option<u64>, default: u64, most: u64) -> Result<usize> {
+    let value = given.unwrap_or(default);
+    if value == 0 || value > most {
+        return Err(Error::config(
+            field,
+            format_args!("must be from 1 to {most}"),
+        ));
+    }
+    usize::try_from(value).map_err(|_| Error::config(field, "does not fit this machine"))
+}
+
+/// A name in the configuration that breaks a rule is a configuration error.
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn as_config(error: Error) -> Error {
+    Error::new(crate::error::ErrorKind::Config).with_message(error.message().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(json: &str) -> Result<Settings> {
+        Settings::resolve(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let settings = resolve(r#"{"url":"redis://h"}"#).unwrap();
+        assert_eq!(settings.command_timeout, secs(5));
+        assert_eq!(settings.connection.connect_timeout, secs(10));
+        assert_eq!(settings.retry, RetryPolicy::DEFAULT);
+        assert_eq!(settings.namespace.as_str(), "quorate");
+        let reconnect = settings.connection.reconnect.unwrap();
+        assert_eq!((reconnect.initial, reconnect.max), (millis(100), secs(30)));
+    }
+
+    #[test]
+    fn the_url_wins_for_what_it_names() {
+        let settings = resolve(
+            r#"{"url":"redis://h?namespace=url","namespace":"builder","service":"builder"}"#,
+        )
+        .unwrap();
+        assert_eq!(settings.namespace.as_str(), "url");
+        assert_eq!(settings.service, "builder");
+    }
+
+    #[test]
+    fn each_rule_names_its_field() {
+        for (json, field) in [
+            ("{}", "url"),
+            (r#"{"host":"h","port":0}"#, "port"),
+            (r#"{"host":""}"#, "host"),
+            (r#"{"host":"h","username":"u"}"#, "username"),
+            (r#"{"host":"h","command_timeout":"0s"}"#, "command_timeout"),
+            (r#"{"host":"h","connect_timeout":"1ms"}"#, "connect_timeout"),
+            (r#"{"host":"h","retries":0}"#, "retries"),
+            (r#"{"host":"h","retry_factor":0.5}"#, "retry_factor"),
+            (r#"{"host":"h","retry_jitter":2}"#, "retry_jitter"),
+            (r#"{"host":"h","tls_cert":"c"}"#, "tls_cert"),
+            (r#"{"host":"h","tls_ca":"c"}"#, "tls"),
+            (r#"{"host":"h","max_in_flight":0}"#, "max_in_flight"),
+            (r#"{"host":"h","max_payload":0}"#, "max_payload"),
+            (r#"{"host":"h","client_name":"a b"}"#, "client_name"),
+            (r#"{"host":"h","namespace":"*"}"#, "namespace"),
+            (r#"{"host":"h","service":""}"#, "service"),
+            (r#"{"url":"memory:","cache_url":"redis://h"}"#, "cache_url"),
+            (
+                r#"{"host":"h","cache_url":"redis://h?namespace=x"}"#,
+                "cache_url",
+            ),
+            (r#"{"host":"h","beacon_interval":"1ms"}"#, "beacon_interval"),
+        ] {
+            let error = resolve(json).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Config);
+            assert!(
+                error.message().unwrap().starts_with(field),
+                "{json}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        assert!(serde_json::from_str::<FleetConfig>(r#"{"colour":"red"}"#).is_err());
+    }
+}

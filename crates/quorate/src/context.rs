@@ -1,0 +1,282 @@
+//! The one choke point that every call passes: deadline, retry, metrics, error context.
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backoff::RetryPolicy;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::hooks::Hooks;
+use crate::telemetry;
+
+/// What every call of a fleet shares.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) command_timeout: Duration,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) hooks: Hooks,
+    tasks: TaskTracker,
+    /// Remembered from the first call, so that a guard dropped outside of the runtime can still
+    /// release what it holds.
+    runtime: OnceLock<Handle>,
+    closed: CancellationToken,
+}
+
+/// Whether applying an operation twice does harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Repeating is harmless, even when the first reply was lost.
+    Harmless,
+    /// Only an attempt known to have had no effect may be repeated.
+    OnlyIfNotApplied,
+}
+
+/// A kind of operation: its names, its safety, and its metrics.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// `capability.verb`, the name in errors.
+    pub(crate) name: &'static str,
+    capability: &'static str,
+    verb: &'static str,
+    repeat: Repeat,
+    meters: OnceLock<Meters>,
+}
+
+/// Handles looked up once: a lookup per call would cost more than the rest of the bookkeeping.
+#[derive(Debug)]
+struct Meters {
+    ok: Counter,
+    seconds: Histogram,
+    in_flight: Gauge,
+}
+
+impl Operation {
+    /// `name` is `capability.verb`.
+    pub(crate) const fn new(
+        name: &'static str,
+        capability: &'static str,
+        verb: &'static str,
+        repeat: Repeat,
+    ) -> Self {
+        Self {
+            name,
+            capability,
+            verb,
+            repeat,
+            meters: OnceLock::new(),
+        }
+    }
+
+    fn meters(&self) -> &Meters {
+        self.meters.get_or_init(|| Meters {
+            ok: metrics::counter!(telemetry::OPERATIONS,
+                "capability" => self.capability, "operation" => self.verb, "result" => "ok"),
+            seconds: metrics::histogram!(telemetry::OPERATION_SECONDS,
+                "capability" => self.capability, "operation" => self.verb),
+            in_flight: metrics::gauge!(telemetry::IN_FLIGHT, "capability" => self.capability),
+        })
+    }
+
+    /// Starts counting one call.
+    fn begin(&self) -> InFlight<'_> {
+        let meters = self.meters();
+        meters.in_flight.increment(1.0);
+        InFlight {
+            operation: self,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// One call under way; counted down also when its future is dropped.
+struct InFlight<'a> {
+    operation: &'a Operation,
+    started: Instant,
+}
+
+impl InFlight<'_> {
+    fn finish<T>(&self, result: &Result<T>) {
+        let meters = self.operation.meters();
+        meters.seconds.record(self.started.elapsed());
+        match result {
+            Ok(_) => meters.ok.increment(1),
+            // Failures are rare enough to pay for a lookup.
+            Err(error) => metrics::counter!(telemetry::OPERATIONS,
+                "capability" => self.operation.capability,
+                "operation" => self.operation.verb,
+                "result" => error.kind().as_str())
+            .increment(1),
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.operation.meters().in_flight.decrement(1.0);
+    }
+}
+
+/// Bounds of one attempt, given to the closure that makes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// When the attempt must have ended.
+    pub(crate) deadline: Instant,
+}
+
+impl Context {
+    pub(crate) fn new(
+        retry: RetryPolicy,
+        command_timeout: Duration,
+        deadline: Option<Duration>,
+        hooks: Hooks,
+    ) -> Self {
+        Self {
+            retry,
+            command_timeout,
+            deadline,
+            hooks,
+            tasks: TaskTracker::new(),
+            runtime: OnceLock::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Runs `attempt` until it succeeds, fails for good, or time is up.
+    ///
+    /// `deadline` bounds the whole call and replaces the fleet's own.
+    pub(crate) async fn run<T, F, Fut>(
+        &self,
+        operation: &Operation,
+        target: &str,
+        deadline: Option<Duration>,
+        mut attempt: F,
+    ) -> Result<T>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let call = operation.begin();
+        let ends = deadline.or(self.deadline).map(|limit| call.started + limit);
+        let mut number = 1;
+        let result = loop {
+            if self.closed.is_cancelled() {
+                break Err(Error::closed("the fleet"));
+            }
+            let own = Instant::now() + self.command_timeout;
+            let bounds = Attempt {
+                deadline: ends.map_or(own, |ends| ends.min(own)),
+            };
+            let error = match attempt(bounds).await {
+                Ok(value) => break Ok(value),
+                Err(error) => error,
+            };
+            let Some(pause) = self.pause_before_retry(operation, &error, number, ends) else {
+                break Err(error);
+            };
+            metrics::counter!(telemetry::RETRIES,
+                "capability" => operation.capability, "operation" => operation.verb)
+            .increment(1);
+            tracing::debug!(operation = operation.name, number, %error, ?pause, "retrying");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.closed.cancelled() => break Err(error),
+            }
+            number += 1;
+        };
+        let result =
+            result.map_err(|error| error.with_operation(operation.name).with_target(target));
+        call.finish(&result);
+        result
+    }
+
+    /// How long to wait before another attempt, or `None` if there must not be one.
+    fn pause_before_retry(
+        &self,
+        operation: &Operation,
+        error: &Error,
+        number: u32,
+        ends: Option<Instant>,
+    ) -> Option<Duration> {
+        let safe = error.outcome() == Outcome::NotApplied || operation.repeat == Repeat::Harmless;
+        if !(error.is_retryable() && safe && self.retry.allows_after(number)) {
+            return None;
+        }
+        let pause = self.retry.backoff.delay(number);
+        // A retry that could only begin after the end would report the wait instead of the cause.
+        (ends.is_none_or(|ends| Instant::now() + pause < ends)).then_some(pause)
+    }
+
+    /// When a call without a deadline of its own must have ended its present attempt.
+    pub(crate) fn attempt_deadline(&self) -> Instant {
+        Instant::now() + self.command_timeout
+    }
+
+    /// Runs `future` in the background until it ends. Shutdown waits for it.
+    ///
+    /// Returns whether it could be started: outside of a runtime, and before any call was made
+    /// inside of one, there is nothing to run it on.
+    pub(crate) fn spawn<F>(&self, future: F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.tasks.spawn_on(future, &runtime);
+                self.runtime.get_or_init(|| runtime);
+                true
+            }
+            Err(_) => self.runtime.get().is_some_and(|runtime| {
+                self.tasks.spawn_on(future, runtime);
+                true
+            }),
+        }
+    }
+
+    /// Remembers the runtime, for work that may have to be started outside of it later.
+    pub(crate) fn remember_runtime(&self) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.runtime.get_or_init(|| runtime);
+        }
+    }
+
+    /// Resolves when the fleet is closed.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
+    /// Refuses work on a closed fleet.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.is_cancelled() {
+            Err(Error::closed("the fleet"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Marks the fleet closed, so that background work ends, and waits for it until `deadline`.
+    pub(crate) async fn shut_down(&self, deadline: Instant) {
+        self.closed.cancel();
+        self.tasks.close();
+        if tokio::time::timeout_at(deadline, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                "background work outlived the shutdown"
+            );
+        }
+    }
+}
+
+/// The error of an attempt whose time ran out before anything was sent.
+pub(crate) fn timed_out_waiting(what: &str) -> Error {
+    Error::new(ErrorKind::Timeout).with_message(format!("time ran out while waiting for {what}"))
+}

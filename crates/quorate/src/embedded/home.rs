@@ -1,0 +1,36 @@
+//! The in-process home: what its instances share.
+
+use std::sync::Arc;
+
+use crate::clock::HomeClock;
+use crate::events::{Bus, MemoryEvents};
+use crate::lock::LockTable;
+
+/// The state of one in-process home.
+///
+/// # Clone
+/// Clones are the same home.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbeddedHome {
+    bus: Arc<Bus>,
+    locks: Arc<LockTable>,
+}
+
+impl EmbeddedHome {
+    pub(crate) fn new() -> Self {
+        let clock = HomeClock::new();
+        Self {
+            bus: Arc::default(),
+            locks: Arc::new(LockTable::new(clock)),
+        }
+    }
+
+    /// A new instance's place on the bus.
+    pub(crate) fn events(&self) -> MemoryEvents {
+        MemoryEvents::new(&self.bus)
+    }
+
+    pub(crate) fn locks(&self) -> Arc<LockTable> {
+        self.locks.clone()
+    }
+}

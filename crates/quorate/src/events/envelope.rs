@@ -1,0 +1,253 @@
+//! The bytes of a message: a fixed prefix for routing, a tolerant header, the payload as it is.
+//!
+//! ```text
+//! 0      magic 0xC1 (never begins UTF-8 text or MessagePack, so foreign messages are told apart)
+//! 1      version of this layout; a reader refuses one it does not know
+//! 2      flags: 1 = beacon (no message, only the sequence), 2 = not for the publisher's own instance
+//! 3..5   length of the header, little endian
+//! 5..13  publisher, 13..21 run, 21..29 sequence, little endian
+//! 29..   header: MessagePack map with short names; unknown names are skipped
+//! ..     payload
+//! ```
+//! Publisher, run and sequence stand at fixed places, so that the order of sequences can be that of
+//! the wire (the sequence is written last, under the topic's lock) and so that a reader can watch for
+//! holes without reading the header.
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+const MAGIC: u8 = 0xC1;
+const VERSION: u8 = 1;
+const PREFIX: usize = 29;
+const RUN_AT: usize = 13;
+const SEQUENCE_AT: usize = 21;
+
+const BEACON: u8 = 1;
+const EXCLUDE_SELF: u8 = 2;
+
+/// The routing part of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub(crate) beacon: bool,
+    pub(crate) exclude_self: bool,
+    pub(crate) publisher: u64,
+    pub(crate) run: u64,
+    pub(crate) sequence: u64,
+}
+
+/// What a message says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    #[serde(rename = "i")]
+    pub(crate) id: Uuid,
+    #[serde(rename = "t")]
+    pub(crate) timestamp_ms: u64,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Box<str>>,
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event_type: Option<Box<str>>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Box<str>>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) correlation_id: Option<Box<str>>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_type: Option<Box<str>>,
+}
+
+/// Why bytes are not a message of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The message was not written by this library; subscribe to it as a raw channel.
+    #[error("not an envelope of this library")]
+    Foreign,
+    /// The message was written by a newer, incompatible version.
+    #[error("envelope version {0} is newer than this reader's {VERSION}")]
+    Version(u8),
+    /// The message is cut short or its header is damaged.
+    #[error("damaged envelope: {0}")]
+    Damaged(&'static str),
+}
+
+/// A message on its way out.
+#[derive(Debug)]
+pub(crate) enum Draft {
+    /// Not yet given its place in the sequence.
+    Fresh(BytesMut),
+    /// Given its place, and offered once: repeated as it is.
+    Placed(Bytes),
+}
+
+impl Draft {
+    /// `None` if the header does not fit its length field.
+    pub(crate) fn message(exclude_self: bool, header: &Header, payload: &[u8]) -> Option<Self> {
+        let flags = if exclude_self { EXCLUDE_SELF } else { 0 };
+        let mut bytes = begin(flags, 128 + payload.len());
+        rmp_serde::encode::write_named(&mut bytes, header)
+            .expect("a header is plain data and a Vec takes all of it");
+        let length = u16::try_from(bytes.len() - PREFIX).ok()?;
+        bytes[3..5].copy_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        Some(Self::Fresh(BytesMut::from(Bytes::from(bytes))))
+    }
+
+    /// Bytes on the wire.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Fresh(bytes) => bytes.len(),
+            Self::Placed(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// A beacon: the publisher says what it last sent.
+pub(crate) fn beacon(publisher: u64, run: u64, sequence: u64) -> Bytes {
+    let mut bytes = begin(BEACON, 0);
+    place(&mut bytes, publisher, run, sequence);
+    bytes.into()
+}
+
+fn begin(flags: u8, more: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREFIX + more);
+    bytes.extend_from_slice(&[MAGIC, VERSION, flags]);
+    bytes.resize(PREFIX, 0);
+    bytes
+}
+
+/// Writes the place in the sequence.
+pub(crate) fn place(bytes: &mut [u8], publisher: u64, run: u64, sequence: u64) {
+    bytes[5..RUN_AT].copy_from_slice(&publisher.to_le_bytes());
+    bytes[RUN_AT..SEQUENCE_AT].copy_from_slice(&run.to_le_bytes());
+    bytes[SEQUENCE_AT..PREFIX].copy_from_slice(&sequence.to_le_bytes());
+}
+
+/// Reads the routing part.
+pub(crate) fn prefix(message: &[u8]) -> Result<Prefix, EnvelopeError> {
+    match message {
+        [MAGIC, VERSION, ..] => {}
+        [MAGIC, version, ..] => return Err(EnvelopeError::Version(*version)),
+        _ => return Err(EnvelopeError::Foreign),
+    }
+    let Some(fixed) = message.first_chunk::<PREFIX>() else {
+        return Err(EnvelopeError::Damaged("cut short in the prefix"));
+    };
+    let number = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&fixed[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    Ok(Prefix {
+        beacon: fixed[2] & BEACON != 0,
+        exclude_self: fixed[2] & EXCLUDE_SELF != 0,
+        publisher: number(5),
+        run: number(RUN_AT),
+        sequence: number(SEQUENCE_AT),
+    })
+}
+
+/// Reads header and payload of a message whose prefix was read.
+pub(crate) fn body(message: &Bytes) -> Result<(Header, Bytes), EnvelopeError> {
+    let length = message
+        .get(3..5)
+        .ok_or(EnvelopeError::Damaged("cut short in the prefix"))?;
+    let payload_at = PREFIX + usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let header = message
+        .get(PREFIX..payload_at)
+        .ok_or(EnvelopeError::Damaged("cut short in the header"))?;
+    let header =
+        rmp_serde::from_slice(header).map_err(|_| EnvelopeError::Damaged("unreadable header"))?;
+    Ok((header, message.slice(payload_at..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(event_type: Option<String>) -> Header {
+        Header {
+            id: Uuid::from_u128(7),
+            timestamp_ms: 1_700_000_000_000,
+            source: Some("svc".into()),
+            event_type: event_type.map(Into::into),
+            key: None,
+            correlation_id: None,
+            content_type: None,
+        }
+    }
+
+    fn fresh(exclude_self: bool, header: &Header, payload: &[u8]) -> BytesMut {
+        match Draft::message(exclude_self, header, payload) {
+            Some(Draft::Fresh(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back_as_it_went(
+            payload: Vec<u8>, event_type: Option<String>, publisher: u64, run: u64, sequence: u64, exclude_self: bool,
+        ) {
+            let header = header(event_type);
+            let mut bytes = fresh(exclude_self, &header, &payload);
+            place(&mut bytes, publisher, run, sequence);
+            let bytes = bytes.freeze();
+            let expected = Prefix { beacon: false, exclude_self, publisher, run, sequence };
+            prop_assert_eq!(prefix(&bytes).unwrap(), expected);
+            let (read, rest) = body(&bytes).unwrap();
+            prop_assert_eq!(read, header);
+            prop_assert_eq!(&rest[..], &payload[..]);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let bytes = Bytes::from(bytes);
+            let _ = prefix(&bytes);
+            let _ = body(&bytes);
+        }
+
+        #[test]
+        fn a_cut_message_is_damaged_not_misread(cut in 0_usize..60) {
+            let bytes = fresh(false, &header(None), b"").freeze();
+            let cut = cut.min(bytes.len() - 1);
+            let bytes = bytes.slice(..cut);
+            prop_assert!(prefix(&bytes).is_err() || body(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn fields_of_newer_senders_are_skipped() {
+        #[derive(Serialize)]
+        struct Newer {
+            i: Uuid,
+            t: u64,
+            future: Vec<u8>,
+        }
+        let mut bytes = vec![MAGIC, VERSION, 0, 0, 0];
+        bytes.resize(PREFIX, 0);
+        let newer = Newer {
+            i: Uuid::nil(),
+            t: 1,
+            future: vec![1, 2],
+        };
+        rmp_serde::encode::write_named(&mut bytes, &newer).unwrap();
+        let length = u16::try_from(bytes.len() - PREFIX).unwrap().to_le_bytes();
+        bytes[3..5].copy_from_slice(&length);
+        bytes.extend_from_slice(b"x");
+        let (header, payload) = body(&Bytes::from(bytes)).unwrap();
+        assert_eq!((header.timestamp_ms, &payload[..]), (1, &b"x"[..]));
+    }
+
+    #[test]
+    fn foreign_and_newer_messages_are_told_apart() {
+        assert_eq!(prefix(b"{}"), Err(EnvelopeError::Foreign));
+        assert_eq!(prefix(b""), Err(EnvelopeError::Foreign));
+        assert_eq!(prefix(&[MAGIC, 9, 0]), Err(EnvelopeError::Version(9)));
+    }
+
+    #[test]
+    fn an_oversized_header_is_refused() {
+        assert!(Draft::message(false, &header(Some("x".repeat(70_000))), b"").is_none());
+    }
+}

@@ -1,0 +1,342 @@
+//! The events of one instance: routes from the transport to local subscriptions, and publishing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use metrics::{Counter, Gauge};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::envelope::Draft;
+use super::mailbox::{Limits, Mailbox};
+use super::outgoing::{Outgoing, Outgoings};
+use super::port::{CallOptions, Channel, EventsPort, Receipt, Submission, Target};
+use super::route::{Phase, Reading, Route, TypedGroup};
+use crate::context::{Attempt, Context, Operation, Repeat, timed_out_waiting};
+use crate::error::{Error, Result};
+use crate::telemetry;
+
+/// A sequence nobody uses is forgotten after this long.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+static SUBSCRIBE: Operation =
+    Operation::new("events.subscribe", "events", "subscribe", Repeat::Harmless);
+static PUBLISH: Operation = Operation::new(
+    "events.publish",
+    "events",
+    "publish",
+    Repeat::OnlyIfNotApplied,
+);
+
+/// Shared by every topic handle of an instance.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) context: Arc<Context>,
+    port: Arc<dyn EventsPort>,
+    routes: Mutex<HashMap<Target, Arc<Route>>>,
+    outgoings: Outgoings,
+    /// Identifies this instance in sequences; random, so that two never meet.
+    pub(crate) publisher: u64,
+    pub(crate) service: Arc<str>,
+    pub(crate) max_payload: usize,
+    beacon_interval: Duration,
+    /// Wakes the beacon task when there is something to confirm.
+    published: Arc<Notify>,
+    beacons_run: std::sync::Once,
+    meters: Meters,
+}
+
+#[derive(Debug)]
+struct Meters {
+    published: Counter,
+    dropped: Counter,
+    subscriptions: Gauge,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        port: Arc<dyn EventsPort>,
+        service: Arc<str>,
+        max_payload: usize,
+        beacon_interval: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            port,
+            routes: Mutex::default(),
+            outgoings: Outgoings::default(),
+            publisher: rand::random(),
+            service,
+            max_payload,
+            beacon_interval,
+            published: Arc::new(Notify::new()),
+            beacons_run: std::sync::Once::new(),
+            meters: Meters {
+                published: metrics::counter!(telemetry::PUBLISHED),
+                dropped: metrics::counter!(telemetry::DROPPED),
+                subscriptions: metrics::gauge!(telemetry::SUBSCRIPTIONS),
+            },
+        })
+    }
+
+    pub(crate) fn outgoing(&self, channel: &Channel) -> Arc<Outgoing> {
+        self.outgoings.of(channel)
+    }
+
+    /// Publishes an enveloped message.
+    pub(crate) async fn publish(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        draft: Draft,
+        deadline: Option<Duration>,
+    ) -> Result<Receipt> {
+        self.start_beacons();
+        let channel = &outgoing.channel;
+        let size = draft.len() + channel.name.len();
+        let draft = Mutex::new(draft);
+        let offer =
+            |options| outgoing.submit(&*self.port, self.publisher, &mut draft.lock(), options);
+        let call = |attempt| self.attempt(attempt, size, offer);
+        let receipt = self
+            .context
+            .run(&PUBLISH, &channel.name, deadline, call)
+            .await?;
+        self.meters.published.increment(1);
+        Ok(receipt)
+    }
+
+    /// Publishes bytes as they are.
+    pub(crate) async fn publish_raw(
+        &self,
+        channel: &Channel,
+        message: &Bytes,
+        deadline: Option<Duration>,
+    ) -> Result<Receipt> {
+        let size = message.len() + channel.name.len();
+        let offer = |options| self.port.publish(channel, message.clone(), options);
+        let call = |attempt| self.attempt(attempt, size, offer);
+        let receipt = self
+            .context
+            .run(&PUBLISH, &channel.name, deadline, call)
+            .await?;
+        self.meters.published.increment(1);
+        Ok(receipt)
+    }
+
+    /// Offers a message, waiting for room as often as it takes.
+    async fn attempt(
+        &self,
+        attempt: Attempt,
+        size: usize,
+        offer: impl Fn(CallOptions) -> Submission,
+    ) -> Result<Receipt> {
+        let options = CallOptions::until(attempt.deadline);
+        loop {
+            match offer(options) {
+                Submission::Done(result) => {
+                    self.published.notify_one();
+                    return result;
+                }
+                Submission::Pending(reply) => {
+                    self.published.notify_one();
+                    return reply.await;
+                }
+                Submission::Unavailable => {}
+            }
+            self.port.writable(size, options).await?;
+            if tokio::time::Instant::now() >= attempt.deadline {
+                return Err(timed_out_waiting("room to publish"));
+            }
+            // Others may take the room first: whoever comes back too early must let them run.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The one task that confirms what was last sent. It sleeps while nothing is unconfirmed.
+    fn start_beacons(self: &Arc<Self>) {
+        self.beacons_run.call_once(|| {
+            let hub = Arc::downgrade(self);
+            let published = self.published.clone();
+            let closed = self.context.closed().clone();
+            let started = self.context.spawn(async move {
+                tokio::select! {
+                    () = closed.cancelled() => {}
+                    () = beacons(hub, published) => {}
+                }
+            });
+            debug_assert!(started, "publishing happens on a runtime");
+        });
+    }
+
+    fn send_beacons(&self) -> bool {
+        let waiting = self.outgoings.sweep(FORGET_AFTER);
+        for outgoing in &waiting {
+            let options = CallOptions::until(self.context.attempt_deadline());
+            // The reply does not matter: a lost beacon is followed by another, or by a reconnect.
+            if let Some(Submission::Pending(reply)) =
+                outgoing.beacon(&*self.port, self.publisher, self.beacon_interval, options)
+            {
+                let _ = reply.now_or_never();
+            }
+        }
+        !waiting.is_empty()
+    }
+
+    /// Subscribes a buffer to a target, at the transport too if it is the first.
+    pub(crate) async fn subscribe<T: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        target: Target,
+        reading: Reading<T>,
+        limits: Limits,
+        deadline: Option<Duration>,
+    ) -> Result<Membership<T>> {
+        loop {
+            let mailbox = Arc::new(Mailbox::new(limits, self.meters.dropped.clone()));
+            let route = self.route(&target);
+            // Joined before the transport is asked, so that the first message finds its way; and
+            // owned by a guard, so that a dropped future leaves nothing behind.
+            let group = route.join(mailbox.clone(), reading.clone());
+            self.meters.subscriptions.increment(1.0);
+            let membership = Membership {
+                hub: self.clone(),
+                route: route.clone(),
+                group,
+                mailbox,
+            };
+            let mut phase = route.phase.lock().await;
+            match *phase {
+                Phase::Active => return Ok(membership),
+                Phase::Retired => continue,
+                Phase::Idle => {}
+            }
+            self.context
+                .run(&SUBSCRIBE, target.name(), deadline, |attempt| {
+                    let options = CallOptions::until(attempt.deadline);
+                    self.port.subscribe(&target, route.clone(), options)
+                })
+                .await?;
+            *phase = Phase::Active;
+            return Ok(membership);
+        }
+    }
+
+    fn route(&self, target: &Target) -> Arc<Route> {
+        let mut routes = self.routes.lock();
+        if let Some(route) = routes.get(target) {
+            return route.clone();
+        }
+        let route = Arc::new(Route::new(target.clone(), self.publisher));
+        routes.insert(target.clone(), route.clone());
+        route
+    }
+
+    /// Gives a target up if nobody listens any more.
+    async fn retire(&self, route: &Arc<Route>) -> Result<()> {
+        let mut phase = route.phase.lock().await;
+        if *phase == Phase::Retired || route.listeners() > 0 {
+            return Ok(());
+        }
+        // Retired also when it was never active: a failed or dropped subscribe may have reached the
+        // server.
+        let options = CallOptions::until(self.context.attempt_deadline());
+        let result = self.port.unsubscribe(&route.target, options).await;
+        *phase = Phase::Retired;
+        self.routes.lock().remove(&route.target);
+        result
+    }
+
+    /// What is subscribed to, with the number of local subscriptions.
+    pub(crate) fn targets(&self) -> Vec<(Target, usize)> {
+        self.routes
+            .lock()
+            .values()
+            .map(|route| (route.target.clone(), route.listeners()))
+            .collect()
+    }
+
+    /// Ends every subscription.
+    pub(crate) fn end_all(&self) {
+        for route in self.routes.lock().values() {
+            route.close();
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // The beacon task holds no hub while it sleeps: wake it, so that it notices.
+        self.published.notify_one();
+    }
+}
+
+async fn beacons(hub: Weak<Hub>, published: Arc<Notify>) {
+    let Some(interval) = hub.upgrade().map(|hub| hub.beacon_interval) else {
+        return;
+    };
+    loop {
+        tokio::time::sleep(interval).await;
+        let unconfirmed = match hub.upgrade() {
+            Some(hub) => hub.send_beacons(),
+            None => return,
+        };
+        if !unconfirmed {
+            published.notified().await;
+        }
+    }
+}
+
+/// A buffer's place in a route. Dropping it leaves, and the last one out gives the target up.
+pub(crate) struct Membership<T: Send + Sync + 'static> {
+    pub(crate) hub: Arc<Hub>,
+    route: Arc<Route>,
+    pub(crate) group: Arc<TypedGroup<T>>,
+    pub(crate) mailbox: Arc<Mailbox<T>>,
+}
+
+impl<T: Send + Sync + 'static> Membership<T> {
+    /// Leaves, and returns when the transport knows.
+    pub(crate) async fn leave(self) -> Result<()> {
+        let (hub, route) = (self.hub.clone(), self.route.clone());
+        drop(self);
+        hub.retire(&route).await.map_err(|error| {
+            error
+                .with_operation("events.unsubscribe")
+                .with_target(&**route.target.name())
+        })
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for Membership<T> {
+    fn drop(&mut self) {
+        self.route.leave(&self.group, &self.mailbox);
+        self.mailbox.close();
+        self.hub.meters.subscriptions.decrement(1.0);
+        if self.route.listeners() > 0 {
+            return;
+        }
+        let (hub, route) = (self.hub.clone(), self.route.clone());
+        self.hub.context.spawn(async move {
+            if let Err(error) = hub.retire(&route).await {
+                hub.context
+                    .hooks
+                    .error(crate::hooks::ErrorSource::Subscribe, &error);
+            }
+        });
+    }
+}
+
+/// Refuses a payload that is too large, before anything is touched.
+pub(crate) fn check_size(size: usize, limit: usize) -> Result<()> {
+    if size > limit {
+        return Err(Error::invalid(
+            "payload",
+            format_args!("must be at most {limit} bytes, and has {size}"),
+        )
+        .with_operation("events.publish"));
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! The bounded buffer between a transport and one subscription.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use metrics::Counter;
+use parking_lot::Mutex;
+
+use super::message::{Gap, GapReason, Shared, Undecodable};
+
+/// What a subscription does when its buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The oldest buffered message makes room: the newest state matters. The gap stands where the
+    /// dropped messages stood.
+    #[default]
+    DropOldest,
+    /// The arriving message is dropped: what was promised first is kept.
+    DropNewest,
+    /// The subscription ends after what is buffered and a gap: the consumer must start over.
+    Disconnect,
+}
+
+/// Bounds of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    pub(crate) overflow: Overflow,
+}
+
+pub(crate) enum Item<T> {
+    Message(Arc<Shared<T>>),
+    Gap(Gap),
+    Undecodable(Undecodable),
+}
+
+impl<T> Item<T> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(shared) => shared.payload.len(),
+            Self::Undecodable(undecodable) => undecodable.bytes().len(),
+            Self::Gap(_) => 0,
+        }
+    }
+}
+
+/// One subscription's buffer. The transport puts in and never waits; the subscription takes out.
+pub(crate) struct Mailbox<T> {
+    // One short lock for buffer and waker: nothing of the user's runs under it.
+    state: Mutex<State<T>>,
+    limits: Limits,
+    dropped: Counter,
+}
+
+struct State<T> {
+    items: VecDeque<Item<T>>,
+    /// Messages (not gaps) among the items.
+    messages: usize,
+    bytes: usize,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new(limits: Limits, dropped: Counter) -> Self {
+        let state = State {
+            items: VecDeque::new(),
+            messages: 0,
+            bytes: 0,
+            waker: None,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            limits,
+            dropped,
+        }
+    }
+
+    /// Puts a message in, or makes the loss visible. Returns whether it was put in.
+    pub(crate) fn push(&self, item: Item<T>) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        let bytes = item.bytes();
+        let taken = match self.limits.overflow {
+            Overflow::DropOldest => {
+                let mut lost = 0;
+                while self.is_full(&state, bytes) && state.messages > 0 {
+                    lost += state.drop_oldest();
+                }
+                state.lost_in_front(lost);
+                self.dropped.increment(lost);
+                true
+            }
+            Overflow::DropNewest if self.is_full(&state, bytes) => {
+                state.lost_at_end(1);
+                self.dropped.increment(1);
+                false
+            }
+            Overflow::Disconnect if self.is_full(&state, bytes) => {
+                state.lost_at_end(1);
+                self.dropped.increment(1);
+                state.closed = true;
+                false
+            }
+            Overflow::DropNewest | Overflow::Disconnect => true,
+        };
+        if taken {
+            state.messages += 1;
+            state.bytes += bytes;
+            state.items.push_back(item);
+        }
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        taken
+    }
+
+    /// Puts a gap in. Gaps are never dropped, and neighbours of one reason become one.
+    pub(crate) fn gap(&self, gap: Gap) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        match state.items.back_mut() {
+            Some(Item::Gap(last)) if last.reason == gap.reason => {
+                last.missed = sum(last.missed, gap.missed)
+            }
+            _ => state.items.push_back(Item::Gap(gap)),
+        }
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nothing more comes in; what is buffered can still be taken out.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Item<T>>> {
+        let mut state = self.state.lock();
+        if let Some(item) = state.items.pop_front() {
+            if !matches!(item, Item::Gap(_)) {
+                state.messages -= 1;
+                state.bytes -= item.bytes();
+            }
+            return Poll::Ready(Some(item));
+        }
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Messages waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().messages
+    }
+
+    fn is_full(&self, state: &State<T>, more: usize) -> bool {
+        state.messages >= self.limits.messages
+            // A message larger than the whole buffer still passes through an empty one.
+            || (state.messages > 0 && state.bytes + more > self.limits.bytes)
+    }
+}
+
+impl<T> State<T> {
+    /// Drops the oldest message; gaps before it stay. Returns how many were dropped.
+    fn drop_oldest(&mut self) -> u64 {
+        let Some(at) = self
+            .items
+            .iter()
+            .position(|item| !matches!(item, Item::Gap(_)))
+        else {
+            return 0;
+        };
+        if let Some(item) = self.items.remove(at) {
+            self.messages -= 1;
+            self.bytes -= item.bytes();
+        }
+        1
+    }
+
+    /// A gap where the oldest messages stood.
+    fn lost_in_front(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        // Gaps in front are few: neighbours of one reason were merged.
+        let fronts = self
+            .items
+            .iter_mut()
+            .take_while(|item| matches!(item, Item::Gap(_)));
+        for item in fronts {
+            if let Item::Gap(gap) = item
+                && gap.reason == GapReason::BufferFull
+            {
+                gap.missed = sum(gap.missed, Some(count));
+                return;
+            }
+        }
+        self.items
+            .push_front(Item::Gap(Gap::new(GapReason::BufferFull, Some(count))));
+    }
+
+    fn lost_at_end(&mut self, count: u64) {
+        match self.items.back_mut() {
+            Some(Item::Gap(gap)) if gap.reason == GapReason::BufferFull => {
+                gap.missed = sum(gap.missed, Some(count));
+            }
+            _ => self
+                .items
+                .push_back(Item::Gap(Gap::new(GapReason::BufferFull, Some(count)))),
+        }
+    }
+}
+
+fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    Some(a?.saturating_add(b?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use futures_util::task::noop_waker;
+    use proptest::prelude::*;
+    use std::sync::OnceLock;
+
+    fn message(number: u64, bytes: usize) -> Item<u64> {
+        Item::Message(Arc::new(Shared {
+            topic: "t".into(),
+            header: None,
+            payload: Bytes::from(vec![0; bytes]),
+            decoded: OnceLock::from(Ok(number)),
+        }))
+    }
+
+    fn mailbox(messages: usize, bytes: usize, overflow: Overflow) -> Mailbox<u64> {
+        Mailbox::new(
+            Limits {
+                messages,
+                bytes,
+                overflow,
+            },
+            Counter::noop(),
+        )
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Seen {
+        Message(u64),
+        Gap(GapReason, Option<u64>),
+        End,
+        Waiting,
+    }
+
+    fn take(mailbox: &Mailbox<u64>) -> Seen {
+        match mailbox.poll(&mut Context::from_waker(&noop_waker())) {
+            Poll::Ready(Some(Item::Message(shared))) => {
+                Seen::Message(*shared.decoded.get().unwrap().as_ref().unwrap())
+            }
+            Poll::Ready(Some(Item::Gap(gap))) => Seen::Gap(gap.reason, gap.missed),
+            Poll::Ready(Some(Item::Undecodable(_))) => unreachable!(),
+            Poll::Ready(None) => Seen::End,
+            Poll::Pending => Seen::Waiting,
+        }
+    }
+
+    #[test]
+    fn drop_oldest_keeps_the_newest_and_says_what_is_missing_first() {
+        let mailbox = mailbox(2, 1000, Overflow::DropOldest);
+        for number in 1..=5 {
+            mailbox.push(message(number, 1));
+        }
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(3)));
+        assert_eq!(take(&mailbox), Seen::Message(4));
+        assert_eq!(take(&mailbox), Seen::Message(5));
+        assert_eq!(take(&mailbox), Seen::Waiting);
+    }
+
+    #[test]
+    fn drop_newest_keeps_the_oldest_and_says_what_is_missing_last() {
+        let mailbox = mailbox(2, 1000, Overflow::DropNewest);
+        for number in 1..=5 {
+            mailbox.push(message(number, 1));
+        }
+        assert_eq!(take(&mailbox), Seen::Message(1));
+        assert_eq!(take(&mailbox), Seen::Message(2));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(3)));
+    }
+
+    #[test]
+    fn disconnect_ends_the_stream_after_the_gap() {
+        let mailbox = mailbox(1, 1000, Overflow::Disconnect);
+        for number in 1..=3 {
+            mailbox.push(message(number, 1));
+        }
+        assert_eq!(take(&mailbox), Seen::Message(1));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
+        assert_eq!(take(&mailbox), Seen::End);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_an_oversized_message_still_passes() {
+        let mailbox = mailbox(100, 10, Overflow::DropOldest);
+        mailbox.push(message(1, 8));
+        mailbox.push(message(2, 8));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
+        assert_eq!(take(&mailbox), Seen::Message(2));
+        mailbox.push(message(3, 50));
+        assert_eq!(take(&mailbox), Seen::Message(3));
+    }
+
+    #[test]
+    fn gaps_keep_their_place_and_merge() {
+        let mailbox = mailbox(2, 1000, Overflow::DropOldest);
+        mailbox.push(message(1, 1));
+        mailbox.gap(Gap::new(GapReason::Reconnected, None));
+        mailbox.gap(Gap::new(GapReason::Reconnected, None));
+        mailbox.push(message(2, 1));
+        mailbox.push(message(3, 1));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::Reconnected, None));
+        assert_eq!(take(&mailbox), Seen::Message(2));
+    }
+
+    proptest! {
+        /// Under every policy: what is taken out and what is reported missing add up to what was put in,
+        /// in order.
+        #[test]
+        fn nothing_vanishes_silently(
+            capacity in 1_usize..5, sizes in proptest::collection::vec(0_usize..20, 1..60),
+            takes in proptest::collection::vec(any::<bool>(), 60), newest: bool,
+        ) {
+            let overflow = if newest { Overflow::DropNewest } else { Overflow::DropOldest };
+            let mailbox = mailbox(capacity, 40, overflow);
+            let (mut seen, mut missing, mut last) = (0_u64, 0_u64, 0_u64);
+            let mut note = |item| match item {
+                Seen::Message(number) => { assert!(number > last); last = number; seen += 1; }
+                Seen::Gap(_, missed) => missing += missed.unwrap(),
+                Seen::End | Seen::Waiting => {}
+            };
+            for ((number, size), takes) in (1_u64..).zip(&sizes).zip(&takes) {
+                mailbox.push(message(number, *size));
+                prop_assert!(mailbox.len() <= capacity);
+                if *takes { note(take(&mailbox)); }
+            }
+            loop {
+                let item = take(&mailbox);
+                if item == Seen::Waiting { break; }
+                note(item);
+            }
+            prop_assert_eq!(seen + missing, sizes.len() as u64);
+        }
+    }
+}

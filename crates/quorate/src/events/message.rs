@@ -1,0 +1,318 @@
+//! What a subscription yields.
+
+use std::fmt;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::envelope::{EnvelopeError, Header};
+use super::spec::Validate;
+use crate::codec::{Codec, CodecError};
+
+/// What a subscription yields.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<T> {
+    /// A message.
+    Message(Message<T>),
+    /// Messages may be, or are, missing here.
+    Gap(Gap),
+    /// A message arrived that this subscription cannot read.
+    Undecodable(Undecodable),
+}
+
+// Not derived: messages are shared, so `T` need not be `Clone`.
+impl<T> Clone for Event<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Message(message) => Self::Message(message.clone()),
+            Self::Gap(gap) => Self::Gap(gap.clone()),
+            Self::Undecodable(undecodable) => Self::Undecodable(undecodable.clone()),
+        }
+    }
+}
+
+impl<T> Event<T> {
+    /// The message, if it is one.
+    #[must_use]
+    pub fn message(self) -> Option<Message<T>> {
+        match self {
+            Self::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// Why messages are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// A publisher's numbering has a hole: the transport lost messages, or they were never sent.
+    Lost,
+    /// The connection was interrupted; whatever was published meanwhile is gone.
+    Reconnected,
+    /// This subscription's buffer was full, and its policy dropped messages.
+    BufferFull,
+}
+
+impl GapReason {
+    /// The name used in metrics and documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Reconnected => "reconnected",
+            Self::BufferFull => "buffer_full",
+        }
+    }
+}
+
+/// Messages are missing at this place of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Why.
+    pub reason: GapReason,
+    /// How many, where that is known.
+    pub missed: Option<u64>,
+}
+
+impl Gap {
+    pub(crate) const fn new(reason: GapReason, missed: Option<u64>) -> Self {
+        Self { reason, missed }
+    }
+}
+
+/// A message that could not be read.
+#[derive(Clone)]
+pub struct Undecodable(Arc<UndecodableParts>);
+
+struct UndecodableParts {
+    topic: Arc<str>,
+    bytes: Bytes,
+    error: UndecodableError,
+}
+
+/// Why a message could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UndecodableError {
+    /// What was received is not a message of this library.
+    #[error(transparent)]
+    Envelope(EnvelopeError),
+    /// The codec refused the payload.
+    #[error("the {codec} codec refused the payload")]
+    Codec {
+        /// The codec's name.
+        codec: &'static str,
+        /// Its error.
+        source: CodecError,
+    },
+    /// The topic's `validate` refused the value.
+    #[error("refused by validate: {0}")]
+    Invalid(String),
+    /// The codec or `validate` panicked.
+    #[error("the codec or validate panicked")]
+    Panicked,
+}
+
+impl Undecodable {
+    pub(crate) fn new(topic: Arc<str>, bytes: Bytes, error: UndecodableError) -> Self {
+        Self(Arc::new(UndecodableParts {
+            topic,
+            bytes,
+            error,
+        }))
+    }
+
+    /// The concrete topic or channel.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// What was received: the payload, or the whole message if its envelope could not be read.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// Why it could not be read.
+    #[must_use]
+    pub fn error(&self) -> &UndecodableError {
+        &self.0.error
+    }
+}
+
+impl fmt::Debug for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The payload stays out of logs: it may hold what must not stand there.
+        f.debug_struct("Undecodable")
+            .field("topic", &self.0.topic)
+            .field("bytes", &self.0.bytes.len())
+            .field("error", &self.0.error)
+            .finish()
+    }
+}
+
+/// A message: its value and what is known about it.
+///
+/// Dereferences to the value. The message is decoded once per process and shared by every
+/// subscription.
+///
+/// # Clone
+/// Clones share one message.
+pub struct Message<T>(Arc<Shared<T>>);
+
+/// A message on its way to subscriptions of one type, decoded when the first of them looks at it.
+///
+/// The task that reads the connection only puts it into buffers: a slow or panicking codec delays the
+/// subscription that asks, and nobody else.
+pub(crate) struct Shared<T> {
+    pub(crate) topic: Arc<str>,
+    pub(crate) header: Option<Header>,
+    pub(crate) payload: Bytes,
+    pub(crate) decoded: OnceLock<Result<T, Undecodable>>,
+}
+
+impl<T> Shared<T> {
+    /// The message if it can be read; `fresh` is called with the error the first time it cannot.
+    pub(crate) fn open(
+        self: Arc<Self>,
+        codec: &Codec<T>,
+        validate: Option<Validate<T>>,
+        fresh: impl FnOnce(&Undecodable),
+    ) -> Event<T> {
+        let mut first = false;
+        let decoded = self.decoded.get_or_init(|| {
+            first = true;
+            decode(&self.payload, codec, validate)
+                .map_err(|error| Undecodable::new(self.topic.clone(), self.payload.clone(), error))
+        });
+        if let Err(undecodable) = decoded {
+            let undecodable = undecodable.clone();
+            if first {
+                fresh(&undecodable);
+            }
+            return Event::Undecodable(undecodable);
+        }
+        Event::Message(Message(self))
+    }
+}
+
+fn decode<T>(
+    payload: &Bytes,
+    codec: &Codec<T>,
+    validate: Option<Validate<T>>,
+) -> Result<T, UndecodableError> {
+    let attempt = || {
+        let value = codec
+            .decode(payload)
+            .map_err(|source| UndecodableError::Codec {
+                codec: codec.name(),
+                source,
+            })?;
+        if let Some(validate) = validate {
+            validate(&value).map_err(UndecodableError::Invalid)?;
+        }
+        Ok(value)
+    };
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or(Err(UndecodableError::Panicked))
+}
+
+impl<T> Message<T> {
+    /// The value.
+    ///
+    /// # Panics
+    /// Never: a message is only made once its value was decoded.
+    #[must_use]
+    pub fn payload(&self) -> &T {
+        let Some(Ok(value)) = self.0.decoded.get() else {
+            unreachable!("a message is only made once its value was decoded")
+        };
+        value
+    }
+
+    /// The concrete topic, with its key (`orders:42`), also under a pattern; for a raw channel its name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.0.topic
+    }
+
+    /// The payload's bytes as they were sent.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.payload
+    }
+
+    /// The message's id; `None` for raw channels, as for everything below.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        self.0.header.as_ref().map(|header| header.id)
+    }
+
+    /// The type given at the publish, or the topic's name.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        self.0.header.as_ref()?.event_type.as_deref()
+    }
+
+    /// The key of a keyed topic.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.header.as_ref()?.key.as_deref()
+    }
+
+    /// Who published: the service's name unless the publish said otherwise.
+    #[must_use]
+    pub fn source(&self) -> Option<&str> {
+        self.0.header.as_ref()?.source.as_deref()
+    }
+
+    /// The id that ties the message to a request.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.0.header.as_ref()?.correlation_id.as_deref()
+    }
+
+    /// The payload's media type.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.0.header.as_ref()?.content_type.as_deref()
+    }
+
+    /// When it was published, by the publisher's clock, to the millisecond.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<SystemTime> {
+        let header = self.0.header.as_ref()?;
+        UNIX_EPOCH.checked_add(Duration::from_millis(header.timestamp_ms))
+    }
+}
+
+impl<T> Deref for Message<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.payload()
+    }
+}
+
+impl<T> Clone for Message<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Message<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.0.topic)
+            .field("header", &self.0.header)
+            .field("payload", self.payload())
+            .finish()
+    }
+}

@@ -1,0 +1,355 @@
+//! What happens to the messages of one target inside this process.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use metrics::Counter;
+use parking_lot::Mutex;
+
+use super::envelope::{self, EnvelopeError, Prefix};
+use super::mailbox::{Item, Mailbox};
+use super::message::{Gap, GapReason, Shared, Undecodable, UndecodableError};
+use super::port::{Delivery, EventSink, Target};
+use super::sequence::{Tracker, Verdict};
+use super::spec::Validate;
+use crate::codec::Codec;
+use crate::telemetry;
+
+/// Publishers watched per target. Beyond it all are forgotten, and watched again from their next
+/// message: a bound on memory, reached by no sane fleet.
+const MAX_TRACKED: usize = 16_384;
+
+/// One target subscribed to once, however many local subscriptions share it.
+pub(crate) struct Route {
+    pub(crate) target: Target,
+    /// The publisher id of this instance, for messages that exclude it.
+    own: u64,
+    groups: Mutex<Vec<Arc<dyn Group>>>,
+    trackers: Mutex<HashMap<(Bytes, u64), Tracker>>,
+    /// Serialises subscribing and unsubscribing at the transport: held across those calls, so that
+    /// an unsubscribe and a new subscribe can never overtake each other (defect 4).
+    pub(crate) phase: tokio::sync::Mutex<Phase>,
+    delivered: Counter,
+}
+
+/// Where a route stands at the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Not subscribed yet.
+    Idle,
+    /// The transport has acknowledged.
+    Active,
+    /// Taken out of the table; whoever finds it must look again.
+    Retired,
+}
+
+/// Subscriptions that share one decoded value.
+pub(crate) trait Group: Any + Send + Sync {
+    fn key(&self) -> GroupKey;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn deliver(&self, incoming: &Incoming<'_>) -> u64;
+    fn gap(&self, gap: &Gap);
+    fn close(&self);
+    fn listeners(&self) -> usize;
+}
+
+/// What must be equal for two subscriptions to share a decoded value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupKey {
+    kind: TypeId,
+    codec: &'static str,
+    /// Address of the check. Equal functions at two addresses only cost a second decoding.
+    validate: Option<usize>,
+    raw: bool,
+    /// Bytes of the channel before the topic: namespaces of different length see different topics.
+    cut: usize,
+}
+
+/// A message on its way to the groups.
+pub(crate) struct Incoming<'a> {
+    delivery: &'a Delivery,
+    prefix: &'a Result<Prefix, EnvelopeError>,
+    /// The envelope excludes the instance that published it, and that is this one.
+    excluded: bool,
+}
+
+impl Route {
+    pub(crate) fn new(target: Target, own: u64) -> Self {
+        Self {
+            target,
+            own,
+            groups: Mutex::default(),
+            trackers: Mutex::default(),
+            phase: tokio::sync::Mutex::new(Phase::Idle),
+            delivered: metrics::counter!(telemetry::DELIVERED),
+        }
+    }
+
+    /// Adds a subscription's buffer to the group it can share a decoded value with.
+    pub(crate) fn join<T: Send + Sync + 'static>(
+        &self,
+        mailbox: Arc<Mailbox<T>>,
+        reading: Reading<T>,
+    ) -> Arc<TypedGroup<T>> {
+        let key = reading.key();
+        let mut groups = self.groups.lock();
+        let found = groups.iter().find(|group| group.key() == key).cloned();
+        let group = match found.and_then(|group| group.into_any().downcast::<TypedGroup<T>>().ok())
+        {
+            Some(group) => group,
+            None => {
+                let group = Arc::new(TypedGroup {
+                    reading,
+                    mailboxes: Mutex::default(),
+                });
+                groups.push(group.clone());
+                group
+            }
+        };
+        // Under the groups' lock: a group is only ever removed while it is empty.
+        group.mailboxes.lock().push(mailbox);
+        group
+    }
+
+    /// Takes a subscription's buffer out.
+    pub(crate) fn leave<T: Send + Sync + 'static>(
+        &self,
+        group: &TypedGroup<T>,
+        mailbox: &Arc<Mailbox<T>>,
+    ) {
+        let mut groups = self.groups.lock();
+        let mut mailboxes = group.mailboxes.lock();
+        if let Some(at) = mailboxes
+            .iter()
+            .position(|other| Arc::ptr_eq(other, mailbox))
+        {
+            mailboxes.swap_remove(at);
+        }
+        if mailboxes.is_empty() {
+            let key = group.reading.key();
+            drop(mailboxes);
+            groups.retain(|group| group.key() != key);
+        }
+    }
+
+    /// Local subscriptions.
+    pub(crate) fn listeners(&self) -> usize {
+        self.groups
+            .lock()
+            .iter()
+            .map(|group| group.listeners())
+            .sum()
+    }
+
+    /// Ends every local subscription's stream.
+    pub(crate) fn close(&self) {
+        for group in &*self.groups.lock() {
+            group.close();
+        }
+    }
+
+    fn gap(&self, groups: &[Arc<dyn Group>], gap: &Gap) {
+        metrics::counter!(telemetry::GAPS, "reason" => gap.reason.as_str()).increment(1);
+        for group in groups
+            .iter()
+            .filter(|group| !group.key().raw || gap.reason == GapReason::Reconnected)
+        {
+            group.gap(gap);
+        }
+    }
+
+    /// What the sequence says about this message.
+    fn observe(&self, channel: &Bytes, prefix: &Prefix) -> Verdict {
+        let mut trackers = self.trackers.lock();
+        let key = (channel.clone(), prefix.publisher);
+        if let Some(tracker) = trackers.get_mut(&key) {
+            return if prefix.beacon {
+                tracker.beacon(prefix.run, prefix.sequence)
+            } else {
+                tracker.message(prefix.run, prefix.sequence)
+            };
+        }
+        if trackers.len() >= MAX_TRACKED {
+            trackers.clear();
+        }
+        // Copied, because the slice would keep a whole read buffer of the connection alive.
+        let key = (Bytes::copy_from_slice(channel), prefix.publisher);
+        trackers.insert(key, Tracker::starting_with(prefix.run, prefix.sequence));
+        Verdict::InOrder
+    }
+}
+
+impl EventSink for Route {
+    fn message(&self, delivery: Delivery) {
+        let prefix = envelope::prefix(&delivery.message);
+        let groups = self.groups.lock();
+        if let Ok(prefix) = &prefix
+            && groups.iter().any(|group| !group.key().raw)
+        {
+            match self.observe(&delivery.channel, prefix) {
+                Verdict::InOrder | Verdict::Late => {}
+                Verdict::Hole(missing) => {
+                    self.gap(&groups, &Gap::new(GapReason::Lost, Some(missing)))
+                }
+                // Raw channels know no duplicates; only the groups that read envelopes skip it.
+                Verdict::Duplicate => {
+                    if groups.iter().all(|group| !group.key().raw) {
+                        return;
+                    }
+                }
+            }
+        }
+        let excluded = matches!(&prefix, Ok(it) if it.exclude_self && it.publisher == self.own);
+        let incoming = Incoming {
+            delivery: &delivery,
+            prefix: &prefix,
+            excluded,
+        };
+        let delivered = groups.iter().map(|group| group.deliver(&incoming)).sum();
+        self.delivered.increment(delivered);
+    }
+
+    fn resumed(&self) {
+        // What was expected next no longer matters: the gap below covers it.
+        self.trackers.lock().clear();
+        self.gap(&self.groups.lock(), &Gap::new(GapReason::Reconnected, None));
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("target", &self.target)
+            .field("listeners", &self.listeners())
+            .finish()
+    }
+}
+
+/// How a subscription reads messages.
+pub(crate) struct Reading<T> {
+    pub(crate) codec: Codec<T>,
+    pub(crate) validate: Option<Validate<T>>,
+    /// Whether payloads come without an envelope.
+    pub(crate) raw: bool,
+    /// Bytes of the channel before the topic.
+    pub(crate) cut: usize,
+}
+
+impl<T> Clone for Reading<T> {
+    fn clone(&self) -> Self {
+        Self {
+            codec: self.codec,
+            validate: self.validate,
+            raw: self.raw,
+            cut: self.cut,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reading<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading")
+            .field("codec", &self.codec)
+            .field("raw", &self.raw)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static> Reading<T> {
+    fn key(&self) -> GroupKey {
+        GroupKey {
+            kind: TypeId::of::<T>(),
+            codec: self.codec.name(),
+            validate: self.validate.map(|check| check as usize),
+            raw: self.raw,
+            cut: self.cut,
+        }
+    }
+}
+
+pub(crate) struct TypedGroup<T> {
+    pub(crate) reading: Reading<T>,
+    mailboxes: Mutex<Vec<Arc<Mailbox<T>>>>,
+}
+
+impl<T: Send + Sync + 'static> TypedGroup<T> {
+    fn read(&self, incoming: &Incoming<'_>) -> Item<T> {
+        let Delivery { channel, message } = incoming.delivery;
+        let topic = String::from_utf8_lossy(channel.get(self.reading.cut..).unwrap_or_default());
+        let topic: Arc<str> = topic.into();
+        let (header, payload) = if self.reading.raw {
+            (None, message.clone())
+        } else {
+            let body = incoming
+                .prefix
+                .clone()
+                .and_then(|_| envelope::body(message));
+            match body {
+                Ok((header, payload)) => (Some(header), payload),
+                Err(error) => {
+                    let error = UndecodableError::Envelope(error);
+                    return Item::Undecodable(Undecodable::new(topic, message.clone(), error));
+                }
+            }
+        };
+        Item::Message(Arc::new(Shared {
+            topic,
+            header,
+            payload,
+            decoded: OnceLock::new(),
+        }))
+    }
+}
+
+impl<T: Send + Sync + 'static> Group for TypedGroup<T> {
+    fn key(&self) -> GroupKey {
+        self.reading.key()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn deliver(&self, incoming: &Incoming<'_>) -> u64 {
+        let typed = !self.reading.raw;
+        if typed && (incoming.excluded || matches!(incoming.prefix, Ok(prefix) if prefix.beacon)) {
+            return 0;
+        }
+        let item = self.read(incoming);
+        let mailboxes = self.mailboxes.lock();
+        let mut delivered = 0;
+        for mailbox in &*mailboxes {
+            delivered += u64::from(mailbox.push(item.share()));
+        }
+        delivered
+    }
+
+    fn gap(&self, gap: &Gap) {
+        for mailbox in &*self.mailboxes.lock() {
+            mailbox.gap(gap.clone());
+        }
+    }
+
+    fn close(&self) {
+        for mailbox in &*self.mailboxes.lock() {
+            mailbox.close();
+        }
+    }
+
+    fn listeners(&self) -> usize {
+        self.mailboxes.lock().len()
+    }
+}
+
+impl<T> Item<T> {
+    fn share(&self) -> Self {
+        match self {
+            Self::Message(shared) => Self::Message(shared.clone()),
+            Self::Gap(gap) => Self::Gap(gap.clone()),
+            Self::Undecodable(undecodable) => Self::Undecodable(undecodable.clone()),
+        }
+    }
+}

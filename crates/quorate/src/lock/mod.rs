@@ -1,0 +1,24 @@
+//! Locks: leases with fencing tokens.
+//!
+//! A lock is held for the length of a lease, which the guard renews in the background. A holder that
+//! stops renewing (killed, paused, cut off) loses the lock when its lease ends, and learns of it through
+//! [`LockGuard::lost`]. Because it may learn of it late, every acquisition carries a [`FencingToken`]
+//! for the protected resource to check.
+
+mod guard;
+mod handle;
+mod lease;
+mod memory;
+mod port;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub use guard::LockGuard;
+pub(crate) use handle::Locks;
+pub(crate) use handle::announcement;
+pub use handle::{Acquire, AcquireLock, Lease, Lock};
+pub use lease::{AcquireReply, FencingToken, LeaseId};
+pub(crate) use memory::{LockTable, MemoryLocks};
+pub use port::LockPort;
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisLocks;

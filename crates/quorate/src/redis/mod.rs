@@ -1,0 +1,13 @@
+//! Shared plumbing of the Redis home.
+
+mod home;
+mod push;
+mod raw;
+mod reply;
+mod script;
+
+pub(crate) use home::RedisHome;
+pub(crate) use push::{PushRouter, link_name};
+pub use raw::{RedisCommands, Value};
+pub(crate) use reply::{from_link, unexpected};
+pub(crate) use script::{Script, ScriptRunner};

@@ -1,0 +1,108 @@
+//! Scripts: sent by hash, and in full when the server does not know them yet.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use quorate_link::{CallOptions, Frame, Link};
+
+use super::reply::from_link;
+use crate::clock::TestClock;
+use crate::error::Result;
+
+const PRELUDE: &str = include_str!("prelude.lua");
+
+/// One atomic transition, from a `.lua` file that begins with `#!lua`.
+#[derive(Debug)]
+pub(crate) struct Script {
+    source: &'static str,
+    rendered: OnceLock<Rendered>,
+}
+
+/// A script as it is sent.
+#[derive(Clone, Debug)]
+struct Rendered {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    pub(crate) const fn new(source: &'static str) -> Self {
+        Self {
+            source,
+            rendered: OnceLock::new(),
+        }
+    }
+
+    /// The prelude goes after the first line, which must stay the first.
+    fn render(&self, offset: u64) -> Rendered {
+        let (first, rest) = self.source.split_once('\n').unwrap_or((self.source, ""));
+        let prelude = PRELUDE.replace("OFFSET = 0", &format!("OFFSET = {offset}"));
+        let text = format!("{first}\n{prelude}{rest}");
+        let mut hash = String::with_capacity(40);
+        for byte in sha1_smol::Sha1::from(&text).digest().bytes() {
+            write!(hash, "{byte:02x}").expect("a String takes everything");
+        }
+        Rendered { text, hash }
+    }
+}
+
+/// Runs scripts on one server.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptRunner {
+    link: Link,
+    /// Only in tests: what `now()` adds to the server's time.
+    clock: Option<TestClock>,
+}
+
+impl ScriptRunner {
+    pub(crate) fn new(link: Link, clock: Option<TestClock>) -> Self {
+        Self { link, clock }
+    }
+
+    /// Runs `script`: one round trip, or two the first time a server sees it.
+    pub(crate) async fn run(
+        &self,
+        script: &'static Script,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<Frame> {
+        let moved;
+        let rendered = match &self.clock {
+            None => script.rendered.get_or_init(|| script.render(0)),
+            Some(clock) => {
+                moved = script.render(clock.offset_micros());
+                &moved
+            }
+        };
+        let options = options.script(true);
+        let count = keys.len().to_string();
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + keys.len() + arguments.len());
+        parts.extend([b"EVALSHA", rendered.hash.as_bytes(), count.as_bytes()]);
+        parts.extend(keys);
+        parts.extend(arguments);
+        match self.link.call(&parts, &options).await {
+            Err(error) if error.server_code() == Some("NOSCRIPT") => {
+                parts[0] = b"EVAL";
+                parts[1] = rendered.text.as_bytes();
+                self.link.call(&parts, &options).await.map_err(from_link)
+            }
+            reply => reply.map_err(from_link),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shebang_stays_first_and_the_offset_changes_the_hash() {
+        let script = Script::new("#!lua\nreturn now()\n");
+        let (plain, moved) = (script.render(0), script.render(5));
+        assert!(plain.text.starts_with("#!lua\n"));
+        assert!(moved.text.contains("OFFSET = 5"));
+        assert_ne!(plain.hash, moved.hash);
+        assert_eq!(plain.hash.len(), 40);
+    }
+}

@@ -1,0 +1,35 @@
+//! Names of metrics and spans. They are API: renaming one is a breaking change.
+//!
+//! `docs/telemetry.md` describes each. Metrics go through the [`metrics`] facade: install a recorder
+//! before the first fleet is made.
+
+/// Counter of finished operations, by `capability`, `operation` and `result`.
+pub const OPERATIONS: &str = "quorate_operations_total";
+/// Histogram of operation latency in seconds, by `capability` and `operation`.
+pub const OPERATION_SECONDS: &str = "quorate_operation_seconds";
+/// Gauge of operations under way, by `capability`.
+pub const IN_FLIGHT: &str = "quorate_operations_in_flight";
+/// Counter of attempts beyond the first, by `capability` and `operation`.
+pub const RETRIES: &str = "quorate_retries_total";
+/// Counter of connections made again after a loss.
+pub const RECONNECTS: &str = "quorate_reconnects_total";
+/// Gauge that is 1 for the connection's present `state` and 0 for every other.
+pub const CONNECTION_STATE: &str = "quorate_connection_state";
+/// Counter of messages handed to the transport.
+pub const PUBLISHED: &str = "quorate_events_published_total";
+/// Counter of messages put into subscriptions' buffers.
+pub const DELIVERED: &str = "quorate_events_delivered_total";
+/// Counter of messages dropped because a subscription's buffer was full.
+pub const DROPPED: &str = "quorate_events_dropped_total";
+/// Counter of gaps, by `reason`.
+pub const GAPS: &str = "quorate_events_gaps_total";
+/// Counter of messages that could not be decoded.
+pub const UNDECODABLE: &str = "quorate_events_undecodable_total";
+/// Gauge of local subscriptions.
+pub const SUBSCRIPTIONS: &str = "quorate_events_subscriptions";
+/// Counter of calls to `on_error`, by `source`.
+pub const ERRORS: &str = "quorate_errors_total";
+/// Gauge of lock guards held by this process.
+pub const LOCKS_HELD: &str = "quorate_locks_held";
+/// Counter of leases lost before they were released.
+pub const LOCKS_LOST: &str = "quorate_locks_lost_total";
