@@ -29,6 +29,7 @@
 //! kills it as soon as the pipe from its owner closes.
 
 mod admin;
+mod detached;
 mod error;
 mod fetch;
 mod kind;
@@ -44,6 +45,7 @@ pub(crate) mod wait;
 pub(crate) mod watchdog;
 
 pub use admin::Reply;
+pub use detached::Detached;
 pub use error::ServerError;
 pub use kind::{Flavour, ServerKind};
 pub(crate) use locate::on_path;

@@ -60,7 +60,7 @@ impl ServerBuilder {
     }
 
     /// Works in `dir`, which is made if needed and never removed, and outlives both the [`Server`]
-    /// value and this process.
+    /// value and this process. [`Detached`](super::Detached) finds it again.
     pub fn detached(mut self, dir: impl Into<PathBuf>) -> Self {
         self.detached = Some(dir.into());
         self
@@ -147,16 +147,7 @@ impl Server {
     /// `rediss:` if it speaks TLS.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.process.speaks_tls() {
-            "rediss"
-        } else {
-            "redis"
-        };
-        let login = self
-            .process
-            .password()
-            .map_or_else(String::new, |it| format!(":{}@", encode(it)));
-        format!("{scheme}://{login}127.0.0.1:{}", self.port())
+        self.process.url()
     }
 
     /// The port, on 127.0.0.1. It stays the same over restarts.
@@ -317,16 +308,4 @@ pub(super) async fn on_blocking_thread<T: Send + 'static>(
             Err(cancelled) => panic!("the runtime shut down during blocking work: {cancelled}"),
         },
     }
-}
-
-/// Percent-encodes everything that means something in a URL.
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }

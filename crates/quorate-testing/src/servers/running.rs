@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::detached::{log_file, socket_file, url_file};
 use super::ports::Port;
 use super::wait::wait_until;
 use super::watchdog::Watchdog;
@@ -93,6 +94,15 @@ impl Process {
             home,
             port,
         }
+    }
+
+    /// Where to connect.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.speaks_tls() { "rediss" } else { "redis" };
+        let login = self
+            .password()
+            .map_or_else(String::new, |it| format!(":{}@", encode(it)));
+        format!("{scheme}://{login}127.0.0.1:{}", self.port())
     }
 
     pub(super) fn with_password(self, password: Option<String>) -> Self {
@@ -212,7 +222,12 @@ impl Process {
         if !done || !problem.is_empty() {
             return Err(self.start_error(&problem));
         }
-        running.outlives_us = self.home.is_lasting();
+        if self.home.is_lasting() {
+            let file = url_file(self.home.path());
+            let written = fs::write(&file, self.url());
+            written.map_err(ServerError::io(format!("write {}", file.display())))?;
+            running.outlives_us = true;
+        }
         *slot = Some(running);
         Ok(())
     }
@@ -335,11 +350,11 @@ impl Process {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.home.path().join("log")
+        log_file(self.home.path())
     }
 
     fn socket_path(&self) -> PathBuf {
-        self.home.path().join("socket")
+        socket_file(self.home.path())
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -384,4 +399,16 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Percent-encodes everything that means something in a URL.
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }

@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, TcpStream as StdTcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use quorate_testing::servers::{Flavour, Reply, Server, ServerError, ServerKind, TlsFiles, shared};
+use quorate_testing::servers::{
+    Detached, Flavour, Reply, Server, ServerError, ServerKind, TlsFiles, shared,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -284,4 +286,25 @@ async fn starting_does_not_move_a_paused_clock() {
     let server = Server::start(ServerKind::Redis).await.unwrap();
     server.restart().await.unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_detached_server_outlives_its_owner_and_is_found_by_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = Detached::at(dir.path());
+    assert!(!found.is_running() && found.url().is_none());
+    assert!(!found.stop().unwrap(), "nothing to stop yet");
+
+    let server = Server::builder(ServerKind::Redis)
+        .detached(dir.path())
+        .start_blocking()
+        .unwrap();
+    let (url, port) = (server.url(), server.port());
+    drop(server);
+    assert!(!refuses(port));
+    assert_eq!(found.url(), Some(url));
+    assert!(found.stop().unwrap());
+    assert!(refuses(port));
+    assert!(!found.stop().unwrap(), "it is gone");
+    assert!(found.log_path().is_file());
 }
