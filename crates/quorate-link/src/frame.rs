@@ -40,13 +40,13 @@ pub enum Frame {
         data: Bytes,
     },
     /// An ordered list.
-    Array(Vec<Frame>),
+    Array(Vec<Self>),
     /// A set, in the order received.
-    Set(Vec<Frame>),
+    Set(Vec<Self>),
     /// Pairs, in the order received.
-    Map(Vec<(Frame, Frame)>),
+    Map(Vec<(Self, Self)>),
     /// Something the server sent unasked.
-    Push(Vec<Frame>),
+    Push(Vec<Self>),
 }
 
 impl Frame {

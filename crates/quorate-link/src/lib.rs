@@ -20,6 +20,7 @@
 
 mod config;
 mod connection;
+mod decoder;
 mod error;
 mod frame;
 mod probe;
@@ -27,16 +28,18 @@ mod push;
 mod server_code;
 mod supervisor;
 mod tls;
+mod topology;
 
 pub use config::{
     Limits, LinkConfig, Protocol, ReconnectPolicy, Secret, TlsConfig, WhenUnavailable,
 };
-pub use connection::Batch;
+pub use connection::{Batch, Permit, Reply};
+pub use decoder::{DecodeError, Decoder};
 pub use error::{LinkError, LinkErrorKind, Outcome};
 pub use frame::Frame;
 pub use probe::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 pub use push::{PushMessage, PushSink, SubscriptionKind};
 pub use supervisor::{
-    CallOptions, Health, HealthServer, Lane, LaneStats, Link, LinkState, LinkStats, Permit, Reply,
-    StateChange, Status,
+    CallOptions, Health, HealthServer, Lane, LaneStats, Link, LinkState, LinkStats, StateChange,
+    Status,
 };

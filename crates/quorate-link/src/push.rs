@@ -1,6 +1,10 @@
 //! What the server sends unasked, and who receives it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use crate::frame::Frame;
 
 /// What a subscription names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,4 +48,107 @@ pub trait PushSink: Send + Sync + 'static {
 
     /// Connected again as `epoch`, and the server has acknowledged everything wanted again.
     fn restored(&self, epoch: u64);
+}
+
+impl SubscriptionKind {
+    pub(crate) fn subscribe_verb(self) -> &'static str {
+        match self {
+            Self::Channel => "SUBSCRIBE",
+            Self::Pattern => "PSUBSCRIBE",
+            Self::Sharded => "SSUBSCRIBE",
+        }
+    }
+
+    pub(crate) fn unsubscribe_verb(self) -> &'static str {
+        match self {
+            Self::Channel => "UNSUBSCRIBE",
+            Self::Pattern => "PUNSUBSCRIBE",
+            Self::Sharded => "SUNSUBSCRIBE",
+        }
+    }
+}
+
+/// What became of a frame the push connection received.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Received {
+    /// It was sent unasked, and was dealt with.
+    Kept,
+    /// It answers the first command in flight.
+    Reply(Frame),
+    /// The server did what nobody asked for; subscriptions are no longer what they were.
+    Broken(&'static str),
+}
+
+/// Takes what a push connection receives, before it is matched to commands.
+pub(crate) trait Inbound: Send {
+    /// `expected` is the verb and the name of the first command in flight, where it is a change of
+    /// subscription.
+    fn receive(&mut self, frame: Frame, expected: Option<(&str, &[u8])>) -> Received;
+}
+
+/// Tells messages from acknowledgements. RESP3 marks both as pushes, RESP2 sends plain arrays.
+pub(crate) struct PushReader {
+    sink: Arc<dyn PushSink>,
+    epoch: u64,
+}
+
+impl PushReader {
+    pub(crate) fn new(sink: Arc<dyn PushSink>, epoch: u64) -> Self {
+        Self { sink, epoch }
+    }
+
+    fn deliver(&self, kind: SubscriptionKind, mut parts: std::vec::IntoIter<Frame>) -> Received {
+        let mut next = || parts.next().and_then(Frame::into_bytes);
+        let pattern = if kind == SubscriptionKind::Pattern {
+            next()
+        } else {
+            None
+        };
+        let (Some(channel), Some(payload)) = (next(), next()) else {
+            return Received::Broken("the server sent a message without channel or payload");
+        };
+        let epoch = self.epoch;
+        self.sink.message(PushMessage {
+            kind,
+            pattern,
+            channel,
+            payload,
+            epoch,
+        });
+        Received::Kept
+    }
+}
+
+impl Inbound for PushReader {
+    fn receive(&mut self, frame: Frame, expected: Option<(&str, &[u8])>) -> Received {
+        let (Frame::Push(parts) | Frame::Array(parts)) = frame else {
+            return Received::Reply(frame);
+        };
+        let Some(verb) = parts.first().and_then(Frame::as_bytes) else {
+            return Received::Reply(Frame::Array(parts));
+        };
+        let kind = match verb {
+            b"message" => Some(SubscriptionKind::Channel),
+            b"pmessage" => Some(SubscriptionKind::Pattern),
+            b"smessage" => Some(SubscriptionKind::Sharded),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let mut parts = parts.into_iter();
+            parts.next();
+            return self.deliver(kind, parts);
+        }
+        if !verb.ends_with(b"subscribe") {
+            // The answer to a ping of RESP2, or something newer than this code.
+            return Received::Reply(Frame::Array(parts));
+        }
+        let name = parts.get(1).and_then(Frame::as_bytes).unwrap_or_default();
+        match expected {
+            Some((v, n)) if v.as_bytes().eq_ignore_ascii_case(verb) && n == name => {
+                Received::Reply(Frame::Array(parts))
+            }
+            // A cluster does this when a slot moves away.
+            _ => Received::Broken("the server changed a subscription unasked"),
+        }
+    }
 }

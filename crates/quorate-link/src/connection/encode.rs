@@ -57,7 +57,8 @@ fn digit(n: usize) -> u8 {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(crate) bytes: Vec<u8>,
-    pub(crate) commands: usize,
+    /// The encoded length of each command.
+    pub(crate) commands: Vec<usize>,
 }
 
 impl Batch {
@@ -69,21 +70,22 @@ impl Batch {
 
     /// Adds one command: its name and its arguments.
     pub fn command(&mut self, parts: &[&[u8]]) -> &mut Self {
+        let start = self.bytes.len();
         encode(parts, &mut self.bytes);
-        self.commands += 1;
+        self.commands.push(self.bytes.len() - start);
         self
     }
 
     /// How many commands it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.commands
+        self.commands.len()
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commands == 0
+        self.commands.is_empty()
     }
 }
 

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::options::CallOptions;
+use crate::connection::Batch;
 use crate::error::LinkError;
-use crate::probe::{Flavour, ServerMode, Version};
+use crate::frame::Frame;
+use crate::probe::{Fields, Flavour, ServerMode, Version};
 
 /// The result of [`Link::health`](crate::Link::health).
 #[derive(Clone, Debug)]
@@ -33,4 +39,40 @@ pub struct HealthServer {
     pub connected_clients: u64,
     /// Memory used, in bytes.
     pub used_memory: u64,
+}
+
+/// One round trip: a ping, which a server that is loading or busy refuses, and its figures.
+pub(crate) async fn check(link: &Link, timeout: Duration) -> Health {
+    let began = Instant::now();
+    let mut batch = Batch::new();
+    batch.command(&[b"PING"]).command(&[b"INFO"]);
+    let options = CallOptions::new().deadline(began + timeout);
+    let (server, error) = match link.pipeline(&batch, &options).await {
+        Err(error) => (None, Some(error)),
+        Ok(replies) => {
+            let server = replies
+                .get(1)
+                .and_then(|r| r.as_ref().ok())
+                .and_then(figures);
+            (server, replies.into_iter().find_map(Result::err))
+        }
+    };
+    Health {
+        healthy: error.is_none(),
+        response_time: began.elapsed(),
+        server,
+        error,
+    }
+}
+
+fn figures(info: &Frame) -> Option<HealthServer> {
+    let fields = Fields::parse(info.as_str()?);
+    let (flavour, version, mode) = fields.identity()?;
+    Some(HealthServer {
+        flavour,
+        version,
+        mode,
+        connected_clients: fields.number("connected_clients")?,
+        used_memory: fields.number("used_memory")?,
+    })
 }

@@ -1,22 +1,24 @@
 //! The handle.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_stream::wrappers::BroadcastStream;
 
-use super::health::Health;
-use super::options::CallOptions;
-use super::stats::LinkStats;
+use super::board::Role;
+use super::health::{self, Health};
+use super::lane;
+use super::options::{CallOptions, Lane};
+use super::shared::{Shared, disconnected};
+use super::stats::{LaneStats, LinkStats};
 use super::status::{LinkState, StateChange, Status};
 use crate::config::LinkConfig;
-use crate::connection::Batch;
+use crate::connection::{Batch, Permit, Queue, encoded_len};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
 use crate::probe::ServerInfo;
@@ -27,17 +29,32 @@ use crate::push::{PushSink, SubscriptionKind};
 /// # Clone
 /// Cheap; all clones share the connections. They are closed by [`close`](Link::close), or when the
 /// last clone is dropped.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Link {
-    status: watch::Sender<Status>,
+    handle: Arc<Handle>,
 }
 
-fn unfinished() -> LinkError {
-    LinkError::new(
-        LinkErrorKind::Disconnected,
-        Outcome::NotApplied,
-        "not connected",
-    )
+/// Ends the link with its last clone. The lanes hold the shared part, and so not this.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Without spawning: the runtime may be gone. The lanes end by themselves.
+        self.shared.begin_closing(&LinkError::closed());
+        self.shared.kill.cancel();
+        self.shared.board.closed("dropped");
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("server", &self.shared().config.address())
+            .field("state", &self.shared().board.status().borrow().state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Link {
@@ -46,21 +63,24 @@ impl Link {
     /// # Errors
     /// [`LinkErrorKind::Config`] if the configuration is invalid or no Tokio runtime is running.
     pub fn open(config: LinkConfig, sink: Option<Arc<dyn PushSink>>) -> Result<Self, LinkError> {
-        config.validate()?;
-        drop(sink);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "shown to people, decides nothing"
-        )]
-        let since = std::time::SystemTime::now();
-        let status = Status {
-            state: LinkState::Idle,
-            reason: Arc::from("not connected"),
-            epoch: 0,
-            since,
-        };
+        let shared = Arc::new(Shared::new(config, sink)?);
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(LinkError::config(
+                "a link must be opened within a Tokio runtime",
+            ));
+        }
+        for role in Role::ALL {
+            shared.lanes.spawn(lane::run(Arc::clone(&shared), role));
+        }
+        let watching = Arc::clone(&shared);
+        shared.helpers.spawn(async move {
+            tokio::select! {
+                () = watching.board.watch_conditions() => {}
+                () = watching.kill.cancelled() => {}
+            }
+        });
         Ok(Self {
-            status: watch::Sender::new(status),
+            handle: Arc::new(Handle { shared }),
         })
     }
 
@@ -76,9 +96,12 @@ impl Link {
     /// Dropping the future while it waits for a connection or for room sends nothing. Once sent,
     /// the command runs on the server whether or not the future is dropped; the reply is discarded.
     pub async fn call(&self, parts: &[&[u8]], options: &CallOptions) -> Result<Frame, LinkError> {
-        let permit = self
-            .reserve(parts.iter().map(|p| p.len()).sum(), options)
-            .await?;
+        let queue = self.queue(options.lane);
+        // Nearly always there is a connection and room, and then nothing is waited for here.
+        if let Some(reply) = queue.submit(parts, options.deadline, options.script) {
+            return reply.await;
+        }
+        let permit = self.reserve(encoded_len(parts), options).await?;
         permit.enqueue(parts).await
     }
 
@@ -89,13 +112,8 @@ impl Link {
     ///
     /// # Cancel safety
     /// Dropping the future gives up its place.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn reserve(&self, bytes: usize, options: &CallOptions) -> Result<Permit, LinkError> {
-        let _ = (bytes, options);
-        Err(unfinished())
+        self.place(1, bytes, options).await
     }
 
     /// Sends a batch, with nothing of others between its commands. An error reply to one command is
@@ -106,17 +124,16 @@ impl Link {
     ///
     /// # Cancel safety
     /// As [`call`](Self::call).
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn pipeline(
         &self,
         batch: &Batch,
         options: &CallOptions,
     ) -> Result<Vec<Result<Frame, LinkError>>, LinkError> {
-        let _ = (batch, options);
-        Err(unfinished())
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let permit = self.place(batch.len(), batch.bytes.len(), options).await?;
+        permit.enqueue_batch(batch).replies().await
     }
 
     /// Subscribes, and returns when the server has acknowledged it. From then on the subscription is
@@ -132,13 +149,9 @@ impl Link {
     /// # Cancel safety
     /// Dropping the future before the acknowledgement forgets the subscription, unless another call
     /// waits for the same one.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn subscribe(&self, kind: SubscriptionKind, name: Bytes) -> Result<(), LinkError> {
-        let _ = (kind, name);
-        Err(unfinished())
+        let deadline = Instant::now() + self.shared().config.command_timeout;
+        self.subscribe_until(kind, name, deadline).await
     }
 
     /// Like [`subscribe`](Self::subscribe), waiting until `deadline`.
@@ -154,8 +167,25 @@ impl Link {
         name: Bytes,
         deadline: Instant,
     ) -> Result<(), LinkError> {
-        let _ = deadline;
-        self.subscribe(kind, name).await
+        let shared = self.shared();
+        if shared.sink.is_none() {
+            return Err(LinkError::config(
+                "subscribe: the link was opened without a sink",
+            ));
+        }
+        let mut wish = shared.subscriptions.want((kind, name))?;
+        self.wake();
+        shared.queue(Role::Push).ask_for_connection();
+        match tokio::time::timeout_at(deadline, wish.settled()).await {
+            Ok(settled) => settled,
+            Err(_) => Err(shared.queue(Role::Push).down_reason().unwrap_or_else(|| {
+                LinkError::new(
+                    LinkErrorKind::Timeout,
+                    Outcome::NotApplied,
+                    "the server did not acknowledge the subscription in time",
+                )
+            })),
+        }
     }
 
     /// Forgets a subscription. Waits for the server's acknowledgement where there is a connection;
@@ -166,26 +196,28 @@ impl Link {
     ///
     /// # Cancel safety
     /// The subscription is forgotten in any case.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn unsubscribe(&self, kind: SubscriptionKind, name: Bytes) -> Result<(), LinkError> {
-        let _ = (kind, name);
+        let shared = self.shared();
+        let acknowledged = shared.subscriptions.forget(&(kind, name))?;
+        // Lost connections, and names nobody subscribed to, drop the sender: done as well. A server
+        // that stays silent is found out by the connection's own timeout; this one is a backstop.
+        let patience = shared.config.command_timeout;
+        let _ = tokio::time::timeout(patience, acknowledged).await;
         Ok(())
     }
 
     /// The present state, and a way to wait for the next.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+        self.shared().board.status()
     }
 
     /// Every change of state from now on.
     ///
     /// Fires only on change. Bounded: a reader more than 64 changes behind misses the oldest.
     pub fn changes(&self) -> impl Stream<Item = StateChange> + Send + Unpin + 'static {
-        futures_util::stream::empty()
+        BroadcastStream::new(self.shared().board.changes())
+            .filter_map(|change| std::future::ready(change.ok()))
     }
 
     /// Waits until the link is connected and the server takes commands.
@@ -195,27 +227,29 @@ impl Link {
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn ready(&self, deadline: Instant) -> Result<(), LinkError> {
-        let _ = deadline;
-        Err(unfinished())
+        let shared = self.shared();
+        self.wake();
+        let mut status = shared.board.status();
+        let settled = status.wait_for(|s| {
+            matches!(
+                s.state,
+                LinkState::Ready | LinkState::Degraded | LinkState::Closed
+            )
+        });
+        match tokio::time::timeout_at(deadline, settled).await {
+            Ok(Ok(status)) if status.state != LinkState::Closed => Ok(()),
+            Ok(_) => Err(LinkError::closed()),
+            Err(_) => Err(self.command_queue().down_reason().unwrap_or_else(|| {
+                let reason = Arc::clone(&shared.board.status().borrow().reason);
+                disconnected(format!("not ready: {reason}"))
+            })),
+        }
     }
 
     /// Looks at the server: one pipelined round trip, given up after `timeout`.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn health(&self, timeout: Duration) -> Health {
-        Health {
-            healthy: false,
-            response_time: timeout,
-            server: None,
-            error: Some(unfinished()),
-        }
+        health::check(self, timeout).await
     }
 
     /// Looks at the server now and then every `interval`, until the stream is dropped.
@@ -224,14 +258,22 @@ impl Link {
         interval: Duration,
         timeout: Duration,
     ) -> impl Stream<Item = Health> + Send + 'static {
-        let _ = (interval, timeout);
-        futures_util::stream::empty()
+        let link = self.clone();
+        futures_util::stream::unfold((link, None), move |(link, next)| async move {
+            let now = Instant::now();
+            let next = next.unwrap_or(now);
+            tokio::time::sleep_until(next).await;
+            let health = health::check(&link, timeout).await;
+            // A late answer delays the next question; it does not make them pile up.
+            let after = (next + interval).max(Instant::now());
+            Some((health, (link, Some(after))))
+        })
     }
 
     /// What the probe found when the last connection was made; `None` before the first.
     #[must_use]
     pub fn server(&self) -> Option<Arc<ServerInfo>> {
-        None
+        self.shared().server.load_full()
     }
 
     /// Closes the link: refuses new commands, lets those in flight finish for at most `grace`, then
@@ -240,56 +282,73 @@ impl Link {
     ///
     /// # Cancel safety
     /// Once begun, closing goes on even if the future is dropped.
-    #[expect(
-        clippy::unused_async,
-        reason = "the connection comes with the next commit"
-    )]
     pub async fn close(&self, grace: Duration) {
-        let _ = grace;
+        let shared = self.shared();
+        shared.close(grace, LinkError::closed());
+        shared.closed.cancelled().await;
     }
 
     /// Figures of this moment.
     #[must_use]
     pub fn stats(&self) -> LinkStats {
-        LinkStats::default()
-    }
-}
-
-/// Room for one command on a lane. Dropping it gives the room back.
-#[must_use = "dropping a permit gives the room back"]
-#[derive(Debug)]
-pub struct Permit {
-    _private: (),
-}
-
-impl Permit {
-    /// Puts a command on the wire. Synchronous and ordered: of two commands enqueued one after the
-    /// other on the same lane, the first goes first.
-    ///
-    /// If the connection was lost since the permit was given, the reply is
-    /// [`LinkErrorKind::Disconnected`] with [`Outcome::NotApplied`].
-    pub fn enqueue(self, parts: &[&[u8]]) -> Reply {
-        let _ = parts;
-        Reply {
-            result: Some(Err(unfinished())),
+        let shared = self.shared();
+        LinkStats {
+            command: self.lane_stats(Role::Command),
+            bulk: self.lane_stats(Role::Bulk),
+            durable: self.lane_stats(Role::Durable),
+            push_connected: shared.board.is_up(Role::Push),
+            subscriptions: shared.subscriptions.len(),
         }
     }
-}
 
-/// A reply to come.
-///
-/// # Cancel safety
-/// Dropping it discards the reply; the command runs nevertheless.
-#[must_use = "a reply does nothing unless awaited"]
-#[derive(Debug)]
-pub struct Reply {
-    result: Option<Result<Frame, LinkError>>,
-}
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
 
-impl Future for Reply {
-    type Output = Result<Frame, LinkError>;
+    fn queue(&self, lane: Lane) -> &Arc<Queue> {
+        self.shared().queue(match lane {
+            Lane::Command => Role::Command,
+            Lane::Bulk => Role::Bulk,
+            Lane::Durable => Role::Durable,
+        })
+    }
 
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(self.result.take().unwrap_or_else(|| Err(unfinished())))
+    fn command_queue(&self) -> &Arc<Queue> {
+        self.shared().queue(Role::Command)
+    }
+
+    /// Has a lazy link connect: what any use of it does, since only the command connection finds out
+    /// what the server is.
+    fn wake(&self) {
+        self.command_queue().ask_for_connection();
+    }
+
+    async fn place(
+        &self,
+        commands: usize,
+        bytes: usize,
+        options: &CallOptions,
+    ) -> Result<Permit, LinkError> {
+        if options.lane != Lane::Command {
+            self.wake();
+        }
+        let patience = || Instant::now() + self.shared().config.command_timeout;
+        let deadline = options.deadline.unwrap_or_else(patience);
+        let permit = self
+            .queue(options.lane)
+            .reserve(commands, bytes, deadline)
+            .await?;
+        Ok(permit.for_call(options.deadline, options.script))
+    }
+
+    fn lane_stats(&self, role: Role) -> LaneStats {
+        let queue = self.shared().queue(role).stats();
+        LaneStats {
+            connected: queue.connected,
+            in_flight: queue.in_flight,
+            in_flight_bytes: queue.in_flight_bytes,
+            waiting: queue.waiting,
+            reconnects: self.shared().board.connections(role).saturating_sub(1),
+        }
     }
 }

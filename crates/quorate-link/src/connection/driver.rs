@@ -1,0 +1,580 @@
+//! The task that owns a socket: writes what callers queued, reads replies and hands them out.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use super::handshake::Session;
+use super::queue::{Collected, Entry, Queue, ReplySink};
+use crate::decoder::Decoder;
+use crate::error::{LinkError, LinkErrorKind, Outcome};
+use crate::frame::Frame;
+use crate::push::{Inbound, Received};
+use crate::server_code;
+
+/// How much is read at a time: some six hundred small replies.
+const READ_CHUNK: usize = 64 << 10;
+
+/// How often at most the task lets others run before it writes, while they keep queueing.
+const GATHER_ROUNDS: u8 = 8;
+
+/// Rounds of reading and writing before the task lets others run.
+const TURNS: usize = 16;
+
+/// A write is not gathered for beyond this: the kernel would not take more at once anyway.
+const GATHER_BYTES: usize = 128 << 10;
+
+/// What the connection reports besides replies.
+pub(crate) trait Observer: Send + Sync + 'static {
+    /// The server refused a command because of a passing condition of its own.
+    fn condition(&self, code: &str, line: &str);
+}
+
+/// What is fixed for the life of one connection.
+pub(crate) struct DriverConfig {
+    pub(crate) command_timeout: Duration,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) ping_timeout: Duration,
+}
+
+/// Runs one connection until it ends. Dropping it answers everything in flight.
+pub(crate) struct Driver<S> {
+    stream: S,
+    queue: Arc<Queue>,
+    observer: Arc<dyn Observer>,
+    /// Takes what the server sends unasked; `None` where nothing is expected.
+    inbound: Option<Box<dyn Inbound>>,
+    config: DriverConfig,
+
+    input: BytesMut,
+    decoder: Decoder,
+
+    out: Vec<u8>,
+    /// How much of `out` the socket has taken.
+    written: usize,
+    in_flight: VecDeque<Entry>,
+    /// Replied to since the queue was last visited.
+    done_commands: usize,
+    done_bytes: usize,
+    gather: Gather,
+
+    timer: Pin<Box<Sleep>>,
+    /// No entry in flight expires before this; `None`: no entry in flight was looked at.
+    next_expiry: Option<Instant>,
+    last_received: Instant,
+    /// Since when an answer to a probe is waited for.
+    probe: Option<Instant>,
+    /// The probe is not in the out-buffer yet.
+    probe_unsent: bool,
+    /// The stream may hold bytes back (TLS does).
+    unflushed: bool,
+    finished: bool,
+}
+
+enum End {
+    Lost(LinkError),
+    Drained,
+}
+
+enum Sent {
+    Some,
+    Gathering,
+    Drained,
+}
+
+/// Whether it is worth waiting for more before writing.
+#[derive(Clone, Copy)]
+struct Gather {
+    seen: usize,
+    rounds: u8,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(crate) fn new(
+        session: Session<S>,
+        queue: Arc<Queue>,
+        observer: Arc<dyn Observer>,
+        inbound: Option<Box<dyn Inbound>>,
+        config: DriverConfig,
+    ) -> Self {
+        let now = Instant::now();
+        let Session {
+            transport: stream,
+            input,
+            decoder,
+        } = session;
+        Self {
+            stream,
+            queue,
+            observer,
+            inbound,
+            input,
+            decoder,
+            out: Vec::new(),
+            written: 0,
+            in_flight: VecDeque::new(),
+            done_commands: 0,
+            done_bytes: 0,
+            gather: Gather { seen: 0, rounds: 0 },
+            timer: Box::pin(tokio::time::sleep_until(
+                now + config.ping_interval.unwrap_or(config.command_timeout),
+            )),
+            next_expiry: None,
+            last_received: now,
+            probe: None,
+            probe_unsent: false,
+            unflushed: false,
+            finished: false,
+            config,
+        }
+    }
+
+    /// Runs until the connection ends, and says why it ended. `None`: it was asked to.
+    pub(crate) async fn run(mut self) -> Option<LinkError> {
+        // The handshake may have read more than its own replies.
+        let end = match self.decode() {
+            Ok(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
+            Err(error) => End::Lost(error),
+        };
+        let reason = match &end {
+            End::Lost(error) => error.clone(),
+            End::Drained => LinkError::new(
+                LinkErrorKind::Disconnected,
+                Outcome::NotApplied,
+                "reconnecting",
+            ),
+        };
+        self.finish(&reason);
+        match end {
+            End::Lost(error) => Some(error),
+            End::Drained => None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..TURNS {
+            let read = match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(error)),
+                Poll::Pending => false,
+            };
+            let wrote = match self.poll_send(cx) {
+                Poll::Ready(Ok(Sent::Some)) => true,
+                Poll::Ready(Ok(Sent::Gathering)) => {
+                    cx.waker().wake_by_ref();
+                    return self.poll_timer(cx);
+                }
+                Poll::Ready(Ok(Sent::Drained)) => return Poll::Ready(End::Drained),
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(error)),
+                Poll::Pending => false,
+            };
+            if !read && !wrote {
+                return self.poll_timer(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        self.poll_timer(cx)
+    }
+
+    // ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        let missing = self.decoder.missing_bytes(&self.input).min(1 << 20);
+        self.input.reserve(missing.max(READ_CHUNK));
+        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx));
+        let n = match read {
+            Ok(n) => n,
+            Err(error) => return Poll::Ready(Err(lost_io("reading", error))),
+        };
+        if n == 0 {
+            let message = if self.decoder.is_mid_frame() {
+                "the server closed the connection in the middle of a reply"
+            } else {
+                "the server closed the connection"
+            };
+            return Poll::Ready(Err(LinkError::new(
+                LinkErrorKind::ConnectionLost,
+                Outcome::Unknown,
+                message,
+            )));
+        }
+        // Any byte is a sign of life, also in the middle of a long reply.
+        self.last_received = Instant::now();
+        if self.probe.is_some() {
+            self.probe = Some(self.last_received);
+        }
+        Poll::Ready(self.decode())
+    }
+
+    fn decode(&mut self) -> Result<(), LinkError> {
+        loop {
+            match self.decoder.decode(&mut self.input) {
+                Ok(Some(frame)) => self.receive(frame)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.protocol_error(error)),
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
+        let frame = match self.inbound.as_mut() {
+            None if matches!(frame, Frame::Push(_)) => {
+                tracing::trace!(?frame, "nothing expects what the server sent unasked");
+                return Ok(());
+            }
+            None => frame,
+            Some(inbound) => {
+                let expected = self.in_flight.front().and_then(|e| match &e.sink {
+                    ReplySink::Ack { verb, name, .. } => Some((*verb, name.as_ref())),
+                    _ => None,
+                });
+                match inbound.receive(frame, expected) {
+                    Received::Reply(reply) => reply,
+                    Received::Kept => return Ok(()),
+                    Received::Broken(why) => {
+                        let kind = LinkErrorKind::ConnectionLost;
+                        return Err(LinkError::new(kind, Outcome::Unknown, why));
+                    }
+                }
+            }
+        };
+        let Some(entry) = self.in_flight.pop_front() else {
+            return Err(LinkError::new(
+                LinkErrorKind::Protocol,
+                Outcome::Unknown,
+                "the server sent a reply to no command",
+            ));
+        };
+        if let Frame::Error(line) = &frame {
+            self.note_error(line);
+        }
+        match entry.sink {
+            ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Ok(frame)),
+            ReplySink::Batch { batch, last } => batch.push(frame, last),
+            ReplySink::Abandoned => {}
+            ReplySink::Probe => {
+                self.probe = None;
+                return Ok(()); // it never was in the queue's count
+            }
+        }
+        self.done_commands += 1;
+        self.done_bytes += entry.bytes;
+        Ok(())
+    }
+
+    fn note_error(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let code = server_code::code_of(&text);
+        if server_code::is_transient(code) {
+            self.observer.condition(code, &text);
+        }
+    }
+
+    /// The reply being read belongs to the first in flight: it alone learns what is wrong with it.
+    fn protocol_error(&mut self, error: crate::decoder::DecodeError) -> LinkError {
+        let error = LinkError::with_source(
+            LinkErrorKind::Protocol,
+            Outcome::Unknown,
+            format!("{error}; the connection was dropped"),
+            error,
+        );
+        if let Some(entry) = self.in_flight.front_mut() {
+            let sink = std::mem::replace(&mut entry.sink, ReplySink::Abandoned);
+            fail(sink, &error);
+        }
+        error
+    }
+
+    // ── writing ──────────────────────────────────────────────────────────────────────────────
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<Sent, LinkError>> {
+        let mut blocked = self.poll_write(cx)?.is_pending();
+        if !blocked && self.should_gather() {
+            return Poll::Ready(Ok(Sent::Gathering));
+        }
+        self.gather = Gather { seen: 0, rounds: 0 };
+        // Also while the socket takes nothing: only what was collected has an expiry.
+        let before = self.in_flight.len();
+        let collected = self.queue.collect(
+            std::mem::take(&mut self.done_commands),
+            std::mem::take(&mut self.done_bytes),
+            &mut self.out,
+            &mut self.in_flight,
+            cx.waker(),
+        );
+        match collected {
+            Collected::Some => self.stamp(before),
+            Collected::Drain if self.in_flight.is_empty() && !blocked => {
+                return Poll::Ready(Ok(Sent::Drained));
+            }
+            Collected::None | Collected::Drain if !self.probe_unsent => return Poll::Pending,
+            Collected::None | Collected::Drain => {}
+        }
+        self.append_probe();
+        if !blocked {
+            blocked = self.poll_write(cx)?.is_pending();
+        }
+        // While blocked, the socket's waker is registered; the queue's is too, once it is empty.
+        let more = collected == Collected::Some || !blocked;
+        if more {
+            Poll::Ready(Ok(Sent::Some))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Ready once everything in `out` was taken by the socket.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        while self.written < self.out.len() {
+            let rest = &self.out[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(0) => {
+                    let error = std::io::ErrorKind::WriteZero.into();
+                    return Poll::Ready(Err(lost_io("writing", error)));
+                }
+                Ok(n) => {
+                    self.written += n;
+                    self.unflushed = true;
+                }
+                Err(error) => return Poll::Ready(Err(lost_io("writing", error))),
+            }
+        }
+        if self.unflushed {
+            if let Err(error) = ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+                return Poll::Ready(Err(lost_io("writing", error)));
+            }
+            self.unflushed = false;
+        }
+        self.out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets others run while the out-buffer is still growing, so that one write carries many
+    /// commands: on a multi-thread runtime, writing per command costs most of the throughput.
+    fn should_gather(&mut self) -> bool {
+        let pending = self.queue.pending_bytes();
+        if pending <= self.gather.seen
+            || pending >= GATHER_BYTES
+            || self.gather.rounds >= GATHER_ROUNDS
+        {
+            return false;
+        }
+        self.gather.seen = pending;
+        self.gather.rounds += 1;
+        true
+    }
+
+    /// Gives entries from `from` on the time they expire at.
+    fn stamp(&mut self, from: usize) {
+        let latest = Instant::now() + self.config.command_timeout;
+        let mut earliest = self.next_expiry.unwrap_or(latest);
+        for entry in self.in_flight.range_mut(from..) {
+            let expiry = entry.deadline.map_or(latest, |d| d.min(latest));
+            entry.deadline = Some(expiry);
+            earliest = earliest.min(expiry);
+        }
+        self.next_expiry = Some(earliest);
+        self.arm(earliest);
+    }
+
+    fn append_probe(&mut self) {
+        if !std::mem::take(&mut self.probe_unsent) {
+            return;
+        }
+        let start = self.out.len();
+        super::encode::encode(&[b"PING"], &mut self.out);
+        let bytes = self.out.len() - start;
+        self.in_flight.push_back(Entry {
+            sink: ReplySink::Probe,
+            bytes,
+            deadline: None,
+        });
+    }
+
+    // ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes sure the timer fires at `at` or before.
+    fn arm(&mut self, at: Instant) {
+        if self.timer.deadline() > at {
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    /// One timer serves every command and the probe. It may fire too early, since what it was set
+    /// for may be long answered; then it is set again.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.next_expiry.is_some_and(|at| at <= now) {
+                self.sweep(now);
+            }
+            let idle_since = self.last_received;
+            if self
+                .config
+                .ping_interval
+                .is_some_and(|i| idle_since + i <= now)
+            {
+                self.want_probe(now);
+            }
+            if let Some(since) = self.probe
+                && since + self.config.ping_timeout <= now
+            {
+                return Poll::Ready(End::Lost(self.silent()));
+            }
+            let next = [
+                self.next_expiry,
+                self.probe.map(|since| since + self.config.ping_timeout),
+                self.config
+                    .ping_interval
+                    .map(|i| self.last_received.max(now) + i),
+            ];
+            let next = next.into_iter().flatten().min();
+            let far = now + self.config.command_timeout;
+            self.timer.as_mut().reset(next.unwrap_or(far));
+            if self.probe_unsent {
+                cx.waker().wake_by_ref();
+            }
+        }
+    }
+
+    /// Gives up on commands whose time is over. Their places in the queue of replies stay, so that
+    /// no later command receives what was meant for them.
+    fn sweep(&mut self, now: Instant) {
+        let mut earliest: Option<Instant> = None;
+        let mut expired = 0_usize;
+        for entry in &mut self.in_flight {
+            let Some(expiry) = entry.deadline else {
+                continue;
+            };
+            if expiry > now {
+                earliest = Some(earliest.map_or(expiry, |e| e.min(expiry)));
+                continue;
+            }
+            entry.deadline = None;
+            expired += 1;
+            let error = LinkError::new(
+                LinkErrorKind::Timeout,
+                Outcome::Unknown,
+                "the reply did not arrive in time",
+            );
+            fail(
+                std::mem::replace(&mut entry.sink, ReplySink::Abandoned),
+                &error,
+            );
+        }
+        self.next_expiry = earliest;
+        if expired > 0 {
+            tracing::debug!(
+                expired,
+                "commands timed out; asking whether the server is alive"
+            );
+            self.want_probe(now);
+        }
+    }
+
+    fn want_probe(&mut self, now: Instant) {
+        if self.probe.is_none() {
+            // Counted from now and not from when it is written: a socket that takes no bytes is as
+            // dead as one that brings none.
+            self.probe = Some(now);
+            self.probe_unsent = true;
+        }
+    }
+
+    fn silent(&self) -> LinkError {
+        LinkError::new(
+            LinkErrorKind::ConnectionLost,
+            Outcome::Unknown,
+            format!(
+                "the server was silent for {:?} after a ping",
+                self.config.ping_timeout
+            ),
+        )
+    }
+}
+
+impl<S> Driver<S> {
+    /// Answers everything that will get no reply.
+    fn finish(&mut self, reason: &LinkError) {
+        self.finished = true;
+        let lost = match reason.kind() {
+            LinkErrorKind::ConnectionLost | LinkErrorKind::Closed => reason.clone(),
+            _ => LinkError::with_source(
+                LinkErrorKind::ConnectionLost,
+                Outcome::Unknown,
+                "the connection was dropped",
+                reason.clone(),
+            ),
+        };
+        // From the back, the commands of which no byte was written certainly had no effect.
+        let mut unwritten = self.out.len() - self.written;
+        let mut certain = 0;
+        for entry in self.in_flight.iter().rev() {
+            if entry.bytes > unwritten {
+                break;
+            }
+            unwritten -= entry.bytes;
+            certain += 1;
+        }
+        let uncertain = self.in_flight.len() - certain;
+        let (mut commands, mut bytes) = (self.done_commands, self.done_bytes);
+        let unknown = lost.with_outcome(Outcome::Unknown);
+        let not_applied = lost.with_outcome(Outcome::NotApplied);
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let counted = in_flight.iter().filter(|e| !e.is_probe());
+        for entry in counted {
+            commands += 1;
+            bytes += entry.bytes;
+        }
+        // The queue first: whoever learns of the loss and tries again must find the door shut.
+        let never_taken =
+            self.queue
+                .abandon(commands, bytes, reason.with_outcome(Outcome::NotApplied));
+        for (at, entry) in in_flight.into_iter().enumerate() {
+            fail(
+                entry.sink,
+                if at < uncertain {
+                    &unknown
+                } else {
+                    &not_applied
+                },
+            );
+        }
+        for entry in never_taken {
+            fail(entry.sink, &not_applied);
+        }
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.finish(&LinkError::closed());
+        }
+    }
+}
+
+fn fail(sink: ReplySink, error: &LinkError) {
+    match sink {
+        ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Err(error.clone())),
+        ReplySink::Batch { batch, .. } => batch.fail(error),
+        ReplySink::Probe | ReplySink::Abandoned => {}
+    }
+}
+
+fn lost_io(doing: &str, error: std::io::Error) -> LinkError {
+    LinkError::with_source(
+        LinkErrorKind::ConnectionLost,
+        Outcome::Unknown,
+        format!("the connection broke while {doing}"),
+        error,
+    )
+}
