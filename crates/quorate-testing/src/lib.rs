@@ -6,15 +6,22 @@
 //! * [`proxy`]: a TCP proxy that cuts, stalls, delays and loses what passes through it.
 //! * [`browser`]: a headless Chromium to see what a person would see.
 //!
+//! * [`harness`] and [`suites`]: the contract of every capability, clause by clause, for any backend.
+//!
 //! # Features
 //!
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `runtime` | yes | the async side of [`servers`], and the fault proxy |
 //! | `tls` | yes | certificates made on the fly for servers that speak TLS |
+//! | `suites` | yes | the conformance suites and their harness |
 //! | `browser` | no | driving a browser, see [`browser`] |
 
 pub mod browser;
+#[cfg(feature = "suites")]
+pub mod harness;
 #[cfg(feature = "runtime")]
 pub mod proxy;
 pub mod servers;
+#[cfg(feature = "suites")]
+pub mod suites;

@@ -72,8 +72,9 @@ pub(crate) struct GroupKey {
 pub(crate) struct Incoming<'a> {
     delivery: &'a Delivery,
     prefix: &'a Result<Prefix, EnvelopeError>,
-    /// The envelope excludes the instance that published it, and that is this one.
-    excluded: bool,
+    /// Whether topics are to see it: no beacon, no duplicate, and not excluded from this instance. Raw
+    /// channels see everything.
+    for_topics: bool,
 }
 
 impl Route {
@@ -186,27 +187,21 @@ impl EventSink for Route {
     fn message(&self, delivery: Delivery) {
         let prefix = envelope::prefix(&delivery.message);
         let groups = self.groups.lock();
+        let mut for_topics = true;
         if let Ok(prefix) = &prefix
             && groups.iter().any(|group| !group.key().raw)
         {
-            match self.observe(&delivery.channel, prefix) {
-                Verdict::InOrder | Verdict::Late => {}
-                Verdict::Hole(missing) => {
-                    self.gap(&groups, &Gap::new(GapReason::Lost, Some(missing)))
-                }
-                // Raw channels know no duplicates; only the groups that read envelopes skip it.
-                Verdict::Duplicate => {
-                    if groups.iter().all(|group| !group.key().raw) {
-                        return;
-                    }
-                }
+            let verdict = self.observe(&delivery.channel, prefix);
+            if let Verdict::Hole(missing) = verdict {
+                self.gap(&groups, &Gap::new(GapReason::Lost, Some(missing)));
             }
+            let excluded = prefix.exclude_self && prefix.publisher == self.own;
+            for_topics = !(excluded || prefix.beacon || verdict == Verdict::Duplicate);
         }
-        let excluded = matches!(&prefix, Ok(it) if it.exclude_self && it.publisher == self.own);
         let incoming = Incoming {
             delivery: &delivery,
             prefix: &prefix,
-            excluded,
+            for_topics,
         };
         let delivered = groups.iter().map(|group| group.deliver(&incoming)).sum();
         self.delivered.increment(delivered);
@@ -314,8 +309,7 @@ impl<T: Send + Sync + 'static> Group for TypedGroup<T> {
     }
 
     fn deliver(&self, incoming: &Incoming<'_>) -> u64 {
-        let typed = !self.reading.raw;
-        if typed && (incoming.excluded || matches!(incoming.prefix, Ok(prefix) if prefix.beacon)) {
+        if !(self.reading.raw || incoming.for_topics) {
             return 0;
         }
         let item = self.read(incoming);

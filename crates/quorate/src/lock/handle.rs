@@ -127,9 +127,9 @@ impl Lock {
     }
 
     /// Asks once, without waiting.
-    pub fn try_acquire(&self) -> AcquireLock<'_> {
+    pub fn try_acquire(&self) -> AcquireLock {
         AcquireLock {
-            lock: self,
+            lock: self.clone(),
             lease: DEFAULT_LEASE,
             wait: Some(Duration::ZERO),
             renew: true,
@@ -139,9 +139,9 @@ impl Lock {
 
     /// Waits until the lock is free and takes it. Without [`wait`](AcquireLock::wait), for as long as
     /// it takes.
-    pub fn acquire(&self) -> AcquireLock<'_> {
+    pub fn acquire(&self) -> AcquireLock {
         AcquireLock {
-            lock: self,
+            lock: self.clone(),
             lease: DEFAULT_LEASE,
             wait: None,
             renew: true,
@@ -226,15 +226,15 @@ impl Locks {
 /// background.
 #[must_use = "a lock is acquired by awaiting"]
 #[derive(Clone, Debug)]
-pub struct AcquireLock<'a> {
-    lock: &'a Lock,
+pub struct AcquireLock {
+    lock: Lock,
     lease: Duration,
     wait: Option<Duration>,
     renew: bool,
     once: bool,
 }
 
-impl AcquireLock<'_> {
+impl AcquireLock {
     /// How long the lock stays held without a sign of life; from 10 ms to 30 days. Default 30 s.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -330,9 +330,9 @@ impl AcquireLock<'_> {
     }
 }
 
-impl<'a> IntoFuture for AcquireLock<'a> {
+impl IntoFuture for AcquireLock {
     type Output = Result<Acquire>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())

@@ -1,0 +1,202 @@
+//! A home to test on, whichever it is, and time that tests can move.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use quorate::{Fleet, FleetBuilder, TestClock};
+
+use crate::servers::{ServerKind, shared};
+
+/// How soon publishers confirm what they last sent, in homes made for tests.
+pub const BEACON_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The longest any condition may take to come true.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes homes of one kind for the suites.
+///
+/// Implement it to run the suites on a backend of your own:
+/// `events_suite!(mine, MyHarness)`.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// A fresh and empty home; the suites make its instances.
+    async fn home(&self) -> Home;
+
+    /// The runtime to run a clause on. In-process homes want paused time.
+    fn runtime(&self) -> tokio::runtime::Runtime;
+}
+
+/// A home that exists for one test.
+#[derive(Debug)]
+pub struct Home {
+    first: Fleet,
+    clock: Time,
+}
+
+/// How time is moved.
+#[derive(Clone, Debug)]
+enum Time {
+    /// The home follows tokio's clock, which is paused.
+    Tokio,
+    /// The home has a clock of its own, which the scripts ask.
+    Scripts(TestClock),
+}
+
+impl Home {
+    /// A home whose time is tokio's.
+    #[must_use]
+    pub fn on_tokio_time(first: Fleet) -> Self {
+        Self {
+            first,
+            clock: Time::Tokio,
+        }
+    }
+
+    /// A home whose scripts see `clock`.
+    #[must_use]
+    pub fn on_server_time(first: Fleet, clock: TestClock) -> Self {
+        Self {
+            first,
+            clock: Time::Scripts(clock),
+        }
+    }
+
+    /// The first instance.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.first
+    }
+
+    /// A further instance.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub async fn instance(&self, name: &str) -> Fleet {
+        self.first
+            .instance(name)
+            .await
+            .expect("a further instance of a working home")
+    }
+
+    /// Lets `duration` pass for what the home decides. Timers of this process run on their own time.
+    pub async fn elapse(&self, duration: Duration) {
+        match &self.clock {
+            Time::Tokio => tokio::time::advance(duration).await,
+            Time::Scripts(clock) => clock.advance(duration),
+        }
+    }
+}
+
+/// The in-process home.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no options")]
+pub struct Embedded;
+
+#[async_trait]
+impl Harness for Embedded {
+    async fn home(&self) -> Home {
+        let fleet = builder()
+            .url("memory:")
+            .build()
+            .await
+            .expect("nothing can fail in memory");
+        Home::on_tokio_time(fleet)
+    }
+
+    fn runtime(&self) -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime")
+    }
+}
+
+/// A real server, started if none is running for the tests; one namespace per home.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the kind says everything")]
+pub struct OnServer(pub ServerKind);
+
+#[async_trait]
+impl Harness for OnServer {
+    async fn home(&self) -> Home {
+        let server = shared(self.0)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        let clock = TestClock::new();
+        let fleet = builder()
+            .url(server.url())
+            .namespace(namespace())
+            .test_clock(clock.clone())
+            .build()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        Home::on_server_time(fleet, clock)
+    }
+
+    fn runtime(&self) -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    }
+}
+
+fn builder() -> FleetBuilder {
+    Fleet::builder()
+        .service("a")
+        .beacon_interval(BEACON_INTERVAL)
+}
+
+/// A namespace nobody else uses: tests share servers.
+#[must_use]
+pub fn namespace() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    format!("test-{process}-{}-{next}", since.as_nanos())
+}
+
+/// Runs one clause on a home of `harness`. The suites' macros call it.
+pub fn run<F, Fut>(harness: &impl Harness, clause: F)
+where
+    F: FnOnce(Home) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    harness.runtime().block_on(async {
+        let home = harness.home().await;
+        let fleet = home.fleet().clone();
+        clause(home).await;
+        fleet.close().await;
+    });
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            // Between two looks, not instead of one: the condition decides.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+        panic!("it never came true: {what}");
+    }
+}
+
+/// Waits for something that must happen.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("it never happened: {what}"),
+    }
+}

@@ -1,0 +1,27 @@
+//! Conformance suites: one function per clause of a capability's contract, and a macro that makes one
+//! test of each.
+//!
+//! ```ignore
+//! quorate_testing::lock_suite!(mine, MyHarness::new());
+//! ```
+
+pub mod events;
+pub mod lock;
+
+/// Makes a module of tests, one per clause, from a list of clauses.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __suite {
+    ($module:ident, $harness:expr, $path:path, [$($clause:ident),* $(,)?]) => {
+        mod $module {
+            use super::*;
+            use $path as suite;
+            $(
+                #[test]
+                fn $clause() {
+                    $crate::harness::run(&$harness, suite::$clause);
+                }
+            )*
+        }
+    };
+}

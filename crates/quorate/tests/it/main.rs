@@ -1,0 +1,3 @@
+//! Every clause of every suite, on every home.
+
+mod suites;

@@ -1,0 +1,21 @@
+//! The conformance suites: one test per clause and home.
+
+use quorate_testing::harness::{Embedded, OnServer};
+use quorate_testing::servers::ServerKind;
+use quorate_testing::{events_suite, lock_suite};
+
+mod events {
+    use super::*;
+    events_suite!(embedded, Embedded);
+    events_suite!(redis, OnServer(ServerKind::Redis));
+    events_suite!(valkey, OnServer(ServerKind::Valkey));
+    events_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod lock {
+    use super::*;
+    lock_suite!(embedded, Embedded);
+    lock_suite!(redis, OnServer(ServerKind::Redis));
+    lock_suite!(valkey, OnServer(ServerKind::Valkey));
+    lock_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
