@@ -13,7 +13,7 @@ const SLICES: [&str; 8] = [
 ];
 
 /// What decisions must not know of: everything with a clock, a socket or a task in it.
-const IMPURE_CRATES: [&str; 8] = [
+const IMPURE_CRATES: [&str; 7] = [
     "tokio",
     "tokio_stream",
     "tokio_util",
