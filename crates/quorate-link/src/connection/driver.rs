@@ -59,9 +59,9 @@ pub(crate) struct Driver<S> {
     /// How much of `out` the socket has taken.
     written: usize,
     in_flight: VecDeque<Entry>,
-    /// Replied to since the queue was last visited.
-    done_commands: usize,
-    done_bytes: usize,
+    /// Replies decoded and not handed out yet; empty between reads.
+    answered: Vec<(ReplySink, Frame)>,
+    answered_bytes: usize,
     gather: Gather,
 
     timer: Pin<Box<Sleep>>,
@@ -119,8 +119,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             out: Vec::new(),
             written: 0,
             in_flight: VecDeque::new(),
-            done_commands: 0,
-            done_bytes: 0,
+            answered: Vec::new(),
+            answered_bytes: 0,
             gather: Gather { seen: 0, rounds: 0 },
             timer: Box::pin(tokio::time::sleep_until(
                 now + config.ping_interval.unwrap_or(config.command_timeout),
@@ -213,11 +213,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn decode(&mut self) -> Result<(), LinkError> {
-        loop {
+        let end = loop {
             match self.decoder.decode(&mut self.input) {
-                Ok(Some(frame)) => self.receive(frame)?,
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(self.protocol_error(error)),
+                Ok(Some(frame)) => {
+                    if let Err(error) = self.receive(frame) {
+                        break Err(error);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(self.protocol_error(error)),
+            }
+        };
+        self.hand_out();
+        end
+    }
+
+    fn hand_out(&mut self) {
+        if self.answered.is_empty() {
+            return;
+        }
+        // Room first: whoever has a reply in hand must find the room its command took.
+        self.queue.release(
+            self.answered.len(),
+            std::mem::take(&mut self.answered_bytes),
+        );
+        for (sink, frame) in self.answered.drain(..) {
+            match sink {
+                ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Ok(frame)),
+                ReplySink::Batch { batch, last } => batch.push(frame, last),
+                ReplySink::Abandoned | ReplySink::Probe => {}
             }
         }
     }
@@ -254,17 +278,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Frame::Error(line) = &frame {
             self.note_error(line);
         }
-        match entry.sink {
-            ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Ok(frame)),
-            ReplySink::Batch { batch, last } => batch.push(frame, last),
-            ReplySink::Abandoned => {}
-            ReplySink::Probe => {
-                self.probe = None;
-                return Ok(()); // it never was in the queue's count
-            }
+        if entry.is_probe() {
+            self.probe = None;
+            return Ok(()); // it never was in the queue's count
         }
-        self.done_commands += 1;
-        self.done_bytes += entry.bytes;
+        self.answered_bytes += entry.bytes;
+        self.answered.push((entry.sink, frame));
         Ok(())
     }
 
@@ -301,13 +320,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.gather = Gather { seen: 0, rounds: 0 };
         // Also while the socket takes nothing: only what was collected has an expiry.
         let before = self.in_flight.len();
-        let collected = self.queue.collect(
-            std::mem::take(&mut self.done_commands),
-            std::mem::take(&mut self.done_bytes),
-            &mut self.out,
-            &mut self.in_flight,
-            cx.waker(),
-        );
+        let collected = self
+            .queue
+            .collect(&mut self.out, &mut self.in_flight, cx.waker());
         match collected {
             Collected::Some => self.stamp(before),
             Collected::Drain if self.in_flight.is_empty() && !blocked => {
@@ -525,7 +540,7 @@ impl<S> Driver<S> {
             certain += 1;
         }
         let uncertain = self.in_flight.len() - certain;
-        let (mut commands, mut bytes) = (self.done_commands, self.done_bytes);
+        let (mut commands, mut bytes) = (0, 0);
         let unknown = lost.with_outcome(Outcome::Unknown);
         let not_applied = lost.with_outcome(Outcome::NotApplied);
         let in_flight = std::mem::take(&mut self.in_flight);

@@ -370,44 +370,30 @@ impl Queue {
         self.state.lock().out.len()
     }
 
-    /// Releases `commands` and `bytes`, and moves what waits behind `out` and `entries`.
+    /// Moves what waits behind `out` and `entries`.
     pub(crate) fn collect(
-        self: &Arc<Self>,
-        commands: usize,
-        bytes: usize,
+        &self,
         out: &mut Vec<u8>,
         entries: &mut VecDeque<Entry>,
         waker: &Waker,
     ) -> Collected {
         let mut state = self.state.lock();
-        state.in_flight -= commands;
-        state.in_flight_bytes -= bytes;
-        let undelivered = if commands > 0 && matches!(state.door, Door::Open) {
-            self.grant(&mut state)
-        } else {
-            Vec::new()
-        };
-        let collected = if state.entries.is_empty() {
+        if state.entries.is_empty() {
             if state.drain {
-                Collected::Drain
-            } else {
-                if state.driver.as_ref().is_none_or(|w| !w.will_wake(waker)) {
-                    state.driver = Some(waker.clone());
-                }
-                Collected::None
+                return Collected::Drain;
             }
+            if state.driver.as_ref().is_none_or(|w| !w.will_wake(waker)) {
+                state.driver = Some(waker.clone());
+            }
+            return Collected::None;
+        }
+        if out.is_empty() {
+            std::mem::swap(&mut state.out, out);
         } else {
-            if out.is_empty() {
-                std::mem::swap(&mut state.out, out);
-            } else {
-                out.append(&mut state.out);
-            }
-            entries.extend(state.entries.drain(..));
-            Collected::Some
-        };
-        drop(state);
-        drop(undelivered);
-        collected
+            out.append(&mut state.out);
+        }
+        entries.extend(state.entries.drain(..));
+        Collected::Some
     }
 
     /// The connection is gone: gives back what it held, and everything it never took.
@@ -454,7 +440,8 @@ impl Queue {
         undelivered
     }
 
-    fn release(self: &Arc<Self>, commands: usize, bytes: usize) {
+    /// Gives room back, and on to those who wait for it.
+    pub(crate) fn release(self: &Arc<Self>, commands: usize, bytes: usize) {
         let mut state = self.state.lock();
         state.in_flight -= commands;
         state.in_flight_bytes -= bytes;
