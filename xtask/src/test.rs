@@ -135,25 +135,15 @@ fn step(report: &mut Report, command: &mut Command, collect: bool) {
 fn suite(filter: &[String], with_browser: bool) -> Command {
     let nextest = process::exists(&mut cargo(["nextest", "--version"]));
     let mut command = if nextest {
-        cargo([
-            "nextest",
-            "run",
-            "--workspace",
-            "--all-features",
-            "--color",
-            colour(),
-        ])
+        cargo(["nextest", "run"])
     } else {
         eprintln!("cargo-nextest is not installed: using cargo test");
-        cargo([
-            "test",
-            "--workspace",
-            "--all-features",
-            "--color",
-            colour(),
-            "--no-fail-fast",
-        ])
+        cargo(["test", "--no-fail-fast"])
     };
+    command.args(["--all-features", "--color", colour()]);
+    if !names_packages(filter) {
+        command.arg("--workspace");
+    }
     if !nextest && filter.is_empty() {
         // Doctests have a run of their own.
         command.args(["--lib", "--bins", "--tests", "--examples"]);
@@ -167,6 +157,14 @@ fn suite(filter: &[String], with_browser: bool) -> Command {
         command.args(["--skip", BROWSER]);
     }
     command
+}
+
+/// Whether the arguments choose packages themselves.
+fn names_packages(filter: &[String]) -> bool {
+    filter
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == "--package" || arg.starts_with("--package=") || arg.starts_with("-p"))
 }
 
 /// The names of the tests that need a browser.
@@ -253,6 +251,19 @@ mod tests {
             "{both:?}"
         );
         assert!(!args(&suite(&given, true)).contains(&"--skip".to_owned()));
+    }
+
+    #[test]
+    fn packages_that_are_named_replace_the_workspace() {
+        let workspace = "--workspace".to_owned();
+        assert!(args(&suite(&["name".to_owned()], true)).contains(&workspace));
+        for given in [["-p", "xtask"], ["--package", "xtask"], ["-pxtask", "name"]] {
+            let given = given.map(str::to_owned);
+            assert!(
+                !args(&suite(&given, true)).contains(&workspace),
+                "{given:?}"
+            );
+        }
     }
 
     #[test]
