@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use crate::connection::{Batch, Greeting};
+use crate::connection::{Batch, Greeting, is_auth, refused};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
 use crate::server_code::code_of;
@@ -161,6 +161,9 @@ pub(crate) fn judge(greeting: &Greeting, replies: Vec<Frame>) -> Result<Verdict,
         .map_err(|_| unsupported("the server did not answer the probe".to_owned()))?;
     if let Some(reason) = passing(&info) {
         return Ok(Verdict::NotYet(reason));
+    }
+    if is_auth(&info) {
+        return Err(refused("the probe", &info));
     }
     let text = match &info {
         Frame::Error(_) => String::new(), // an ACL may forbid INFO: HELLO has told the version

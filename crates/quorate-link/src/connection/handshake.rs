@@ -171,7 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-fn is_auth(reply: &Frame) -> bool {
+/// Whether the server wants (other) credentials.
+pub(crate) fn is_auth(reply: &Frame) -> bool {
     match reply {
         Frame::Error(_) => {
             let line = reply.as_str().unwrap_or_default();

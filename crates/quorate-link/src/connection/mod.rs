@@ -10,7 +10,7 @@ mod transport;
 pub(crate) use driver::{Driver, DriverConfig, Observer};
 pub use encode::Batch;
 pub(crate) use encode::encoded_len;
-pub(crate) use handshake::{Greeting, Session};
+pub(crate) use handshake::{Greeting, Session, is_auth, refused};
 pub use queue::Permit;
 pub(crate) use queue::Queue;
 pub use slot::Reply;

@@ -16,9 +16,16 @@ async fn fault_lost_reply_leaves_the_outcome_unknown() {
     let link = connected(config(proxy.addr().port())).await;
     proxy.cut_before_reply();
     let error = ask(&link, &["INCR", "n"]).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::ConnectionLost, Outcome::Unknown));
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::ConnectionLost, Outcome::Unknown)
+    );
     assert!(error.is_retryable());
-    assert_eq!(persist(&link, &["GET", "n"]).await.as_int(), Some(1), "it had been applied");
+    assert_eq!(
+        persist(&link, &["GET", "n"]).await.as_int(),
+        Some(1),
+        "it had been applied"
+    );
     assert_eq!(link.stats().reconnects(), 1);
 }
 
@@ -29,7 +36,10 @@ async fn fault_cut_connections_are_made_again() {
     let link = connected(config(proxy.addr().port())).await;
     for round in 1..=3 {
         proxy.cut().await;
-        wait_status(&link, |s| s.epoch == round + 1 && s.state == LinkState::Ready).await;
+        wait_status(&link, |s| {
+            s.epoch == round + 1 && s.state == LinkState::Ready
+        })
+        .await;
         ask(&link, &["PING"]).await.unwrap();
     }
 }
@@ -45,8 +55,15 @@ async fn fault_half_open_socket_is_found_by_the_ping() {
     proxy.swallow(Direction::Both);
     let status = wait_state(&link, LinkState::Reconnecting).await;
     assert!(status.reason.contains("silent"), "{}", status.reason);
-    let error = link.call(&[b"PING"], &within(millis(300))).await.unwrap_err();
-    assert_eq!(error.outcome(), Outcome::NotApplied, "there was no connection to send it on");
+    let error = link
+        .call(&[b"PING"], &within(millis(300)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.outcome(),
+        Outcome::NotApplied,
+        "there was no connection to send it on"
+    );
     proxy.heal().await.unwrap();
     wait_state(&link, LinkState::Ready).await;
     ask(&link, &["PING"]).await.unwrap();
@@ -63,7 +80,10 @@ async fn fault_half_open_socket_is_found_by_a_command_that_times_out() {
     let link = connected(config).await;
     proxy.swallow(Direction::ToServer);
     let error = ask(&link, &["INCR", "n"]).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Timeout, Outcome::Unknown));
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::Timeout, Outcome::Unknown)
+    );
     wait_state(&link, LinkState::Reconnecting).await;
     proxy.heal().await.unwrap();
     assert_eq!(persist(&link, &["INCR", "n"]).await.as_int(), Some(1));
@@ -82,19 +102,31 @@ async fn fault_peer_that_reads_nothing_does_not_hold_calls_beyond_their_time() {
     let value = vec![b'x'; 1 << 20];
     let calls = (0..32).map(|n: u8| {
         let (link, value) = (link.clone(), value.clone());
-        async move { link.call(&[b"SET", &[n], &value], &within(millis(500))).await }
+        async move {
+            link.call(&[b"SET", &[n], &value], &within(millis(500)))
+                .await
+        }
     });
     let began = Instant::now();
     for answer in futures_util::future::join_all(calls).await {
         let error = answer.unwrap_err();
-        assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Timeout, Outcome::Unknown));
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (LinkErrorKind::Timeout, Outcome::Unknown)
+        );
     }
     // One that comes while the socket takes nothing keeps its time as well.
-    let error = link.call(&[b"PING"], &within(millis(100))).await.unwrap_err();
+    let error = link
+        .call(&[b"PING"], &within(millis(100)))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), LinkErrorKind::Timeout);
     assert!(began.elapsed() < PATIENCE);
     proxy.heal().await.unwrap();
-    assert_eq!(ask(&link, &["ECHO", "mine"]).await.unwrap().as_str(), Some("mine"));
+    assert_eq!(
+        ask(&link, &["ECHO", "mine"]).await.unwrap().as_str(),
+        Some("mine")
+    );
 }
 
 #[tokio::test]
@@ -119,8 +151,14 @@ async fn fault_no_server_at_start() {
     let server = redis().await;
     server.kill();
     let link = open(config(server.port()));
-    let error = link.call(&[b"PING"], &within(millis(200))).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Disconnected, Outcome::NotApplied));
+    let error = link
+        .call(&[b"PING"], &within(millis(200)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::Disconnected, Outcome::NotApplied)
+    );
     assert!(error.to_string().contains("cannot connect"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
     let error = link.ready(Instant::now() + millis(50)).await.unwrap_err();
@@ -141,7 +179,10 @@ async fn fault_server_that_accepts_and_says_nothing() {
     let link = open(config);
     let status = wait_status(&link, |s| s.reason.contains("in time")).await;
     assert_eq!(status.state, LinkState::Connecting);
-    let error = link.call(&[b"PING"], &within(millis(100))).await.unwrap_err();
+    let error = link
+        .call(&[b"PING"], &within(millis(100)))
+        .await
+        .unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotApplied);
 }
 

@@ -15,13 +15,18 @@ async fn fault_restart() {
     let server = redis().await;
     let sink = Recorder::new();
     let link = Link::open(config(server.port()), Some(sink.clone())).unwrap();
-    link.subscribe(SubscriptionKind::Channel, Bytes::from("c")).await.unwrap();
+    link.subscribe(SubscriptionKind::Channel, Bytes::from("c"))
+        .await
+        .unwrap();
     let before = link.status().borrow().epoch;
     server.restart().await.unwrap();
     // A call that finds no connection waits for the next.
     assert_eq!(persist(&link, &["INCR", "n"]).await.as_int(), Some(1));
     sink.wait_restored().await;
-    assert_eq!(persist(&link, &["PUBLISH", "c", "again"]).await.as_int(), Some(1));
+    assert_eq!(
+        persist(&link, &["PUBLISH", "c", "again"]).await.as_int(),
+        Some(1)
+    );
     sink.wait_payload(b"again").await;
     assert!(wait_state(&link, LinkState::Ready).await.epoch > before);
 }
@@ -48,13 +53,22 @@ async fn fault_sigkill_under_load_is_honest_about_every_command() {
             }
         }
     }));
-    while link.call(&[b"GET", b"n0"], &patiently()).await.unwrap().as_int() < Some(100) {
+    while link
+        .call(&[b"GET", b"n0"], &patiently())
+        .await
+        .unwrap()
+        .as_int()
+        < Some(100)
+    {
         tokio::task::yield_now().await;
     }
     server.kill();
     for (sure, unsure) in load.join_all().await {
         assert!(sure > 0);
-        assert!(unsure <= 1, "one in flight per task, and only one connection was lost");
+        assert!(
+            unsure <= 1,
+            "one in flight per task, and only one connection was lost"
+        );
     }
     assert_eq!(link.stats().in_flight(), 0);
     server.restart().await.unwrap();
@@ -71,13 +85,23 @@ async fn fault_sigstop_for_ten_seconds() {
     server.pause().unwrap();
     let stopped = Instant::now();
     let sent = ask(&link, &["INCR", "n"]).await.unwrap_err();
-    assert_eq!((sent.kind(), sent.outcome()), (LinkErrorKind::Timeout, Outcome::Unknown));
+    assert_eq!(
+        (sent.kind(), sent.outcome()),
+        (LinkErrorKind::Timeout, Outcome::Unknown)
+    );
     // Every call ends within its deadline, also once the connection has been given up.
     while stopped.elapsed() < Duration::from_secs(10) {
         let began = Instant::now();
-        let error = link.call(&[b"GET", b"n"], &within(millis(400))).await.unwrap_err();
+        let error = link
+            .call(&[b"GET", b"n"], &within(millis(400)))
+            .await
+            .unwrap_err();
         assert!(error.is_retryable(), "{error}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
     }
     assert_eq!(link.status().borrow().state, LinkState::Reconnecting);
     server.resume().unwrap();
@@ -99,9 +123,15 @@ async fn fault_client_kill() {
         .to_string()
         .contains("blocked_clients:1")
     {}
-    server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await.unwrap();
+    server
+        .command(&["CLIENT", "KILL", "TYPE", "normal"])
+        .await
+        .unwrap();
     let error = blocked.await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::ConnectionLost, Outcome::Unknown));
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::ConnectionLost, Outcome::Unknown)
+    );
     ask(&link, &["PING"]).await.unwrap();
     assert_eq!(link.stats().reconnects(), 1);
 }
@@ -110,10 +140,23 @@ async fn fault_client_kill() {
 async fn fault_client_pause() {
     let server = redis().await;
     let link = connected(config(server.port())).await;
-    server.command(&["CLIENT", "PAUSE", "1500", "ALL"]).await.unwrap();
-    let error = link.call(&[b"INCR", b"n"], &within(millis(200))).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Timeout, Outcome::Unknown));
-    assert_eq!(ask(&link, &["INCR", "n"]).await.unwrap().as_int(), Some(2), "late, and in order");
+    server
+        .command(&["CLIENT", "PAUSE", "1500", "ALL"])
+        .await
+        .unwrap();
+    let error = link
+        .call(&[b"INCR", b"n"], &within(millis(200)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::Timeout, Outcome::Unknown)
+    );
+    assert_eq!(
+        ask(&link, &["INCR", "n"]).await.unwrap().as_int(),
+        Some(2),
+        "late, and in order"
+    );
     assert_eq!(link.stats().reconnects(), 0);
 }
 
@@ -121,13 +164,26 @@ async fn fault_client_pause() {
 async fn fault_maxclients() {
     let server = redis().await;
     let first = connected(config(server.port())).await;
-    ask(&first, &["CONFIG", "SET", "maxclients", "1"]).await.unwrap();
+    ask(&first, &["CONFIG", "SET", "maxclients", "1"])
+        .await
+        .unwrap();
     let second = crate::support::open(config(server.port()));
     crate::support::wait_status(&second, |s| s.reason.contains("max number of clients")).await;
-    let error = second.call(&[b"PING"], &within(millis(100))).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Disconnected, Outcome::NotApplied));
-    assert!(error.to_string().contains("max number of clients"), "{error}");
-    ask(&first, &["CONFIG", "SET", "maxclients", "100"]).await.unwrap();
+    let error = second
+        .call(&[b"PING"], &within(millis(100)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (LinkErrorKind::Disconnected, Outcome::NotApplied)
+    );
+    assert!(
+        error.to_string().contains("max number of clients"),
+        "{error}"
+    );
+    ask(&first, &["CONFIG", "SET", "maxclients", "100"])
+        .await
+        .unwrap();
     wait_state(&second, LinkState::Ready).await;
     ask(&second, &["PING"]).await.unwrap();
 }
@@ -135,38 +191,58 @@ async fn fault_maxclients() {
 #[tokio::test]
 async fn fault_wrong_password() {
     let server = redis().await;
-    server.command(&["ACL", "SETUSER", "app", "on", ">right", "~*", "+@all"]).await.unwrap();
+    server
+        .command(&["ACL", "SETUSER", "app", "on", ">right", "~*", "+@all"])
+        .await
+        .unwrap();
     let mut config = config(server.port());
     config.username = Some("app".to_owned());
     config.password = Some("wr0ng".into());
     for protocol in [quorate_link::Protocol::Resp3, quorate_link::Protocol::Resp2] {
         config.protocol = protocol;
         let link = crate::support::open(config.clone());
-        let status =
-            crate::support::wait_status(&link, |s| s.reason.contains("WRONGPASS")).await;
+        let status = crate::support::wait_status(&link, |s| s.reason.contains("WRONGPASS")).await;
         assert_eq!(status.state, LinkState::Connecting);
-        let error = link.call(&[b"PING"], &within(millis(200))).await.unwrap_err();
-        assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Auth, Outcome::NotApplied));
+        let error = link
+            .call(&[b"PING"], &within(millis(200)))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (LinkErrorKind::Auth, Outcome::NotApplied)
+        );
         assert!(!format!("{error} {error:?} {}", status.reason).contains("wr0ng"));
         assert!(!error.is_retryable());
         // It keeps trying: the password may be set right on the server.
-        server.command(&["ACL", "SETUSER", "app", ">wr0ng"]).await.unwrap();
+        server
+            .command(&["ACL", "SETUSER", "app", ">wr0ng"])
+            .await
+            .unwrap();
         wait_state(&link, LinkState::Ready).await;
         ask(&link, &["PING"]).await.unwrap();
-        server.command(&["ACL", "SETUSER", "app", "<wr0ng"]).await.unwrap();
+        server
+            .command(&["ACL", "SETUSER", "app", "<wr0ng"])
+            .await
+            .unwrap();
     }
 }
 
 #[tokio::test]
 async fn fault_missing_password() {
     let server = redis().await;
-    server.command(&["CONFIG", "SET", "requirepass", "needed"]).await.unwrap();
+    server
+        .command(&["CONFIG", "SET", "requirepass", "needed"])
+        .await
+        .unwrap();
     for protocol in [quorate_link::Protocol::Resp3, quorate_link::Protocol::Resp2] {
         let mut config = config(server.port());
         config.protocol = protocol;
         let link = crate::support::open(config);
         crate::support::wait_status(&link, |s| s.reason.contains("NOAUTH")).await;
-        let error = link.call(&[b"PING"], &within(millis(200))).await.unwrap_err();
+        let error = link
+            .call(&[b"PING"], &within(millis(200)))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::Auth, "{error}");
     }
 }

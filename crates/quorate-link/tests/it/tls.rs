@@ -21,11 +21,16 @@ fn trusting(server: &Server, files: &TlsFiles) -> LinkConfig {
 #[tokio::test]
 async fn tls_with_an_authority_of_our_own() {
     let files = TlsFiles::generate().unwrap();
-    let server =
-        Server::builder(ServerKind::Redis).tls(files.clone()).start().await.unwrap();
+    let server = Server::builder(ServerKind::Redis)
+        .tls(files.clone())
+        .start()
+        .await
+        .unwrap();
     let link = connected(trusting(&server, &files)).await;
     let value = vec![b'x'; 3 << 20];
-    link.call(&[b"SET", b"k", &value], &patiently()).await.unwrap();
+    link.call(&[b"SET", b"k", &value], &patiently())
+        .await
+        .unwrap();
     let back = link.call(&[b"GET", b"k"], &patiently()).await.unwrap();
     assert!(back.as_bytes() == Some(&value));
     server.restart().await.unwrap();
@@ -39,12 +44,18 @@ async fn tls_with_an_authority_of_our_own() {
 #[tokio::test]
 async fn tls_with_a_client_certificate() {
     let files = TlsFiles::generate().unwrap().require_client_certificate();
-    let server =
-        Server::builder(ServerKind::Redis).tls(files.clone()).start().await.unwrap();
+    let server = Server::builder(ServerKind::Redis)
+        .tls(files.clone())
+        .start()
+        .await
+        .unwrap();
     let mut config = trusting(&server, &files);
     // Without one, the server hangs up.
     let link = open(config.clone());
-    let error = link.call(&[b"PING"], &within(millis(300))).await.unwrap_err();
+    let error = link
+        .call(&[b"PING"], &within(millis(300)))
+        .await
+        .unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotApplied);
     assert_ne!(link.status().borrow().state, LinkState::Ready);
 
@@ -59,29 +70,44 @@ async fn tls_with_a_client_certificate() {
 #[tokio::test]
 async fn tls_refuses_whom_it_does_not_trust() {
     let files = TlsFiles::generate().unwrap();
-    let server =
-        Server::builder(ServerKind::Redis).tls(files.clone()).start().await.unwrap();
+    let server = Server::builder(ServerKind::Redis)
+        .tls(files.clone())
+        .start()
+        .await
+        .unwrap();
     let others = TlsFiles::generate().unwrap();
     let mut wrong_name = trusting(&server, &files);
     wrong_name.tls.as_mut().unwrap().server_name = Some("elsewhere.example".to_owned());
     for config in [trusting(&server, &others), wrong_name] {
         let link = open(config);
         wait_status(&link, |s| s.reason.contains("TLS handshake failed")).await;
-        let error = link.call(&[b"PING"], &within(millis(100))).await.unwrap_err();
-        assert_eq!((error.kind(), error.outcome()), (LinkErrorKind::Tls, Outcome::NotApplied));
+        let error = link
+            .call(&[b"PING"], &within(millis(100)))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (LinkErrorKind::Tls, Outcome::NotApplied)
+        );
     }
 }
 
 #[tokio::test]
 async fn tls_configuration_is_checked_when_the_link_is_opened() {
     let broken: [(&str, fn(&mut TlsConfig)); 4] = [
-        ("tls.ca_pem", |tls| tls.ca_pem = Some("not a certificate".to_owned())),
-        ("tls.client_cert_pem", |tls| tls.client_key_pem = Some("key".into())),
+        ("tls.ca_pem", |tls| {
+            tls.ca_pem = Some("not a certificate".to_owned())
+        }),
+        ("tls.client_cert_pem", |tls| {
+            tls.client_key_pem = Some("key".into())
+        }),
         ("tls.client_cert_pem", |tls| {
             tls.client_cert_pem = Some("nonsense".to_owned());
             tls.client_key_pem = Some("nonsense".into());
         }),
-        ("tls.server_name", |tls| tls.server_name = Some("not a name".to_owned())),
+        ("tls.server_name", |tls| {
+            tls.server_name = Some("not a name".to_owned())
+        }),
     ];
     for (field, breakage) in broken {
         let files = TlsFiles::generate().unwrap();
