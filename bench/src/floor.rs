@@ -1,0 +1,424 @@
+//! The floor: what a socket and a runtime allow, with nothing in the way.
+//!
+//! One connection; replies are matched in order; one write carries whatever was asked for while the
+//! tasks that could ask had their turn. No timeouts, no limits, no reconnecting, no protocol beyond
+//! finding where a reply ends. It is written to be fast, because a slow floor would flatter what is
+//! measured against it: no allocation and no channel per command, one lock to ask and one to take the
+//! reply, replies handed out as slices of the read buffer.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio_util::io::poll_read_buf;
+
+/// How many more turns the other tasks get, at most, while the commands to write keep growing.
+const MOST_YIELDS: u32 = 8;
+
+/// Room made before every read.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// A connection.
+///
+/// # Clone
+/// Clones share the connection. It is closed when the last one, and its last call, is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Floor {
+    shared: Arc<Shared>,
+    /// Ends the driver when the last clone is dropped.
+    _driver: Arc<tokio::task::JoinSet<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Commands asked for and not yet taken by the driver.
+    out: Vec<u8>,
+    /// Where calls wait, reused: no allocation per command once enough of them exist.
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// The calls whose replies are still to come, in the order of their commands.
+    waiting: VecDeque<usize>,
+    /// Set while the driver has nothing to write.
+    idle_driver: Option<Waker>,
+    /// Why there will be no more replies.
+    failure: Option<ErrorKind>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Free,
+    Waiting(Waker),
+    /// Nobody waits any more, but the reply still has to be skipped.
+    Abandoned,
+    Done(Bytes),
+}
+
+impl Floor {
+    /// Connects, and drives the connection on the present runtime.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) async fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let shared = Arc::new(Shared::default());
+        let driver = Driver {
+            stream,
+            shared: shared.clone(),
+            read: BytesMut::with_capacity(READ_BUFFER),
+            writing: Vec::new(),
+            written: 0,
+            seen: 0,
+            yields: 0,
+            ends: Vec::new(),
+            wakers: Vec::new(),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(driver.run());
+        Ok(Self {
+            shared,
+            _driver: Arc::new(tasks),
+        })
+    }
+
+    /// Sends one command, and returns its reply as it came, type byte and all.
+    ///
+    /// # Errors
+    /// Those of the socket, and `Other` with the text of an error reply.
+    pub(crate) async fn call(&self, parts: &[&[u8]]) -> io::Result<Bytes> {
+        let reply = Call {
+            shared: &self.shared,
+            parts,
+            slot: None,
+        }
+        .await?;
+        if reply.first() == Some(&b'-') {
+            let text = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+            return Err(io::Error::other(text));
+        }
+        Ok(reply)
+    }
+}
+
+/// A command before, in, and after the queue.
+struct Call<'a> {
+    shared: &'a Shared,
+    parts: &'a [&'a [u8]],
+    slot: Option<usize>,
+}
+
+impl Future for Call<'_> {
+    type Output = io::Result<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.shared.0.lock();
+        let failure = state.failure;
+        let Some(slot) = self.slot else {
+            if let Some(kind) = failure {
+                return Poll::Ready(Err(kind.into()));
+            }
+            let slot = state.ask(self.parts, cx.waker());
+            let driver = state.idle_driver.take();
+            drop(state);
+            self.slot = Some(slot);
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+            return Poll::Pending;
+        };
+        match &mut state.slots[slot] {
+            Slot::Waiting(waker) => {
+                if let Some(kind) = failure {
+                    return Poll::Ready(Err(kind.into()));
+                }
+                waker.clone_from(cx.waker());
+                Poll::Pending
+            }
+            place => {
+                let place = mem::replace(place, Slot::Free);
+                state.free.push(slot);
+                drop(state);
+                self.slot = None;
+                match place {
+                    Slot::Done(reply) => Poll::Ready(Ok(reply)),
+                    _ => unreachable!("a slot is waited for by one call"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut state = self.shared.0.lock();
+        if matches!(state.slots[slot], Slot::Done(_)) {
+            state.slots[slot] = Slot::Free;
+            state.free.push(slot);
+        } else {
+            state.slots[slot] = Slot::Abandoned;
+        }
+    }
+}
+
+impl State {
+    fn ask(&mut self, parts: &[&[u8]], waker: &Waker) -> usize {
+        encode(&mut self.out, parts);
+        let entry = Slot::Waiting(waker.clone());
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot] = entry;
+            slot
+        } else {
+            self.slots.push(entry);
+            self.slots.len() - 1
+        };
+        self.waiting.push_back(slot);
+        slot
+    }
+
+    /// Hands `reply` to the call it belongs to.
+    fn answer(&mut self, reply: Bytes) -> io::Result<Option<Waker>> {
+        let slot = self
+            .waiting
+            .pop_front()
+            .ok_or_else(|| io::Error::other("a reply nobody asked for"))?;
+        match mem::replace(&mut self.slots[slot], Slot::Done(reply)) {
+            Slot::Waiting(waker) => Ok(Some(waker)),
+            Slot::Abandoned => {
+                self.slots[slot] = Slot::Free;
+                self.free.push(slot);
+                Ok(None)
+            }
+            Slot::Free | Slot::Done(_) => unreachable!("a slot in line is waited for"),
+        }
+    }
+}
+
+/// The task that reads and writes.
+struct Driver {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    read: BytesMut,
+    writing: Vec<u8>,
+    written: usize,
+    /// How much there was to write when last looked.
+    seen: usize,
+    yields: u32,
+    /// Scratch, kept for its allocation: where the replies of one read end, and whom they wake.
+    ends: Vec<usize>,
+    wakers: Vec<Waker>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let error = std::future::poll_fn(|cx| self.turn(cx)).await;
+        let mut state = self.shared.0.lock();
+        state.failure = Some(error.kind());
+        let waiting = mem::take(&mut state.waiting);
+        let wakers: Vec<_> = waiting
+            .iter()
+            .filter_map(|slot| match &state.slots[*slot] {
+                Slot::Waiting(waker) => Some(waker.clone()),
+                _ => None,
+            })
+            .collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ready only when the connection is over.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Err(error) = self.receive(cx) {
+            return Poll::Ready(error);
+        }
+        match ready!(self.send(cx)) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(error),
+        }
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            self.read.reserve(READ_BUFFER);
+            match poll_read_buf(pin!(&mut self.stream), cx, &mut self.read) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(Ok(_)) => self.deliver()?,
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Hands out every complete reply.
+    fn deliver(&mut self) -> io::Result<()> {
+        let mut end = 0;
+        while let Some(length) = reply_length(&self.read[end..])? {
+            end += length;
+            self.ends.push(end);
+        }
+        let all = self.read.split_to(end).freeze();
+        let mut start = 0;
+        let mut state = self.shared.0.lock();
+        for end in self.ends.drain(..) {
+            self.wakers.extend(state.answer(all.slice(start..end))?);
+            start = end;
+        }
+        drop(state);
+        self.wakers.drain(..).for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Ready(Ok) when there is nothing left to write.
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.written < self.writing.len() {
+                let rest = &self.writing[self.written..];
+                match tokio::io::AsyncWrite::poll_write(pin!(&mut self.stream), cx, rest) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(written)) => self.written += written,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                }
+            }
+            self.writing.clear();
+            self.written = 0;
+            let mut state = self.shared.0.lock();
+            let length = state.out.len();
+            if length == 0 {
+                state.idle_driver = Some(cx.waker().clone());
+                return Poll::Ready(Ok(()));
+            }
+            if length > self.seen && self.yields < MOST_YIELDS {
+                drop(state);
+                self.seen = length;
+                self.yields += 1;
+                // Back to the end of the run queue: whoever can ask does so before we write.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            mem::swap(&mut self.writing, &mut state.out);
+            drop(state);
+            self.seen = 0;
+            self.yields = 0;
+        }
+    }
+}
+
+fn encode(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    out.push(b'*');
+    decimal(out, parts.len());
+    for part in parts {
+        out.extend_from_slice(b"\r\n$");
+        decimal(out, part.len());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn decimal(out: &mut Vec<u8>, number: usize) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// How long the first reply in `bytes` is, or `None` if it is not complete.
+fn reply_length(bytes: &[u8]) -> io::Result<Option<usize>> {
+    let mut at = 0;
+    // Values still to come: an array adds its elements.
+    let mut pending = 1;
+    while pending > 0 {
+        let Some((line, next)) = line(bytes, at) else {
+            return Ok(None);
+        };
+        at = next;
+        pending -= 1;
+        match line.first() {
+            Some(b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(') => {}
+            Some(b'$' | b'=' | b'!') => {
+                if let Some(length) = length(&line[1..])? {
+                    at += length + 2;
+                    if at > bytes.len() {
+                        return Ok(None);
+                    }
+                }
+            }
+            Some(b'*' | b'~' | b'>') => pending += length(&line[1..])?.unwrap_or(0),
+            Some(b'%') => pending += 2 * length(&line[1..])?.unwrap_or(0),
+            _ => return Err(io::Error::other("not a reply")),
+        }
+    }
+    Ok(Some(at))
+}
+
+/// The line that begins at `at`, and where the next begins.
+fn line(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let rest = &bytes[at..];
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    (rest.len() > end + 1).then(|| (&rest[..end], at + end + 2))
+}
+
+/// A length; `None` for the -1 that stands for nothing.
+fn length(digits: &[u8]) -> io::Result<Option<usize>> {
+    if digits == b"-1" {
+        return Ok(None);
+    }
+    let mut number = 0_usize;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(io::Error::other("not a length"));
+        }
+        number = number * 10 + usize::from(digit - b'0');
+    }
+    Ok(Some(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_an_array_of_strings() {
+        let mut out = Vec::new();
+        encode(&mut out, &[b"GET", b"k123456789"]);
+        assert_eq!(out, b"*2\r\n$3\r\nGET\r\n$10\r\nk123456789\r\n");
+    }
+
+    #[test]
+    fn a_reply_ends_where_it_ends_and_not_before() {
+        for reply in [
+            &b"+OK\r\n"[..],
+            b":12\r\n",
+            b"$3\r\na\r\n\r\n",
+            b"$-1\r\n",
+            b"*2\r\n$1\r\n1\r\n$2\r\n12\r\n",
+            b"*2\r\n*1\r\n:1\r\n_\r\n",
+            b"%1\r\n+a\r\n:1\r\n",
+        ] {
+            for cut in 0..reply.len() {
+                assert_eq!(reply_length(&reply[..cut]).unwrap(), None);
+            }
+            let more = [reply, b"+next\r\n"].concat();
+            assert_eq!(reply_length(&more).unwrap(), Some(reply.len()));
+        }
+        assert!(reply_length(b"hello\r\n").is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! How fast Quorate is, beside a hand-written floor and other clients.
+//!
+//! Started by `cargo xtask bench NAME…`. Never a test: figures depend on the machine.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod context;
+mod floor;
+mod machine;
+mod measure;
+mod peers;
+mod report;
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+use crate::context::{Context, plan};
+use crate::report::Figure;
+
+/// Measures capabilities, each beside the best that could be and beside others.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure.
+    #[arg(required = true, value_enum)]
+    names: Vec<Name>,
+    /// Shorter windows: within a minute per capability, and noisier.
+    #[arg(long)]
+    quick: bool,
+    /// One line of JSON per figure instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Only figures whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Run only this contender (quorate, floor, …), for profilers; gives no figures.
+    #[arg(long, value_name = "CONTENDER")]
+    solo: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// GET through one connection.
+    Connection,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let context = Context::start(plan(arguments.quick), arguments.only, arguments.solo)?;
+    let mut figures = Vec::new();
+    for name in arguments.names {
+        let more = match name {
+            Name::Connection => connection::run(&context)?,
+        };
+        figures.extend(more);
+    }
+    context.finish();
+    print(&figures, arguments.json)
+}
+
+fn print(figures: &[Figure], json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if !json {
+        return Ok(write!(out, "{}", report::table(figures))?);
+    }
+    for figure in figures {
+        writeln!(out, "{}", figure.json()?)?;
+    }
+    Ok(())
+}
