@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use quorate_testing::servers::Server;
 
 use crate::process::{self, cargo, colour};
 use crate::{browser, servers};
@@ -99,10 +98,11 @@ fn execute(options: &Options, collect: bool) -> Result<Report> {
     }
 
     if let Some(reason) = no_browser {
-        let names = browser_tests(&servers)?;
+        let names = browser_tests(&options.filter);
+        let names =
+            names.unwrap_or_else(|problem| vec![format!("(which, is unknown: {problem:#})")]);
         report.summary.push(format!(
-            "{} browser tests did not run: {reason}",
-            names.len()
+            "these tests need a browser and did not run: {reason}"
         ));
         report
             .summary
@@ -141,7 +141,7 @@ fn suite(filter: &[String], with_browser: bool) -> Command {
         cargo(["test", "--no-fail-fast"])
     };
     command.args(["--all-features", "--color", colour()]);
-    if !names_packages(filter) {
+    if packages(filter) == ["--workspace"] {
         command.arg("--workspace");
     }
     if !nextest && filter.is_empty() {
@@ -159,25 +159,29 @@ fn suite(filter: &[String], with_browser: bool) -> Command {
     command
 }
 
-/// Whether the arguments choose packages themselves.
-fn names_packages(filter: &[String]) -> bool {
-    filter
-        .iter()
-        .take_while(|arg| *arg != "--")
-        .any(|arg| arg == "--package" || arg.starts_with("--package=") || arg.starts_with("-p"))
+/// The arguments that choose packages: those given, or the whole workspace.
+fn packages(filter: &[String]) -> Vec<String> {
+    let mut chosen = Vec::new();
+    let mut args = filter.iter().take_while(|arg| *arg != "--").cloned();
+    while let Some(arg) = args.next() {
+        let value_follows = arg == "--package" || arg == "-p";
+        if value_follows || arg.starts_with("--package=") || arg.starts_with("-p") {
+            chosen.push(arg);
+            chosen.extend(value_follows.then(|| args.next()).flatten());
+        }
+    }
+    if chosen.is_empty() {
+        chosen.push("--workspace".to_owned());
+    }
+    chosen
 }
 
-/// The names of the tests that need a browser.
-fn browser_tests(servers: &[Server]) -> Result<Vec<String>> {
-    let mut command = cargo([
-        "test",
-        "--workspace",
-        "--all-features",
-        "--quiet",
-        "--tests",
-    ]);
-    command.args(["--", "--list", "--format", "terse", BROWSER]);
-    servers::share_with(&mut command, servers);
+/// The names of the tests that need a browser, among the packages that were asked for.
+fn browser_tests(filter: &[String]) -> Result<Vec<String>> {
+    let mut command = cargo(["test", "--all-features", "--quiet", "--tests"]);
+    command
+        .args(packages(filter))
+        .args(["--", "--list", "--format", "terse", BROWSER]);
     let line = process::shown(&command);
     let output = command
         .output()
@@ -255,15 +259,16 @@ mod tests {
 
     #[test]
     fn packages_that_are_named_replace_the_workspace() {
-        let workspace = "--workspace".to_owned();
-        assert!(args(&suite(&["name".to_owned()], true)).contains(&workspace));
-        for given in [["-p", "xtask"], ["--package", "xtask"], ["-pxtask", "name"]] {
-            let given = given.map(str::to_owned);
-            assert!(
-                !args(&suite(&given, true)).contains(&workspace),
-                "{given:?}"
-            );
-        }
+        let given = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
+        assert_eq!(packages(&given(&["name"])), ["--workspace"]);
+        assert_eq!(packages(&given(&["-p", "xtask", "name"])), ["-p", "xtask"]);
+        assert_eq!(
+            packages(&given(&["--package=xtask", "-pother"])),
+            ["--package=xtask", "-pother"]
+        );
+        assert_eq!(packages(&given(&["--", "-p", "xtask"])), ["--workspace"]);
+        assert!(args(&suite(&given(&["name"]), true)).contains(&"--workspace".to_owned()));
+        assert!(!args(&suite(&given(&["-p", "xtask"]), true)).contains(&"--workspace".to_owned()));
     }
 
     #[test]
