@@ -204,9 +204,7 @@ impl FleetBuilder {
         self
     }
 
-    /// Lets the scripts of a Redis home see a time that tests move. In-process, tests move tokio's
-    /// clock instead.
-    #[cfg(feature = "testing")]
+    /// Lets the home decide by a time that tests move.
     pub fn test_clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
         self
@@ -223,7 +221,10 @@ impl FleetBuilder {
     pub async fn build(self) -> Result<Fleet> {
         let settings = self.settings()?;
         match &settings.state {
-            Target::Memory => self.with_home(settings, Home::Embedded(EmbeddedHome::new())),
+            Target::Memory => {
+                let home = EmbeddedHome::new(self.clock.clone());
+                self.with_home(settings, Home::Embedded(home))
+            }
             #[cfg(feature = "redis")]
             Target::Server(server) => {
                 let cache = match &settings.cache {
@@ -258,9 +259,8 @@ impl FleetBuilder {
 
     pub(crate) fn build_embedded(self) -> Fleet {
         let recipe = self.url("memory:");
-        recipe
-            .join(EmbeddedHome::new())
-            .expect("the defaults are valid")
+        let home = EmbeddedHome::new(recipe.clock.clone());
+        recipe.join(home).expect("the defaults are valid")
     }
 
     /// A further instance of an in-process home.
@@ -308,7 +308,6 @@ impl FleetBuilder {
         if let Home::Redis(home) = &home {
             home.report_to(&monitor, &context);
         }
-        let connect_timeout = settings.connection.connect_timeout;
         let service: Arc<str> = settings.service.into();
         let hub = Hub::new(
             context.clone(),
@@ -329,7 +328,8 @@ impl FleetBuilder {
             monitor,
             home,
             service,
-            connect_timeout,
+            #[cfg(feature = "redis")]
+            connect_timeout: settings.connection.connect_timeout,
             recipe: self,
         };
         Ok(Fleet::assemble(inner, settings.namespace))

@@ -51,20 +51,22 @@ pub(crate) fn whole_micros(duration: Duration) -> u64 {
 pub(crate) struct HomeClock {
     wall: Micros,
     start: Arc<std::sync::OnceLock<Instant>>,
+    moved: TestClock,
 }
 
 impl HomeClock {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(moved: Option<TestClock>) -> Self {
         Self {
             wall: system_now(),
             start: Arc::default(),
+            moved: moved.unwrap_or_default(),
         }
     }
 
     pub(crate) fn now(&self) -> Micros {
         // The first reading fixes the start, because a home may be made before its runtime is.
         let start = *self.start.get_or_init(Instant::now);
-        self.wall.plus(start.elapsed())
+        Micros::new(self.wall.plus(start.elapsed()).get() + self.moved.offset_micros())
     }
 }
 
@@ -80,10 +82,12 @@ pub(crate) fn system_now() -> Micros {
     Micros::new(whole_micros(since_epoch))
 }
 
-/// An offset that tests add to a Redis home's `now()`, in steps.
+/// An offset that tests add to the time of a home, in steps.
 ///
-/// Scripts of a fleet built with it see server time plus the offset. Fleets that share the value
-/// share the time.
+/// A home built with it decides by its own time plus the offset: leases end, and nothing has to be
+/// waited for. Timers of the process (renewals, `wait`) are not moved. Fleets that share the value share
+/// the offset. In-process, tests that pause tokio's clock and advance it move both at once, and need no
+/// test clock.
 #[derive(Clone, Debug, Default)]
 pub struct TestClock(Arc<AtomicU64>);
 
@@ -113,7 +117,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_home_clock_follows_a_paused_runtime() {
-        let clock = HomeClock::new();
+        let clock = HomeClock::new(None);
         let before = clock.now();
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.now().since(before), Duration::from_secs(5));

@@ -18,7 +18,7 @@ use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::key::Namespace;
-use crate::lock::{Lock, Locks};
+use crate::lock::{Lock, LockPort, Locks};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::state::{ConnectionState, ConnectionStatus, Health, Monitor, StateChange};
@@ -62,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) home: Home,
     pub(crate) service: Arc<str>,
+    #[cfg(feature = "redis")]
     pub(crate) connect_timeout: Duration,
     /// To make further instances like this one.
     pub(crate) recipe: FleetBuilder,
@@ -230,6 +231,13 @@ impl Fleet {
         Lock::new(self.inner.locks.clone(), &self.namespace, name)
     }
 
+    /// The backend of this instance's locks: to wrap it in one of your own, or to run a conformance suite
+    /// on it. It is past the fleet's deadlines, retries and metrics.
+    #[must_use]
+    pub fn lock_port(&self) -> Arc<dyn LockPort> {
+        self.inner.locks.port.clone()
+    }
+
     /// What this instance is subscribed to, with the number of local subscriptions of each.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<(Target, usize)> {
@@ -256,7 +264,6 @@ impl Fleet {
 
     /// Every change of the connections' state from now on. A reader more than 64 changes behind misses
     /// the oldest.
-    #[must_use]
     pub fn changes(&self) -> impl Stream<Item = StateChange> + Send + Unpin + use<> {
         self.inner.monitor.changes()
     }

@@ -21,9 +21,7 @@ pub mod telemetry;
 
 pub use backoff::{Backoff, RetryPolicy};
 pub use builder::FleetBuilder;
-pub use clock::Micros;
-#[cfg(feature = "testing")]
-pub use clock::TestClock;
+pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
 pub use error::{Error, ErrorKind, Outcome, Result};
@@ -35,7 +33,7 @@ pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use lock::{Acquire, FencingToken, LeaseId, Lock, LockGuard};
 #[cfg(feature = "redis")]
-pub use quorate_link::{Flavour, ServerInfo, ServerMode, Version};
+pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCommands, Value};
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};

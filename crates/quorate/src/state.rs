@@ -116,7 +116,7 @@ pub struct Health {
     /// Why it is not healthy.
     pub error: Option<Error>,
     /// The second server, where one is configured.
-    pub cache: Option<Box<Health>>,
+    pub cache: Option<Box<Self>>,
 }
 
 /// What a server says of itself.
@@ -158,6 +158,7 @@ impl Monitor {
     }
 
     /// Sets the state that the first change will start from.
+    #[cfg(feature = "redis")]
     pub(crate) fn begin(&self, state: ConnectionState, reason: &Arc<str>, epoch: u64) {
         self.status.send_replace(ConnectionStatus {
             state,

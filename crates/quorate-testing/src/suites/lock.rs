@@ -149,7 +149,7 @@ pub async fn an_extended_lease_ends_later(home: Home) {
     home.elapse(HOUR * 3 / 4).await;
     held(home.fleet(), "report").await;
     home.elapse(HOUR / 2).await;
-    acquired(home.fleet(), "report", LONG).await;
+    drop(acquired(home.fleet(), "report", LONG).await);
 }
 
 /// Extending by less than what is left makes the lease shorter.
@@ -167,7 +167,7 @@ pub async fn a_lease_may_be_made_shorter(home: Home) {
     assert!(guard.remaining() <= HOUR);
     let _ = guard.detach();
     home.elapse(HOUR * 2).await;
-    acquired(home.fleet(), "report", LONG).await;
+    drop(acquired(home.fleet(), "report", LONG).await);
 }
 
 /// A lease that does not hold the lock changes nothing.
@@ -350,7 +350,7 @@ pub async fn a_detached_guard_does_not_release(home: Home) {
     let lease = acquired(home.fleet(), "report", LONG).await.detach();
     held(&other, "report").await;
     assert!(other.lock("report").release(lease.id).await.unwrap());
-    acquired(&other, "report", LONG).await;
+    drop(acquired(&other, "report", LONG).await);
 }
 
 /// An acquire whose future is dropped, at whatever point, does not keep the lock.
@@ -445,7 +445,7 @@ pub async fn closing_gives_locks_back(home: Home) {
     let guard = acquired(&other, "report", HOUR).await;
     other.close().await;
     assert!(guard.is_lost());
-    acquired(home.fleet(), "report", LONG).await;
+    drop(acquired(home.fleet(), "report", LONG).await);
 }
 
 /// A name or lease that breaks its rule is refused by name.
@@ -476,5 +476,5 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
         assert!(error.message().unwrap().starts_with(field), "{error}");
     }
     // Nothing was touched.
-    acquired(fleet, "report", LONG).await;
+    drop(acquired(fleet, "report", LONG).await);
 }

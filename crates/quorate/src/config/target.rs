@@ -72,7 +72,9 @@ pub(super) fn parse(field: &'static str, url: &str) -> Result<(bool, FleetConfig
             "must not be false when the URL's scheme asks for TLS",
         ));
     }
-    options.tls = options.tls.or(tls.then_some(true));
+    if tls {
+        options.tls = Some(true);
+    }
     authority(field, &url, &mut options)?;
     Ok((false, options))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::HomeClock;
+use crate::clock::{HomeClock, TestClock};
 use crate::events::{Bus, MemoryEvents};
 use crate::lock::LockTable;
 
@@ -17,8 +17,8 @@ pub(crate) struct EmbeddedHome {
 }
 
 impl EmbeddedHome {
-    pub(crate) fn new() -> Self {
-        let clock = HomeClock::new();
+    pub(crate) fn new(moved: Option<TestClock>) -> Self {
+        let clock = HomeClock::new(moved);
         Self {
             bus: Arc::default(),
             locks: Arc::new(LockTable::new(clock)),

@@ -115,6 +115,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
             event_type: None,
             source: None,
             correlation_id: None,
+            content_type: None,
             exclude_self: false,
             deadline: None,
         }
@@ -222,6 +223,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
             ("event_type", publish.event_type),
             ("source", publish.source),
             ("correlation_id", publish.correlation_id),
+            ("content_type", publish.content_type),
         ] {
             text.map(|text| check_name(field, text)).transpose()?;
         }
@@ -240,6 +242,9 @@ impl<T: Send + Sync + 'static> Topic<T> {
             .encode(publish.value)
             .map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
         check_size(payload.len(), self.hub.max_payload)?;
+        let content_type = publish
+            .content_type
+            .unwrap_or_else(|| self.spec.codec.content_type());
         let header = Header {
             id: uuid::Uuid::now_v7(),
             timestamp_ms: system_now().get() / 1000,
@@ -247,7 +252,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
             event_type: Some(publish.event_type.unwrap_or(&self.spec.name).into()),
             key: self.key.as_deref().map(Into::into),
             correlation_id: publish.correlation_id.map(Into::into),
-            content_type: Some(self.spec.codec.content_type().into()),
+            content_type: Some(content_type.into()),
         };
         Draft::message(publish.exclude_self, &header, &payload)
             .ok_or_else(|| Error::invalid("header", "must be at most 65535 bytes"))
@@ -295,6 +300,7 @@ pub struct Publish<'a, T> {
     event_type: Option<&'a str>,
     source: Option<&'a str>,
     correlation_id: Option<&'a str>,
+    content_type: Option<&'a str>,
     exclude_self: bool,
     deadline: Option<Duration>,
 }
@@ -315,6 +321,12 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
     /// An id that ties the message to a request.
     pub fn correlation_id(mut self, correlation_id: &'a str) -> Self {
         self.correlation_id = Some(correlation_id);
+        self
+    }
+
+    /// The payload's media type, for codecs that carry anything. Default: the codec's.
+    pub fn content_type(mut self, content_type: &'a str) -> Self {
+        self.content_type = Some(content_type);
         self
     }
 

@@ -17,6 +17,7 @@ mod listener;
 mod mailbox;
 mod memory;
 mod message;
+mod operators;
 mod outgoing;
 mod port;
 #[cfg(feature = "redis")]
@@ -34,6 +35,10 @@ pub use listener::{HandlerResult, Listen, Listener};
 pub use mailbox::Overflow;
 pub(crate) use memory::{Bus, MemoryEvents};
 pub use message::{Event, Gap, GapReason, Message, Undecodable, UndecodableError};
+pub use operators::{
+    DEFAULT_GROUP_BUFFER, DEFAULT_GROUPS, Dedupe, EventStreamExt, Group, GroupBy, GroupEnd,
+    Grouped, Windows,
+};
 pub use port::{
     CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
 };

@@ -157,6 +157,7 @@ impl LockGuard {
     }
 
     /// Stops renewing and releasing: whoever has the lease's id carries on with it.
+    #[must_use = "without its id the lease cannot be released"]
     pub fn detach(mut self) -> Lease {
         self.release_on_drop = false;
         Lease::new(self.held.lease, self.held.token)

@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn forgotten_locks_free_their_memory() {
-        let table = LockTable::new(HomeClock::new());
+        let table = LockTable::new(HomeClock::new(None));
         let second = Duration::from_secs(1);
         for number in 0..100 {
             let key = Key::new(&Namespace::default(), &format!("lock-{number}")).unwrap();

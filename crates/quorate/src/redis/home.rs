@@ -140,7 +140,7 @@ async fn health_of(link: &Link, timeout: Duration) -> Health {
         healthy: found.healthy,
         response_time: found.response_time,
         server: found.server.map(|server| ServerSummary {
-            flavour: server.flavour.to_string(),
+            flavour: server.flavour.to_string().to_lowercase(),
             version: server.version.to_string(),
             mode: server.mode.to_string(),
             connected_clients: server.connected_clients,

@@ -91,6 +91,7 @@ pub async fn a_message_carries_what_its_publisher_said(home: Home) {
         .event_type("added")
         .source("import")
         .correlation_id("request-7")
+        .content_type("text/csv")
         .await
         .unwrap();
 
@@ -109,6 +110,7 @@ pub async fn a_message_carries_what_its_publisher_said(home: Home) {
     assert_eq!(full.event_type(), Some("added"));
     assert_eq!(full.source(), Some("import"));
     assert_eq!(full.correlation_id(), Some("request-7"));
+    assert_eq!(full.content_type(), Some("text/csv"));
     assert_ne!(full.id().unwrap(), plain.id().unwrap());
 }
 

@@ -1,0 +1,145 @@
+//! The scripts do what the pure functions do: random sequences of operations get the same answers on
+//! a server and in process.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use quorate::events::CallOptions;
+use quorate::lock::AcquireReply;
+use quorate::{Fleet, Key, LeaseId, TestClock};
+use quorate_testing::harness::namespace;
+use quorate_testing::servers::{ServerKind, shared};
+
+const SEQUENCES: usize = 40;
+/// Steps are so long that the real time which passes on the server between two of them is nothing.
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Acquire {
+        lock: usize,
+        lease: usize,
+        hours: u32,
+    },
+    Extend {
+        lock: usize,
+        lease: usize,
+        hours: u32,
+    },
+    Release {
+        lock: usize,
+        lease: usize,
+    },
+    Elapse {
+        halves: u32,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (lock, lease, hours) = (0..2_usize, 0..3_usize, 1..5_u32);
+    let step = prop_oneof![
+        3 => (lock.clone(), lease.clone(), hours.clone())
+            .prop_map(|(lock, lease, hours)| Step::Acquire { lock, lease, hours }),
+        2 => (lock.clone(), lease.clone(), hours)
+            .prop_map(|(lock, lease, hours)| Step::Extend { lock, lease, hours }),
+        2 => (lock, lease).prop_map(|(lock, lease)| Step::Release { lock, lease }),
+        // Odd halves: a moment never falls on the end of a lease, where microseconds would decide.
+        1 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// One home under test, and the tokens it gave out.
+struct Subject {
+    fleet: Fleet,
+    clock: TestClock,
+    last: [u64; 2],
+}
+
+impl Subject {
+    async fn on(url: &str) -> Self {
+        let clock = TestClock::new();
+        let builder = Fleet::builder().url(url).namespace(namespace());
+        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
+        Self {
+            fleet,
+            clock,
+            last: [0; 2],
+        }
+    }
+
+    /// What the home answers, without what may differ: the size of tokens and fractions of an hour.
+    async fn answer(&mut self, step: &Step, round: usize, leases: &[LeaseId]) -> String {
+        let port = self.fleet.lock_port();
+        let key = |lock: usize| {
+            Key::new(self.fleet.namespace(), &format!("lock-{round}-{lock}")).unwrap()
+        };
+        let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+        match *step {
+            Step::Acquire { lock, lease, hours } => {
+                match port
+                    .acquire(&key(lock), leases[lease], HOUR * hours, options)
+                    .await
+                    .unwrap()
+                {
+                    AcquireReply::Acquired { token } => {
+                        let last = std::mem::replace(&mut self.last[lock], token.get());
+                        format!("acquired, token {:?}", token.get().cmp(&last))
+                    }
+                    AcquireReply::Held { remaining } => {
+                        let halves = (remaining.as_secs_f64() / 1800.0).round();
+                        format!("held for {halves} halves of an hour")
+                    }
+                }
+            }
+            Step::Extend { lock, lease, hours } => {
+                let extended = port
+                    .extend(&key(lock), leases[lease], HOUR * hours, options)
+                    .await;
+                format!("extended {}", extended.unwrap())
+            }
+            Step::Release { lock, lease } => {
+                let released = port.release(&key(lock), leases[lease], options).await;
+                format!("released {}", released.unwrap())
+            }
+            Step::Elapse { halves } => {
+                self.clock.advance(HOUR / 2 * halves);
+                "elapsed".to_owned()
+            }
+        }
+    }
+}
+
+async fn lock_scripts_agree_with_the_pure_functions(kind: ServerKind) {
+    let server = shared(kind).await.unwrap();
+    let mut here = Subject::on("memory:").await;
+    let mut there = Subject::on(server.url()).await;
+    let mut runner = TestRunner::deterministic();
+    for round in 0..SEQUENCES {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        let leases: Vec<_> = (0..3).map(|_| LeaseId::random()).collect();
+        (here.last, there.last) = ([0; 2], [0; 2]);
+        for (number, step) in steps.iter().enumerate() {
+            let expected = here.answer(step, round, &leases).await;
+            let answer = there.answer(step, round, &leases).await;
+            assert_eq!(answer, expected, "step {number} of {steps:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lock_scripts_agree_on_redis() {
+    lock_scripts_agree_with_the_pure_functions(ServerKind::Redis).await;
+}
+
+#[tokio::test]
+async fn lock_scripts_agree_on_valkey() {
+    lock_scripts_agree_with_the_pure_functions(ServerKind::Valkey).await;
+}
+
+#[tokio::test]
+async fn lock_scripts_agree_on_a_cluster() {
+    lock_scripts_agree_with_the_pure_functions(ServerKind::RedisCluster).await;
+}

@@ -1,0 +1,166 @@
+//! What another program sees on the server: names, lifetimes, bytes.
+
+use std::time::Duration;
+
+use quorate::{Fleet, TopicSpec, Value};
+use quorate_testing::harness::namespace;
+use quorate_testing::servers::{Reply, Server, ServerKind, shared};
+
+const NUMBERS: TopicSpec<u64> = TopicSpec::new("numbers");
+
+async fn fleet(url: &str, namespace: &str) -> Fleet {
+    Fleet::builder()
+        .url(url)
+        .namespace(namespace)
+        .build()
+        .await
+        .unwrap()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let elements = value.as_array().expect("an array").iter();
+    elements
+        .map(|element| element.as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// Raw channels are exactly `<namespace>:<name>`, and the name alone without a namespace.
+#[tokio::test]
+async fn a_raw_channel_is_its_name_under_the_namespace() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let (scoped, bare) = (
+        fleet(&server.url(), "shop").await,
+        fleet(&server.url(), "").await,
+    );
+    let _one = scoped.channel("c").unwrap().subscribe().await.unwrap();
+    let _two = bare.channel("c").unwrap().subscribe().await.unwrap();
+    let _three = scoped
+        .topic(&NUMBERS)
+        .key("7")
+        .unwrap()
+        .subscribe()
+        .await
+        .unwrap();
+    let Reply::Array(channels) = server.command(&["PUBSUB", "CHANNELS"]).await.unwrap() else {
+        panic!("an array")
+    };
+    let mut channels: Vec<_> = channels.iter().map(|name| name.as_str().unwrap()).collect();
+    channels.sort_unstable();
+    assert_eq!(channels, ["c", "shop:c", "shop:events:numbers:7"]);
+}
+
+/// A program without this library publishes to a raw channel and reads from it.
+#[tokio::test]
+async fn another_program_talks_over_a_raw_channel() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let namespace = namespace();
+    let fleet = fleet(server.url(), &namespace).await;
+    let mut feed = fleet.channel("feed").unwrap().subscribe().await.unwrap();
+    let other = fleet.redis().unwrap();
+    other
+        .command(&["PUBLISH", &format!("{namespace}:feed"), "from outside"])
+        .await
+        .unwrap();
+    assert_eq!(&feed.next_message().await.unwrap()[..], b"from outside");
+}
+
+/// Everything a lock leaves on the server is listed in the keyspace document, and has a lifetime.
+#[tokio::test]
+async fn every_key_is_the_documented_one_and_expires() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let namespace = namespace();
+    let fleet = fleet(server.url(), &namespace).await;
+    let held = fleet
+        .lock("a}b")
+        .try_acquire()
+        .await
+        .unwrap()
+        .guard()
+        .unwrap();
+    let released = fleet
+        .lock("released")
+        .try_acquire()
+        .await
+        .unwrap()
+        .guard()
+        .unwrap();
+    released.release().await.unwrap();
+    let redis = fleet.redis().unwrap();
+    let mut keys = texts(
+        &redis
+            .command(&["KEYS", &format!("{namespace}*")])
+            .await
+            .unwrap(),
+    );
+    keys.sort();
+    assert_eq!(
+        keys,
+        [
+            format!("{namespace}:lock:{{a%7Db}}"),
+            format!("{namespace}:lock:{{released}}")
+        ]
+    );
+    for key in &keys {
+        let lifetime = redis
+            .command(&["PTTL", key])
+            .await
+            .unwrap()
+            .as_int()
+            .unwrap();
+        let day = i64::try_from(Duration::from_secs(24 * 3600).as_millis()).unwrap();
+        assert!(
+            lifetime > 0 && lifetime <= day + 30_000,
+            "{key}: {lifetime}"
+        );
+    }
+    drop(held);
+}
+
+/// A server that lost its scripts (restart, `SCRIPT FLUSH`) is sent them again within the same call.
+#[tokio::test]
+async fn forgotten_scripts_are_sent_again() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let fleet = fleet(&server.url(), "").await;
+    for _ in 0..3 {
+        server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+        let guard = fleet
+            .lock("report")
+            .try_acquire()
+            .await
+            .unwrap()
+            .guard()
+            .unwrap();
+        server.command(&["SCRIPT", "FLUSH"]).await.unwrap();
+        assert!(guard.release().await.unwrap());
+    }
+}
+
+/// Any command, pipeline or script runs; what a shared connection cannot run is refused.
+#[tokio::test]
+async fn the_escape_hatch_runs_commands_pipelines_and_scripts() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let fleet = fleet(server.url(), &namespace()).await;
+    let redis = fleet.redis().unwrap();
+    let key = fleet.namespace().qualify("k");
+    assert!(redis.command(&["SET", &key, "v"]).await.unwrap().is_ok());
+    let replies = redis
+        .pipeline(&[vec!["GET", &key], vec!["INCR", &key], vec!["STRLEN", &key]])
+        .await
+        .unwrap();
+    assert_eq!(replies[0].as_ref().unwrap().as_str(), Some("v"));
+    let error = replies[1].as_ref().unwrap_err();
+    assert_eq!(error.kind(), quorate::ErrorKind::Backend);
+    assert_eq!(replies[2].as_ref().unwrap().as_int(), Some(1));
+    let doubled = redis
+        .script(
+            "return redis.call('GET', KEYS[1]) .. ARGV[1]",
+            &[key.as_str()],
+            &["w"],
+        )
+        .await
+        .unwrap();
+    assert_eq!(doubled.as_str(), Some("vw"));
+    let refused = redis.command(&["BLPOP", &key, "0"]).await.unwrap_err();
+    assert_eq!(refused.kind(), quorate::ErrorKind::InvalidInput);
+    assert!(Fleet::embedded().redis().is_err());
+}
