@@ -1,7 +1,10 @@
 //! Every clause of every suite on every home, and what happens when things break.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod connection;
 mod differential;
 mod faults;
+mod operators;
 mod suites;
 mod wire;
