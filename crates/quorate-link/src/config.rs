@@ -93,6 +93,17 @@ impl Default for ReconnectPolicy {
 }
 
 impl ReconnectPolicy {
+    /// Endless exponential backoff; see [`ReconnectPolicy::Backoff`] for what the values mean.
+    #[must_use]
+    pub fn backoff(initial: Duration, factor: f64, max: Duration, jitter: f64) -> Self {
+        Self::Backoff {
+            initial,
+            factor,
+            max,
+            jitter,
+        }
+    }
+
     /// The delay before the next attempt after `failed` failed ones; `random` is in `0.0..1.0`.
     pub(crate) fn delay(&self, failed: u32, random: f64) -> Option<Duration> {
         match self {
@@ -103,8 +114,10 @@ impl ReconnectPolicy {
                 jitter,
             } => {
                 let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
+                // An overflow to infinity is cut off by the maximum like any other long delay.
                 let full = (initial.as_secs_f64() * factor.powi(exponent)).min(max.as_secs_f64());
-                Some(Duration::from_secs_f64(full * (1.0 - jitter * random)))
+                let delay = Duration::try_from_secs_f64(full * (1.0 - jitter * random));
+                Some(delay.unwrap_or(*max))
             }
             Self::Never => None,
             Self::Custom(decide) => decide(failed),
@@ -351,5 +364,73 @@ impl Limits {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_maximum_and_jitter_shortens_them() {
+        let policy = ReconnectPolicy::default();
+        let delay = |failed, random| policy.delay(failed, random).unwrap().as_millis();
+        assert_eq!([1, 2, 3, 4].map(|n| delay(n, 0.0)), [100, 200, 400, 800]);
+        assert_eq!(
+            [9, 10, 11, 1000, u32::MAX].map(|n| delay(n, 0.0)),
+            [25_600, 30_000, 30_000, 30_000, 30_000]
+        );
+        assert_eq!(delay(1, 1.0), 50);
+        assert_eq!(ReconnectPolicy::Never.delay(1, 0.0), None);
+    }
+
+    #[test]
+    fn rules_name_their_field() {
+        let broken: [(&str, fn(&mut LinkConfig)); 14] = [
+            ("host:", |c| c.host.clear()),
+            ("host:", |c| c.host = "two words".to_owned()),
+            ("port:", |c| c.port = 0),
+            ("password:", |c| c.username = Some("user".to_owned())),
+            ("client_name:", |c| {
+                c.client_name = Some("two words".to_owned())
+            }),
+            ("connect_timeout:", |c| c.connect_timeout = Duration::ZERO),
+            ("command_timeout:", |c| c.command_timeout = Duration::ZERO),
+            ("ping_timeout:", |c| c.ping_timeout = Duration::ZERO),
+            ("ping_interval:", |c| c.ping_interval = Some(Duration::ZERO)),
+            ("tcp_keepalive:", |c| {
+                c.tcp_keepalive = Some(Duration::from_millis(1))
+            }),
+            ("limits.max_depth:", |c| c.limits.max_depth = 0),
+            ("reconnect.initial:", |c| {
+                c.reconnect =
+                    ReconnectPolicy::backoff(Duration::ZERO, 2.0, Duration::from_secs(1), 0.5);
+            }),
+            ("reconnect.factor:", |c| {
+                let second = Duration::from_secs(1);
+                c.reconnect = ReconnectPolicy::backoff(second, f64::NAN, second, 0.5);
+            }),
+            ("reconnect.jitter:", |c| {
+                let second = Duration::from_secs(1);
+                c.reconnect = ReconnectPolicy::backoff(second, 2.0, second, 1.5);
+            }),
+        ];
+        assert!(LinkConfig::new("localhost", 6379).validate().is_ok());
+        for (field, breakage) in broken {
+            let mut config = LinkConfig::new("localhost", 6379);
+            breakage(&mut config);
+            let error = config.validate().unwrap_err();
+            assert!(error.to_string().starts_with(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut config = LinkConfig::new("localhost", 6379);
+        config.password = Some("hunter2".into());
+        let mut tls = TlsConfig::new();
+        tls.client_key_pem = Some("hunter2".into());
+        config.tls = Some(tls);
+        assert!(!format!("{config:?} {config:#?}").contains("hunter2"));
     }
 }

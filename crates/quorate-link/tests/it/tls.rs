@@ -94,7 +94,8 @@ async fn tls_refuses_whom_it_does_not_trust() {
 
 #[tokio::test]
 async fn tls_configuration_is_checked_when_the_link_is_opened() {
-    let broken: [(&str, fn(&mut TlsConfig)); 4] = [
+    type Breakage = fn(&mut TlsConfig);
+    let broken: [(&str, Breakage); 4] = [
         ("tls.ca_pem", |tls| {
             tls.ca_pem = Some("not a certificate".to_owned())
         }),
