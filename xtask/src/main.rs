@@ -4,6 +4,8 @@ mod bench;
 mod browser;
 mod ci;
 mod deep;
+#[cfg(test)]
+mod guarantees;
 mod layering;
 mod process;
 mod progress;

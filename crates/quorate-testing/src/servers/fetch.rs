@@ -189,6 +189,7 @@ fn download_debian(
             .args(["download", package])
             .current_dir(work))
     };
+    run(Command::new("apt-get").arg("--version"))?;
     if let Err(problem) = download(package) {
         // A fresh container has no package lists yet, and only root may fetch them.
         if !rustix::process::geteuid().is_root() {
