@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::error::LinkError;
 pub use crate::tls::TlsConfig;
 
+/// The longest time that makes sense for any timeout.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A value that must not appear in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
@@ -280,23 +283,22 @@ impl LinkConfig {
                 "client_name: must be printable ASCII without spaces",
             )?;
         }
-        rule(
-            !self.connect_timeout.is_zero(),
-            "connect_timeout: must be longer than zero",
-        )?;
-        rule(
-            !self.command_timeout.is_zero(),
-            "command_timeout: must be longer than zero",
-        )?;
-        rule(
-            !self.ping_timeout.is_zero(),
-            "ping_timeout: must be longer than zero",
-        )?;
+        for (field, value) in [
+            ("connect_timeout", Some(self.connect_timeout)),
+            ("command_timeout", Some(self.command_timeout)),
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", Some(self.ping_timeout)),
+            ("tcp_keepalive", self.tcp_keepalive),
+            ("tcp_user_timeout", self.tcp_user_timeout),
+        ] {
+            // Beyond it, adding to a point in time might overflow.
+            if value.is_some_and(|v| v.is_zero() || v > LONGEST) {
+                return Err(LinkError::config(format!(
+                    "{field}: must be longer than zero and at most a year"
+                )));
+            }
+        }
         let at_least = |value: Option<Duration>, least| value.is_none_or(|v| v >= least);
-        rule(
-            at_least(self.ping_interval, Duration::from_millis(1)),
-            "ping_interval: must be at least a millisecond, or absent",
-        )?;
         rule(
             at_least(self.tcp_keepalive, Duration::from_secs(1)),
             "tcp_keepalive: must be at least a second, or absent",
@@ -386,7 +388,8 @@ mod tests {
 
     #[test]
     fn rules_name_their_field() {
-        let broken: [(&str, fn(&mut LinkConfig)); 14] = [
+        type Breakage = fn(&mut LinkConfig);
+        let broken: [(&str, Breakage); 15] = [
             ("host:", |c| c.host.clear()),
             ("host:", |c| c.host = "two words".to_owned()),
             ("port:", |c| c.port = 0),
@@ -397,6 +400,7 @@ mod tests {
             ("connect_timeout:", |c| c.connect_timeout = Duration::ZERO),
             ("command_timeout:", |c| c.command_timeout = Duration::ZERO),
             ("ping_timeout:", |c| c.ping_timeout = Duration::ZERO),
+            ("command_timeout:", |c| c.command_timeout = Duration::MAX),
             ("ping_interval:", |c| c.ping_interval = Some(Duration::ZERO)),
             ("tcp_keepalive:", |c| {
                 c.tcp_keepalive = Some(Duration::from_millis(1))

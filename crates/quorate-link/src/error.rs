@@ -36,7 +36,8 @@ pub enum LinkErrorKind {
     Disconnected,
     /// The limit on commands or bytes in flight was reached and no room appeared in time.
     Overloaded,
-    /// The command was sent and its reply did not arrive in time.
+    /// The command was sent and its reply did not arrive in time; or, with
+    /// [`Outcome::NotApplied`], its deadline had passed before it was sent.
     Timeout,
     /// The connection broke after the command was handed to it.
     ConnectionLost,

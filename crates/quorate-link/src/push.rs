@@ -38,7 +38,9 @@ pub struct PushMessage {
 ///
 /// # Contract
 /// Called synchronously from the task that reads the push connection, in the order things
-/// happened. Implementors must not block: while one call runs, nothing else is delivered.
+/// happened. Implementors must not block: while one call runs, nothing else is delivered. A panic is
+/// caught and logged, and what the call was about is lost. Nothing is called for a connection that
+/// ends because the link is closed.
 pub trait PushSink: Send + Sync + 'static {
     /// A message arrived.
     fn message(&self, message: PushMessage);
@@ -65,6 +67,14 @@ impl SubscriptionKind {
             Self::Pattern => "PUNSUBSCRIBE",
             Self::Sharded => "SUNSUBSCRIBE",
         }
+    }
+}
+
+/// Calls a sink. One that panics must not take the connection's task with it.
+pub(crate) fn guarded(call: impl FnOnce()) {
+    // What a sink leaves behind when it panics is its own affair; ours is untouched.
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err() {
+        tracing::error!("a push sink panicked; what it was told is lost");
     }
 }
 
@@ -108,13 +118,14 @@ impl PushReader {
             return Received::Broken("the server sent a message without channel or payload");
         };
         let epoch = self.epoch;
-        self.sink.message(PushMessage {
+        let message = PushMessage {
             kind,
             pattern,
             channel,
             payload,
             epoch,
-        });
+        };
+        guarded(|| self.sink.message(message));
         Received::Kept
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{LinkConfig, Protocol};
 use crate::decoder::Decoder;
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
-use crate::server_code::code_of;
+use crate::server_code::{code_of, is_transient};
 
 /// A connection on which one question is asked at a time.
 #[derive(Debug)]
@@ -162,6 +162,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match replies.last() {
             Some(reply @ Frame::Error(_)) if config.db != 0 => {
                 let line = reply.as_str().unwrap_or_default();
+                if is_transient(code_of(line)) {
+                    return Err(refused("the database", reply));
+                }
                 Err(LinkError::config(format!(
                     "db: the server refuses database {db}: {line}"
                 )))

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::encode::{Batch, encode};
+use super::encode::encode;
+use super::permit::Permit;
 use super::slot::{Answer, BatchSlot, Reply, Slot};
 use crate::config::{Limits, WhenUnavailable};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
@@ -270,7 +271,7 @@ impl Queue {
     }
 
     /// Puts entries behind their bytes, if there is a connection.
-    fn append(
+    pub(super) fn append(
         &self,
         permit: Permit,
         write: impl FnOnce(&mut Vec<u8>, &mut Vec<Entry>),
@@ -320,9 +321,9 @@ impl Queue {
         }
         state.door = Door::Open;
         state.drain = false;
-        let undelivered = self.grant(&mut state);
+        let grants = self.grant(&mut state);
         drop(state);
-        drop(undelivered);
+        hand_over(grants);
     }
 
     /// There is no connection, because of `reason`. Callers wait on.
@@ -411,16 +412,18 @@ impl Queue {
         entries
     }
 
-    /// Gives room to those who wait, in order. Returns permits whose takers have gone: they must be
-    /// dropped without the lock, since dropping one takes it.
-    fn grant(self: &Arc<Self>, state: &mut State) -> Vec<Permit> {
-        let mut undelivered = Vec::new();
+    /// Sets room aside for those who wait, in order, as far as there is any. To be handed over
+    /// without the lock: waking runs foreign code, and a permit that finds its taker gone takes the
+    /// lock itself.
+    #[must_use]
+    fn grant(self: &Arc<Self>, state: &mut State) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        if !matches!(state.door, Door::Open) {
+            return grants;
+        }
         while let Some(next) = state.waiters.front() {
-            if next.grant.is_closed() {
-                state.waiters.pop_front();
-                continue;
-            }
-            if !self.fits(state, next.commands, next.bytes) {
+            let gone = next.grant.is_closed();
+            if !gone && !self.fits(state, next.commands, next.bytes) {
                 break;
             }
             let Some(Waiter {
@@ -431,13 +434,14 @@ impl Queue {
             else {
                 break;
             };
+            if gone {
+                continue;
+            }
             state.in_flight += commands;
             state.in_flight_bytes += bytes;
-            if let Err(permit) = grant.send(Permit::new(self, commands, bytes)) {
-                undelivered.push(permit);
-            }
+            grants.push((grant, Permit::new(self, commands, bytes)));
         }
-        undelivered
+        grants
     }
 
     /// Gives room back, and on to those who wait for it.
@@ -445,13 +449,9 @@ impl Queue {
         let mut state = self.state.lock();
         state.in_flight -= commands;
         state.in_flight_bytes -= bytes;
-        let undelivered = if matches!(state.door, Door::Open) {
-            self.grant(&mut state)
-        } else {
-            Vec::new()
-        };
+        let grants = self.grant(&mut state);
         drop(state);
-        drop(undelivered);
+        hand_over(grants);
     }
 
     pub(crate) fn stats(&self) -> QueueStats {
@@ -469,129 +469,17 @@ impl Queue {
     }
 }
 
+/// Room set aside, and whom it is for.
+type Grant = (oneshot::Sender<Permit>, Permit);
+
+fn hand_over(grants: Vec<Grant>) {
+    for (taker, permit) in grants {
+        // Whose taker has just gone comes back, and its drop passes the room on.
+        drop(taker.send(permit));
+    }
+}
+
 enum Place {
     Granted(Permit),
     Waiting(oneshot::Receiver<Permit>),
-}
-
-/// Room for commands on a lane. Dropping it gives the room back.
-#[must_use = "dropping a permit gives the room back"]
-#[derive(Debug)]
-pub struct Permit {
-    // `None` once used.
-    queue: Option<Arc<Queue>>,
-    commands: usize,
-    bytes: usize,
-    deadline: Option<Instant>,
-    script: bool,
-}
-
-impl Permit {
-    fn new(queue: &Arc<Queue>, commands: usize, bytes: usize) -> Self {
-        Self {
-            queue: Some(Arc::clone(queue)),
-            commands,
-            bytes,
-            deadline: None,
-            script: false,
-        }
-    }
-
-    /// What the call that asked for the permit said about its command.
-    pub(crate) fn for_call(mut self, deadline: Option<Instant>, script: bool) -> Self {
-        self.deadline = deadline;
-        self.script = script;
-        self
-    }
-
-    /// Puts a command on the wire. Synchronous and ordered: of two commands enqueued one after the
-    /// other on the same lane, the first goes first.
-    ///
-    /// If the connection was lost since the permit was given, the reply is
-    /// [`LinkErrorKind::Disconnected`] with [`Outcome::NotApplied`].
-    pub fn enqueue(self, parts: &[&[u8]]) -> Reply {
-        let (deadline, script) = (self.deadline, self.script);
-        let slot = Arc::new(Slot::new());
-        let sink = ReplySink::One(Arc::clone(&slot));
-        if let Err(error) = self.write(deadline, parts, sink) {
-            slot.fill(Err(error));
-        }
-        Reply::new(slot, script)
-    }
-
-    /// Like [`enqueue`](Self::enqueue), for a change of subscription.
-    pub(crate) fn enqueue_ack(self, verb: &'static str, name: &Bytes) -> Reply {
-        let deadline = self.deadline;
-        let slot = Arc::new(Slot::new());
-        let sink = ReplySink::Ack {
-            slot: Arc::clone(&slot),
-            verb,
-            name: name.clone(),
-        };
-        if let Err(error) = self.write(deadline, &[verb.as_bytes(), name], sink) {
-            slot.fill(Err(error));
-        }
-        Reply::new(slot, false)
-    }
-
-    /// Puts a batch on the wire, in one piece.
-    pub(crate) fn enqueue_batch(self, batch: &Batch) -> Arc<BatchSlot> {
-        let (deadline, script) = (self.deadline, self.script);
-        let slot = Arc::new(BatchSlot::new(batch.commands.len(), script));
-        let written = self.queue().append(self, |out, entries| {
-            out.extend_from_slice(&batch.bytes);
-            let last = batch.commands.len() - 1;
-            entries.extend(batch.commands.iter().enumerate().map(|(at, &bytes)| Entry {
-                sink: ReplySink::Batch {
-                    batch: Arc::clone(&slot),
-                    last: at == last,
-                },
-                bytes,
-                deadline,
-            }));
-        });
-        if let Err(error) = written {
-            slot.fail(&error);
-        }
-        slot
-    }
-
-    fn write(
-        self,
-        deadline: Option<Instant>,
-        parts: &[&[u8]],
-        sink: ReplySink,
-    ) -> Result<(), LinkError> {
-        self.queue().append(self, |out, entries| {
-            let start = out.len();
-            encode(parts, out);
-            entries.push(Entry {
-                sink,
-                bytes: out.len() - start,
-                deadline,
-            });
-        })
-    }
-
-    fn queue(&self) -> Arc<Queue> {
-        Arc::clone(
-            self.queue
-                .as_ref()
-                .expect("a permit is used once, by value"),
-        )
-    }
-
-    /// Turns the room over to entries.
-    fn defuse(mut self) -> (usize, usize) {
-        self.queue = None;
-        (self.commands, self.bytes)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(queue) = self.queue.take() {
-            queue.release(self.commands, self.bytes);
-        }
-    }
 }

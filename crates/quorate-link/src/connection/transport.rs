@@ -29,9 +29,13 @@ impl Transport {
         config: &LinkConfig,
         tls: Option<&TlsSetup>,
     ) -> Result<Self, LinkError> {
+        // A share of the time for each, so that one that swallows packets leaves some for the others.
+        let shares = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let share = config.connect_timeout / shares;
         let mut last = None;
         for &address in addresses {
-            match TcpStream::connect(address).await {
+            let attempt = tokio::time::timeout(share, TcpStream::connect(address)).await;
+            match attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     configure(&stream, config).map_err(|e| disconnected(address, e))?;
                     return match tls {

@@ -257,6 +257,10 @@ impl Lanes {
             return (LinkState::Closed, Arc::clone(reason));
         }
         if let Some(reason) = &self.failover {
+            let reason = match &self.phases[Role::Command as usize] {
+                Phase::Down(reason) => reason,
+                _ => reason,
+            };
             return (LinkState::Failover, Arc::clone(reason));
         }
         let connected = match &self.phases[Role::Command as usize] {

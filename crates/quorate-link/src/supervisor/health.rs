@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::link::Link;
 use super::options::CallOptions;
+use crate::config::LONGEST;
 use crate::connection::Batch;
 use crate::error::LinkError;
 use crate::frame::Frame;
@@ -46,7 +47,7 @@ pub(crate) async fn check(link: &Link, timeout: Duration) -> Health {
     let began = Instant::now();
     let mut batch = Batch::new();
     batch.command(&[b"PING"]).command(&[b"INFO"]);
-    let options = CallOptions::new().deadline(began + timeout);
+    let options = CallOptions::new().deadline(began + timeout.min(LONGEST));
     let (server, error) = match link.pipeline(&batch, &options).await {
         Err(error) => (None, Some(error)),
         Ok(replies) => {

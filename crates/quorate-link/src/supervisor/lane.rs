@@ -60,10 +60,10 @@ impl Lane<'_> {
                     () = closing.cancelled() => return,
                 }
             }
-            let began = Instant::now();
             let ended = tokio::select! {
                 connected = self.connect(failed) => match connected {
                     Ok(connection) => {
+                        let began = Instant::now();
                         let ended = self.serve(connection).await;
                         if began.elapsed() >= STABLE {
                             failed = 0;

@@ -17,7 +17,7 @@ use super::options::{CallOptions, Lane};
 use super::shared::{Shared, disconnected};
 use super::stats::{LaneStats, LinkStats};
 use super::status::{LinkState, StateChange, Status};
-use crate::config::LinkConfig;
+use crate::config::{LONGEST, LinkConfig};
 use crate::connection::{Batch, Permit, Queue, encoded_len};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
@@ -96,6 +96,7 @@ impl Link {
     /// Dropping the future while it waits for a connection or for room sends nothing. Once sent,
     /// the command runs on the server whether or not the future is dropped; the reply is discarded.
     pub async fn call(&self, parts: &[&[u8]], options: &CallOptions) -> Result<Frame, LinkError> {
+        in_time(options)?;
         let queue = self.queue(options.lane);
         // Nearly always there is a connection and room, and then nothing is waited for here.
         if let Some(reply) = queue.submit(parts, options.deadline, options.script) {
@@ -265,7 +266,7 @@ impl Link {
             tokio::time::sleep_until(next).await;
             let health = health::check(&link, timeout).await;
             // A late answer delays the next question; it does not make them pile up.
-            let after = (next + interval).max(Instant::now());
+            let after = (next + interval.min(LONGEST)).max(Instant::now());
             Some((health, (link, Some(after))))
         })
     }
@@ -329,6 +330,7 @@ impl Link {
         bytes: usize,
         options: &CallOptions,
     ) -> Result<Permit, LinkError> {
+        in_time(options)?;
         if options.lane != Lane::Command {
             self.wake();
         }
@@ -350,5 +352,17 @@ impl Link {
             waiting: queue.waiting,
             reconnects: self.shared().board.connections(role).saturating_sub(1),
         }
+    }
+}
+
+/// What is late already is not sent at all.
+fn in_time(options: &CallOptions) -> Result<(), LinkError> {
+    match options.deadline {
+        Some(deadline) if deadline <= Instant::now() => Err(LinkError::new(
+            LinkErrorKind::Timeout,
+            Outcome::NotApplied,
+            "the deadline had passed before the command was sent",
+        )),
+        _ => Ok(()),
     }
 }

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::subscriptions::{Change, Key};
 use crate::connection::{Session, Transport};
 use crate::error::LinkError;
-use crate::push::{PushReader, PushSink};
+use crate::push::{PushReader, PushSink, guarded};
 
 /// How long after a refusal a subscription that was promised is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -69,7 +69,9 @@ pub(crate) async fn serve(
     let reason = ended
         .as_ref()
         .map_or_else(|| "reconnecting".to_owned(), ToString::to_string);
-    sink.interrupted(epoch, &reason);
+    if !shared.closing.is_cancelled() {
+        guarded(|| sink.interrupted(epoch, &reason));
+    }
     ended
 }
 
@@ -100,7 +102,7 @@ impl Keeper<'_> {
             if missing.is_empty() {
                 self.shared.board.impaired(Role::Push, None);
                 if !std::mem::replace(&mut restored, true) {
-                    self.sink.restored(self.epoch);
+                    guarded(|| self.sink.restored(self.epoch));
                 }
             }
             tokio::select! {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_link::{
-    Link, LinkErrorKind, LinkState, Outcome, Protocol, SubscriptionKind, WhenUnavailable,
+    Link, LinkErrorKind, LinkState, Outcome, Protocol, PushSink, SubscriptionKind, WhenUnavailable,
 };
 use quorate_testing::proxy::{Direction, Proxy};
 use tokio::time::Instant;
@@ -396,4 +396,34 @@ async fn fault_half_open_push_connection_is_noticed() {
         Some(1)
     );
     sink.wait_payload(b"x").await;
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_costs_only_its_own_message() {
+    struct Fragile(std::sync::Arc<Recorder>);
+    impl PushSink for Fragile {
+        fn message(&self, message: quorate_link::PushMessage) {
+            assert_ne!(message.payload, "poison");
+            self.0.message(message);
+        }
+        fn interrupted(&self, epoch: u64, reason: &str) {
+            self.0.interrupted(epoch, reason);
+        }
+        fn restored(&self, epoch: u64) {
+            self.0.restored(epoch);
+        }
+    }
+    let server = redis().await;
+    let sink = Recorder::new();
+    let fragile = std::sync::Arc::new(Fragile(sink.clone()));
+    let link = Link::open(config(server.port()), Some(fragile)).unwrap();
+    link.subscribe(SubscriptionKind::Channel, name("c"))
+        .await
+        .unwrap();
+    for payload in ["before", "poison", "after"] {
+        ask(&link, &["PUBLISH", "c", payload]).await.unwrap();
+    }
+    sink.wait_payload(b"after").await;
+    assert_eq!(sink.payloads(), ["before", "after"]);
+    assert_eq!(link.stats().reconnects(), 0);
 }

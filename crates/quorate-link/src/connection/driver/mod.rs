@@ -1,5 +1,8 @@
 //! The task that owns a socket: writes what callers queued, reads replies and hands them out.
 
+mod ending;
+mod timer;
+
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,6 +12,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, Sleep};
+
+use ending::fail;
 
 use super::handshake::Session;
 use super::queue::{Collected, Entry, Queue, ReplySink};
@@ -20,6 +25,11 @@ use crate::server_code;
 
 /// How much is read at a time: some six hundred small replies.
 const READ_CHUNK: usize = 64 << 10;
+const READ_LEAST: usize = 8 << 10;
+const READ_MOST: usize = 1 << 20;
+
+/// An out-buffer that a large command has grown beyond this is given back.
+const KEEP_OUT: usize = 1 << 20;
 
 /// How often at most the task lets others run before it writes, while they keep queueing.
 const GATHER_ROUNDS: u8 = 8;
@@ -185,8 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     // ── reading ──────────────────────────────────────────────────────────────────────────────
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
-        let missing = self.decoder.missing_bytes(&self.input).min(1 << 20);
-        self.input.reserve(missing.max(READ_CHUNK));
+        self.make_room();
         let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx));
         let n = match read {
             Ok(n) => n,
@@ -210,6 +219,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.probe = Some(self.last_received);
         }
         Poll::Ready(self.decode())
+    }
+
+    /// A new buffer only where the old one is nearly used up: a value kept by a caller keeps its
+    /// buffer alive, and should share it with as many others as fit.
+    fn make_room(&mut self) {
+        let spare = self.input.capacity() - self.input.len();
+        // For a large string, much at a time; but not all of it on the peer's word alone.
+        let missing = self.decoder.missing_bytes(&self.input).min(READ_MOST);
+        if spare < READ_LEAST.max(missing) {
+            self.input.reserve(READ_CHUNK.max(missing));
+        }
     }
 
     fn decode(&mut self) -> Result<(), LinkError> {
@@ -368,6 +388,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.out.clear();
         self.written = 0;
+        if self.out.capacity() > KEEP_OUT {
+            self.out = Vec::new();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -411,177 +434,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             bytes,
             deadline: None,
         });
-    }
-
-    // ── time ─────────────────────────────────────────────────────────────────────────────────
-
-    /// Makes sure the timer fires at `at` or before.
-    fn arm(&mut self, at: Instant) {
-        if self.timer.deadline() > at {
-            self.timer.as_mut().reset(at);
-        }
-    }
-
-    /// One timer serves every command and the probe. It may fire too early, since what it was set
-    /// for may be long answered; then it is set again.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let now = Instant::now();
-            if self.next_expiry.is_some_and(|at| at <= now) {
-                self.sweep(now);
-            }
-            let idle_since = self.last_received;
-            if self
-                .config
-                .ping_interval
-                .is_some_and(|i| idle_since + i <= now)
-            {
-                self.want_probe(now);
-            }
-            if let Some(since) = self.probe
-                && since + self.config.ping_timeout <= now
-            {
-                return Poll::Ready(End::Lost(self.silent()));
-            }
-            let next = [
-                self.next_expiry,
-                self.probe.map(|since| since + self.config.ping_timeout),
-                self.config
-                    .ping_interval
-                    .map(|i| self.last_received.max(now) + i),
-            ];
-            let next = next.into_iter().flatten().min();
-            let far = now + self.config.command_timeout;
-            self.timer.as_mut().reset(next.unwrap_or(far));
-            if self.probe_unsent {
-                cx.waker().wake_by_ref();
-            }
-        }
-    }
-
-    /// Gives up on commands whose time is over. Their places in the queue of replies stay, so that
-    /// no later command receives what was meant for them.
-    fn sweep(&mut self, now: Instant) {
-        let mut earliest: Option<Instant> = None;
-        let mut expired = 0_usize;
-        for entry in &mut self.in_flight {
-            let Some(expiry) = entry.deadline else {
-                continue;
-            };
-            if expiry > now {
-                earliest = Some(earliest.map_or(expiry, |e| e.min(expiry)));
-                continue;
-            }
-            entry.deadline = None;
-            expired += 1;
-            let error = LinkError::new(
-                LinkErrorKind::Timeout,
-                Outcome::Unknown,
-                "the reply did not arrive in time",
-            );
-            fail(
-                std::mem::replace(&mut entry.sink, ReplySink::Abandoned),
-                &error,
-            );
-        }
-        self.next_expiry = earliest;
-        if expired > 0 {
-            tracing::debug!(
-                expired,
-                "commands timed out; asking whether the server is alive"
-            );
-            self.want_probe(now);
-        }
-    }
-
-    fn want_probe(&mut self, now: Instant) {
-        if self.probe.is_none() {
-            // Counted from now and not from when it is written: a socket that takes no bytes is as
-            // dead as one that brings none.
-            self.probe = Some(now);
-            self.probe_unsent = true;
-        }
-    }
-
-    fn silent(&self) -> LinkError {
-        LinkError::new(
-            LinkErrorKind::ConnectionLost,
-            Outcome::Unknown,
-            format!(
-                "the server was silent for {:?} after a ping",
-                self.config.ping_timeout
-            ),
-        )
-    }
-}
-
-impl<S> Driver<S> {
-    /// Answers everything that will get no reply.
-    fn finish(&mut self, reason: &LinkError) {
-        self.finished = true;
-        let lost = match reason.kind() {
-            LinkErrorKind::ConnectionLost | LinkErrorKind::Closed => reason.clone(),
-            _ => LinkError::with_source(
-                LinkErrorKind::ConnectionLost,
-                Outcome::Unknown,
-                "the connection was dropped",
-                reason.clone(),
-            ),
-        };
-        // From the back, the commands of which no byte was written certainly had no effect.
-        let mut unwritten = self.out.len() - self.written;
-        let mut certain = 0;
-        for entry in self.in_flight.iter().rev() {
-            if entry.bytes > unwritten {
-                break;
-            }
-            unwritten -= entry.bytes;
-            certain += 1;
-        }
-        let uncertain = self.in_flight.len() - certain;
-        let (mut commands, mut bytes) = (0, 0);
-        let unknown = lost.with_outcome(Outcome::Unknown);
-        let not_applied = lost.with_outcome(Outcome::NotApplied);
-        let in_flight = std::mem::take(&mut self.in_flight);
-        let counted = in_flight.iter().filter(|e| !e.is_probe());
-        for entry in counted {
-            commands += 1;
-            bytes += entry.bytes;
-        }
-        // The queue first: whoever learns of the loss and tries again must find the door shut.
-        let never_taken =
-            self.queue
-                .abandon(commands, bytes, reason.with_outcome(Outcome::NotApplied));
-        for (at, entry) in in_flight.into_iter().enumerate() {
-            fail(
-                entry.sink,
-                if at < uncertain {
-                    &unknown
-                } else {
-                    &not_applied
-                },
-            );
-        }
-        for entry in never_taken {
-            fail(entry.sink, &not_applied);
-        }
-    }
-}
-
-impl<S> Drop for Driver<S> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.finish(&LinkError::closed());
-        }
-    }
-}
-
-fn fail(sink: ReplySink, error: &LinkError) {
-    match sink {
-        ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Err(error.clone())),
-        ReplySink::Batch { batch, .. } => batch.fail(error),
-        ReplySink::Probe | ReplySink::Abandoned => {}
     }
 }
 
