@@ -40,7 +40,7 @@ impl<K, T> Group<K, T> {
 
     /// Items waiting to be taken.
     #[must_use]
-    pub fn buffered(&self) -> usize {
+    pub fn backlog(&self) -> usize {
         self.slot.0.lock().items.len()
     }
 
@@ -90,7 +90,7 @@ impl<K: fmt::Debug, T> fmt::Debug for Group<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("key", &self.key)
-            .field("buffered", &self.buffered())
+            .field("backlog", &self.backlog())
             .field("ended", &self.ended())
             .finish()
     }
