@@ -20,6 +20,8 @@ mod message;
 mod operators;
 mod outgoing;
 mod port;
+mod publish;
+mod raw;
 #[cfg(feature = "redis")]
 mod redis;
 mod route;
@@ -28,8 +30,7 @@ mod spec;
 mod subscription;
 
 pub use envelope::EnvelopeError;
-pub use handle::{Publish, RawChannel, Topic, TopicPattern};
-pub(crate) use handle::{raw_pattern, subscribe_raw};
+pub use handle::{Topic, TopicPattern};
 pub(crate) use hub::Hub;
 pub use listener::{HandlerResult, Listen, Listener};
 pub use mailbox::Overflow;
@@ -42,6 +43,9 @@ pub use operators::{
 pub use port::{
     CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
 };
+pub use publish::Publish;
+pub use raw::RawChannel;
+pub(crate) use raw::{raw_pattern, subscribe_raw};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisEvents;
 pub use spec::{MAX_TOPIC, MAX_TOPIC_KEY, TopicSpec, Validate};
