@@ -55,6 +55,8 @@ pub struct FleetBuilder {
     locks: Option<Arc<dyn LockPort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
     clock: Option<TestClock>,
+    /// The name of a further instance: wins over the service in the URL.
+    instance: Option<String>,
 }
 
 /// Setters for the fields of [`FleetConfig`], each with the field's own documentation nearby.
@@ -146,6 +148,11 @@ options! {
 }
 
 impl FleetBuilder {
+    pub(crate) fn named(mut self, instance: &str) -> Self {
+        self.instance = Some(instance.to_owned());
+        self
+    }
+
     pub(crate) fn new() -> Self {
         Self::default()
     }
@@ -308,7 +315,7 @@ impl FleetBuilder {
         if let Home::Redis(home) = &home {
             home.report_to(&monitor, &context);
         }
-        let service: Arc<str> = settings.service.into();
+        let service: Arc<str> = self.instance.clone().unwrap_or(settings.service).into();
         let hub = Hub::new(
             context.clone(),
             events,

@@ -172,7 +172,7 @@ impl Fleet {
     pub async fn instance(&self, service: &str) -> Result<Self> {
         crate::key::check_name("service", service)?;
         self.inner.context.check_open()?;
-        let recipe = self.inner.recipe.clone().service(service);
+        let recipe = self.inner.recipe.clone().named(service);
         let mut instance = match &self.inner.home {
             Home::Embedded(home) => recipe.join(home.clone())?,
             #[cfg(feature = "redis")]

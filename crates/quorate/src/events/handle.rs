@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::glob;
 use super::hub::Hub;
@@ -47,7 +47,9 @@ pub struct Topic<T> {
     namespace: Namespace,
     pub(super) spec: Arc<TopicSpec<T>>,
     pub(super) key: Option<Arc<str>>,
-    pub(super) outgoing: Arc<Outgoing>,
+    channel: Channel,
+    /// Made at the first publish: who only subscribes has no sequence.
+    outgoing: OnceLock<Arc<Outgoing>>,
 }
 
 impl<T: Send + Sync + 'static> Topic<T> {
@@ -69,13 +71,13 @@ impl<T: Send + Sync + 'static> Topic<T> {
             name: namespace.qualify(&name).into(),
             sharded: spec.sharded,
         };
-        let outgoing = hub.outgoing(&channel);
         Self {
             hub: hub.clone(),
             namespace: namespace.clone(),
             spec,
             key,
-            outgoing,
+            channel,
+            outgoing: OnceLock::new(),
         }
     }
 
@@ -96,8 +98,13 @@ impl<T: Send + Sync + 'static> Topic<T> {
     /// The topic's name, with its key.
     #[must_use]
     pub fn name(&self) -> &str {
-        let (channel, cut) = (&*self.outgoing.channel.name, cut(&self.namespace));
+        let (channel, cut) = (&*self.channel.name, cut(&self.namespace));
         &channel[cut..]
+    }
+
+    pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
+        self.outgoing
+            .get_or_init(|| self.hub.outgoing(&self.channel))
     }
 
     /// Publishes `value`. Optional arguments, then `.await`; see [`Publish`].
@@ -107,7 +114,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
 
     /// Subscribes. Optional arguments, then `.await`; see [`Subscribe`].
     pub fn subscribe(&self) -> Subscribe<T> {
-        let target = Target::Channel(self.outgoing.channel.clone());
+        let target = Target::Channel(self.channel.clone());
         Subscribe::new(self.hub.clone(), Ok(target), self.reading())
     }
 
@@ -212,6 +219,7 @@ impl<T> Clone for Topic<T> {
             namespace: self.namespace.clone(),
             spec: self.spec.clone(),
             key: self.key.clone(),
+            channel: self.channel.clone(),
             outgoing: self.outgoing.clone(),
         }
     }
@@ -220,7 +228,7 @@ impl<T> Clone for Topic<T> {
 impl<T> fmt::Debug for Topic<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topic")
-            .field("channel", &self.outgoing.channel)
+            .field("channel", &self.channel)
             .finish_non_exhaustive()
     }
 }

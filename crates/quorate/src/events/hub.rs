@@ -19,9 +19,6 @@ use crate::context::{Attempt, Context, Operation, Repeat, timed_out_waiting};
 use crate::error::{Error, Result};
 use crate::telemetry;
 
-/// A sequence nobody uses is forgotten after this long.
-const FORGET_AFTER: Duration = Duration::from_secs(600);
-
 static SUBSCRIBE: Operation =
     Operation::new("events.subscribe", "events", "subscribe", Repeat::Harmless);
 static PUBLISH: Operation = Operation::new(
@@ -173,7 +170,7 @@ impl Hub {
     }
 
     fn send_beacons(&self) -> bool {
-        let waiting = self.outgoings.sweep(FORGET_AFTER);
+        let waiting = self.outgoings.unconfirmed();
         for outgoing in &waiting {
             let options = CallOptions::until(self.context.attempt_deadline());
             // The reply does not matter: a lost beacon is followed by another, or by a reconnect.
@@ -195,8 +192,8 @@ impl Hub {
         deadline: Option<Duration>,
     ) -> Result<Membership<T>> {
         loop {
-            let mailbox = Arc::new(Mailbox::new(limits, self.meters.dropped.clone()));
             let route = self.route(&target);
+            let mailbox = Arc::new(Mailbox::new(limits, self.meters.dropped.clone()));
             // Joined before the transport is asked, so that the first message finds its way; and
             // owned by a guard, so that a dropped future leaves nothing behind.
             let group = route.join(mailbox.clone(), reading.clone());
@@ -207,21 +204,34 @@ impl Hub {
                 group,
                 mailbox,
             };
-            let mut phase = route.phase.lock().await;
-            match *phase {
-                Phase::Active => return Ok(membership),
-                Phase::Retired => continue,
-                Phase::Idle => {}
+            let call = |attempt| self.activate(&route, attempt);
+            if self
+                .context
+                .run(&SUBSCRIBE, target.name(), deadline, call)
+                .await?
+            {
+                return Ok(membership);
             }
-            self.context
-                .run(&SUBSCRIBE, target.name(), deadline, |attempt| {
-                    let options = CallOptions::until(attempt.deadline);
-                    self.port.subscribe(&target, route.clone(), options)
-                })
-                .await?;
-            *phase = Phase::Active;
-            return Ok(membership);
         }
+    }
+
+    /// Makes sure that the transport delivers to a route. `false`: the route was retired meanwhile.
+    async fn activate(&self, route: &Arc<Route>, attempt: Attempt) -> Result<bool> {
+        // Whoever holds it is subscribing or leaving, and may take as long as we have.
+        let phase = tokio::time::timeout_at(attempt.deadline, route.phase.lock()).await;
+        let mut phase =
+            phase.map_err(|_| timed_out_waiting("another subscriber of the same topic"))?;
+        match *phase {
+            Phase::Active => return Ok(true),
+            Phase::Retired => return Ok(false),
+            Phase::Idle => {}
+        }
+        let options = CallOptions::until(attempt.deadline);
+        self.port
+            .subscribe(&route.target, route.clone(), options)
+            .await?;
+        *phase = Phase::Active;
+        Ok(true)
     }
 
     fn route(&self, target: &Target) -> Arc<Route> {

@@ -1,5 +1,6 @@
 //! The publishing side of a topic: its sequence, and the beacons that confirm it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +33,9 @@ struct State {
 }
 
 impl Outgoing {
-    pub(crate) fn new(channel: Channel) -> Self {
+    fn new(channel: Channel, run: u64) -> Self {
         let state = State {
-            run: system_now().get(),
+            run,
             last: 0,
             last_at: Instant::now(),
             beacons_due: 0,
@@ -77,12 +78,6 @@ impl Outgoing {
         self.state.lock().beacons_due > 0
     }
 
-    /// Whether nothing was published for `time`, so that the counter may be forgotten.
-    pub(crate) fn is_idle_for(&self, time: Duration) -> bool {
-        let state = self.state.lock();
-        state.beacons_due == 0 && state.last_at.elapsed() >= time
-    }
-
     /// Says what was last sent, if a beacon is due: nothing was published for `quiet`.
     pub(crate) fn beacon(
         &self,
@@ -107,28 +102,91 @@ impl Outgoing {
 }
 
 /// The sequences of this instance, by channel.
+///
+/// A sequence is forgotten once its last message was confirmed and no handle uses it: the next message
+/// begins a new run, and costs its subscribers nothing. So memory follows what is being published, not
+/// what ever was.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoings(Mutex<std::collections::HashMap<Channel, Arc<Outgoing>>>);
+pub(crate) struct Outgoings(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    sequences: HashMap<Channel, Arc<Outgoing>>,
+    /// The last run begun: the system's clock may go back, runs must not.
+    last_run: u64,
+    /// How many sequences there may be before the idle ones are looked for.
+    sweep_at: usize,
+}
+
+/// Below this many sequences nothing is swept for want of room.
+const FEW: usize = 1024;
 
 impl Outgoings {
     pub(crate) fn of(&self, channel: &Channel) -> Arc<Outgoing> {
         let mut table = self.0.lock();
-        if let Some(known) = table.get(channel) {
+        if let Some(known) = table.sequences.get(channel) {
             return known.clone();
         }
-        let outgoing = Arc::new(Outgoing::new(channel.clone()));
-        table.insert(channel.clone(), outgoing.clone());
+        if table.sequences.len() >= table.sweep_at.max(FEW) {
+            table.forget_idle();
+            // Twice what is left: the cost of sweeping is shared by as many insertions.
+            table.sweep_at = 2 * table.sequences.len();
+        }
+        table.last_run = system_now().get().max(table.last_run + 1);
+        let outgoing = Arc::new(Outgoing::new(channel.clone(), table.last_run));
+        table.sequences.insert(channel.clone(), outgoing.clone());
         outgoing
     }
 
-    /// All of them. Those unused for a long time, and held by no handle, are forgotten.
-    pub(crate) fn sweep(&self, idle: Duration) -> Vec<Arc<Outgoing>> {
+    /// Forgets idle sequences, and returns those that still have something to confirm.
+    pub(crate) fn unconfirmed(&self) -> Vec<Arc<Outgoing>> {
         let mut table = self.0.lock();
-        table.retain(|_, outgoing| Arc::strong_count(outgoing) > 1 || !outgoing.is_idle_for(idle));
-        table
+        table.forget_idle();
+        let waiting = table
+            .sequences
             .values()
-            .filter(|outgoing| outgoing.wants_beacon())
-            .cloned()
-            .collect()
+            .filter(|outgoing| outgoing.wants_beacon());
+        waiting.cloned().collect()
+    }
+}
+
+impl Table {
+    fn forget_idle(&mut self) {
+        // Counted under the table's lock, under which alone handles get theirs.
+        self.sequences
+            .retain(|_, outgoing| Arc::strong_count(outgoing) > 1 || outgoing.wants_beacon());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(number: usize) -> Channel {
+        Channel {
+            name: format!("c{number}").into(),
+            sharded: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn sequences_nobody_uses_are_forgotten() {
+        let outgoings = Outgoings::default();
+        let kept = outgoings.of(&channel(0));
+        for number in 1..10 * FEW {
+            outgoings.of(&channel(number));
+        }
+        assert!(outgoings.0.lock().sequences.len() <= 2 * FEW);
+        assert!(Arc::ptr_eq(&kept, &outgoings.of(&channel(0))));
+        outgoings.unconfirmed();
+        assert_eq!(outgoings.0.lock().sequences.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_sequence_begins_a_later_run() {
+        let outgoings = Outgoings::default();
+        let first = outgoings.of(&channel(0)).state.lock().run;
+        outgoings.unconfirmed();
+        assert!(outgoings.of(&channel(0)).state.lock().run > first);
     }
 }

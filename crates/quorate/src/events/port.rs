@@ -84,7 +84,10 @@ impl Receipt {
 }
 
 /// What became of a message that was offered.
-#[expect(clippy::exhaustive_enums, reason = "a backend answers with one of these")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a backend answers with one of these"
+)]
 pub enum Submission {
     /// It was handed over.
     Done(Result<Receipt>),

@@ -91,7 +91,7 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
     pub fn detach(self) {
         let hub = self.topic.hub.clone();
         let deadline = self.deadline;
-        let outgoing = self.topic.outgoing.clone();
+        let outgoing = self.topic.outgoing().clone();
         let report = {
             let hub = hub.clone();
             let topic = self.topic.name().to_owned();
@@ -171,7 +171,7 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
         })?;
         self.topic
             .hub
-            .publish(&self.topic.outgoing, draft, self.deadline)
+            .publish(self.topic.outgoing(), draft, self.deadline)
             .await
     }
 }
