@@ -162,6 +162,14 @@ impl<'a> EventFrame<'a> {
     }
 }
 
+/// An event of the subscription to `subscription` as clients see it: one line of JSON, in the form that
+/// `docs/protocol.md` describes. `None` for a kind of event that this version of the protocol does not
+/// know.
+#[must_use]
+pub fn event_line(subscription: &str, event: &Event<Bytes>) -> Option<String> {
+    Some(EventFrame::of(subscription, event)?.to_line())
+}
+
 /// What else the server says over a WebSocket.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]

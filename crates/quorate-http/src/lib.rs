@@ -33,9 +33,9 @@ pub mod telemetry;
 mod topic;
 mod ws;
 
-pub use frame::PROTOCOL;
+pub use frame::{PROTOCOL, event_line};
 pub use gateway::{Gateway, GatewayOptions};
 pub use origin::OriginPolicy;
-pub use problem::{Code, Problem};
+pub use problem::{Code, Problem, name_instances};
 pub use rejection::Rejection;
 pub use topic::{Selector, TopicPath, canonical_json};

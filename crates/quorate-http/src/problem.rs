@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use quorate::{Error, ErrorKind, Outcome};
 use serde::Serialize;
@@ -248,7 +250,7 @@ impl IntoResponse for Problem {
             .0
             .retry_after
             .map(|after| after.as_secs() + u64::from(after.subsec_nanos() > 0));
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -264,7 +266,30 @@ impl IntoResponse for Problem {
                 HeaderValue::from_static("Bearer realm=\"quorate\""),
             );
         }
+        // For the middleware that knows the path.
+        response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// Middleware that puts the request's path into problem documents that name no `instance`: what makes
+/// them rarely knows it.
+///
+/// # Example
+/// ```
+/// use axum::{Router, middleware};
+///
+/// let app: Router = Router::new().layer(middleware::from_fn(quorate_http::name_instances));
+/// # let _ = app;
+/// ```
+pub async fn name_instances(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Problem>() {
+        Some(problem) if problem.0.instance.is_none() => {
+            problem.with_instance(path).into_response()
+        }
+        _ => response,
     }
 }
 

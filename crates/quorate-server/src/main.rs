@@ -1,2 +1,17 @@
-//! The `quorate` binary.
-fn main() {}
+//! The `quorate` binary: serve, publish, subscribe, doctor, lock.
+
+mod api;
+mod app;
+mod auth;
+mod cli;
+mod config;
+mod console;
+mod failure;
+mod net;
+mod observe;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

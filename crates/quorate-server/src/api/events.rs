@@ -1,0 +1,213 @@
+//! Publishing.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use quorate::Codec;
+use quorate_http::{Code, Problem, Rejection, TopicPath};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// What is published, as JSON.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PublishBody {
+    /// The key of the topic: text as it is, anything else as canonical JSON. With it, the path is the
+    /// topic's name alone.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    params: Value,
+    /// The payload, any JSON. Exactly one of `data` and `data_base64` is given.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    data: Option<Box<RawValue>>,
+    /// The payload as base64, for what is not JSON.
+    data_base64: Option<String>,
+    /// The media type of `data_base64`. Default `application/octet-stream`.
+    content_type: Option<String>,
+    /// The message's type. Default: the topic's name.
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    /// An id that ties the message to a request.
+    correlation_id: Option<String>,
+}
+
+/// `null` is data too.
+fn present<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(input).map(Some)
+}
+
+/// The same, beside a body of bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PublishQuery {
+    /// The key of the topic. With it, the path is the topic's name alone.
+    params: Option<String>,
+    /// The message's type. Default: the topic's name.
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    /// An id that ties the message to a request.
+    correlation_id: Option<String>,
+}
+
+/// What became of a publish.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Published {
+    /// The topic with its key.
+    topic: String,
+    /// How many subscriptions of instances received it, where the backend knows.
+    receivers: Option<u64>,
+}
+
+struct Draft {
+    params: Value,
+    payload: Bytes,
+    content_type: String,
+    event_type: Option<String>,
+    correlation_id: Option<String>,
+}
+
+fn invalid(rule: impl Into<String>) -> Rejection {
+    Problem::new(Code::InvalidArgument, rule).into()
+}
+
+/// Publishes an event.
+///
+/// A body of `application/json` is a document with the payload in it; a body of any other media type is
+/// the payload itself, and `params`, `type` and `correlation_id` stand in the query.
+#[utoipa::path(
+    post,
+    path = "/v1/events/{topic}",
+    params(
+        ("topic" = String, Path, description = "`name`, or `name:key`. Slashes may stand as they are."),
+        ("params" = Option<String>, Query, description = "The key of the topic. With it, the path is the topic's name alone."),
+        ("type" = Option<String>, Query, description = "The message's type. Default: the topic's name."),
+        ("correlation_id" = Option<String>, Query, description = "An id that ties the message to a request."),
+    ),
+    request_body(content(
+        (PublishBody = "application/json"),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses(
+        (status = 200, description = "Published", body = Published),
+        (status = 400, description = "The topic, the body or an argument breaks a rule"),
+        (status = 413, description = "The body or the payload is too large"),
+        (status = 415, description = "The body has no media type"),
+        (status = 503, description = "The backend cannot be reached"),
+        (status = 504, description = "The time was up"),
+    ),
+    tag = "events",
+)]
+pub(crate) async fn publish(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<PublishQuery>, QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Published>, Rejection> {
+    let Path(topic) = path?;
+    let Query(query) = query?;
+    let body = body.map_err(|rejection| {
+        Problem::new(Code::InvalidArgument, rejection.body_text()).with_status(rejection.status())
+    })?;
+    let draft = read(&headers, query, body)?;
+    let path = if draft.params.is_null() {
+        TopicPath::parse(&topic)?
+    } else {
+        TopicPath::with_params(&topic, &draft.params)?
+    };
+    let limit = app.max_payload;
+    if draft.payload.len() as u64 > limit {
+        let rule = format!(
+            "payload must be at most {limit} bytes, and has {}",
+            draft.payload.len()
+        );
+        return Err(Problem::new(Code::InvalidArgument, rule)
+            .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+            .into());
+    }
+    let topic = path.topic(&app.fleet, Codec::bytes())?;
+    let mut publish = topic
+        .publish(&draft.payload)
+        .content_type(&draft.content_type);
+    if let Some(event_type) = &draft.event_type {
+        publish = publish.event_type(event_type);
+    }
+    if let Some(id) = &draft.correlation_id {
+        publish = publish.correlation_id(id);
+    }
+    let receipt = publish.await?;
+    Ok(Json(Published {
+        topic: path.to_string(),
+        receivers: receipt.receivers,
+    }))
+}
+
+fn read(headers: &HeaderMap, query: PublishQuery, body: Bytes) -> Result<Draft, Rejection> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| {
+            Problem::new(
+                Code::InvalidArgument,
+                "content-type must be given: application/json, or that of the payload",
+            )
+            .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        })?;
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/json") {
+        return Ok(Draft {
+            params: query.params.map_or(Value::Null, Value::String),
+            payload: body,
+            content_type: content_type.to_owned(),
+            event_type: query.event_type,
+            correlation_id: query.correlation_id,
+        });
+    }
+    if query.params.is_some() || query.event_type.is_some() || query.correlation_id.is_some() {
+        return Err(invalid(
+            "params, type and correlation_id stand in the body when it is application/json",
+        ));
+    }
+    let body: PublishBody =
+        serde_json::from_slice(&body).map_err(|error| invalid(format!("body: {error}")))?;
+    let (payload, content_type) = match (body.data, body.data_base64) {
+        (Some(json), None) => {
+            if body.content_type.is_some() {
+                return Err(invalid("content_type belongs to data_base64; data is JSON"));
+            }
+            // The text as it came: numbers keep their digits.
+            let json = Box::<str>::from(json).into_boxed_bytes();
+            (Bytes::from(json), "application/json".to_owned())
+        }
+        (None, Some(text)) => {
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|error| invalid(format!("data_base64 must be base64: {error}")))?;
+            let content_type = body
+                .content_type
+                .unwrap_or_else(|| "application/octet-stream".to_owned());
+            (bytes.into(), content_type)
+        }
+        _ => {
+            return Err(invalid(
+                "body must have exactly one of `data` and `data_base64`",
+            ));
+        }
+    };
+    Ok(Draft {
+        params: body.params,
+        payload,
+        content_type,
+        event_type: body.event_type,
+        correlation_id: body.correlation_id,
+    })
+}

@@ -1,0 +1,98 @@
+//! The description of the HTTP interface.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{events, health, locks, session};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Quorate",
+        description = "Events and locks of a fleet, for programs that are not Rust. Errors are \
+                       problem documents (RFC 9457) with `code`, `outcome` and `retryable`. The \
+                       streams `/v1/sse` and `/v1/ws` are described in docs/protocol.md."
+    ),
+    paths(
+        events::publish,
+        sse,
+        ws,
+        locks::acquire,
+        locks::extend,
+        locks::release,
+        session::show,
+        session::log_in,
+        session::log_out,
+        health::alive,
+        health::ready,
+        health::metrics,
+    ),
+    modifiers(&Token),
+    security((), ("token" = [])),
+)]
+struct Description;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Receives events as Server-Sent Events.
+#[utoipa::path(
+    get,
+    path = "/v1/sse",
+    params(("topic" = Vec<String>, Query, explode, description = "A topic or a glob; may be repeated")),
+    responses(
+        (status = 200, description = "Events `message`, `gap`, `undecodable`", content_type = "text/event-stream"),
+        (status = 400, description = "A topic breaks a rule"),
+        (status = 503, description = "The backend cannot be reached, or there are too many clients"),
+    ),
+    tag = "events",
+)]
+#[expect(
+    dead_code,
+    reason = "only its description is used; the route is quorate-http's"
+)]
+fn sse() {}
+
+/// Subscribes and receives over a WebSocket.
+#[utoipa::path(
+    get,
+    path = "/v1/ws",
+    responses(
+        (status = 101, description = "The protocol `quorate.v1`"),
+        (status = 403, description = "The page's origin may not connect"),
+        (status = 503, description = "There are too many clients"),
+    ),
+    tag = "events",
+)]
+#[expect(
+    dead_code,
+    reason = "only its description is used; the route is quorate-http's"
+)]
+fn ws() {}
+
+/// The document.
+pub(crate) async fn document() -> Response {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        Description::openapi()
+            .to_json()
+            .expect("the description is made of what JSON has")
+    });
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
+        .into_response()
+}

@@ -1,0 +1,202 @@
+//! `quorate lock run`.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use quorate::{Acquire, Fleet, LockGuard};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::process::{Child, Command as Program};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+
+use super::backend::BackendArgs;
+use crate::failure::Failure;
+
+/// The lock is held by somebody else. Like `EX_TEMPFAIL` of sysexits.h: try again later.
+const NOT_ACQUIRED: u8 = 75;
+/// The lock was lost and the command killed.
+const LOST: u8 = 76;
+/// What shells answer when there is no such program, or it cannot be run.
+const NOT_FOUND: u8 = 127;
+/// What shells add to the number of the signal that ended a program.
+const BY_SIGNAL: i32 = 128;
+
+/// How long a command told to end may take, before it is made to.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    Run(Run),
+}
+
+/// Hold a lock while a command runs.
+///
+/// The command finds the fencing token in QUORATE_FENCING_TOKEN. If the lock is lost the command is told
+/// to end (SIGTERM), and killed 5 s later. Exit codes: that of the command; 75 if the lock could not be
+/// acquired; 76 if it was lost; 127 if the command cannot be run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The lock.
+    name: String,
+    /// How long the lock stays held without a sign of life.
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    lease: Duration,
+    /// How long to wait for the lock; without it, not at all.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    backend: BackendArgs,
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
+    let Command::Run(args) = command;
+    let fleet = args.backend.connect().await?;
+    let lock = fleet.lock(&args.name);
+    let request = match args.wait {
+        Some(wait) => lock.acquire().wait(wait),
+        None => lock.try_acquire(),
+    };
+    let result = match request.lease(args.lease).await? {
+        Acquire::Acquired(guard) => hold(guard, &args.command).await,
+        Acquire::Held { remaining, .. } => Err(Failure::with_code(
+            NOT_ACQUIRED,
+            format!(
+                "`{}` is held by somebody else, for {remaining:?} more",
+                args.name
+            ),
+        )),
+        _ => Err(Failure::failed("an answer this program does not know")),
+    };
+    close(&fleet).await;
+    result
+}
+
+/// Gives back what is held. A backend that is gone must not hold up the command's result.
+async fn close(fleet: &Fleet) {
+    fleet.close_within(Duration::from_secs(2)).await;
+}
+
+async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure> {
+    let (program, arguments) = command.split_first().expect("clap requires at least one");
+    let mut running = Running::start(program, arguments, &guard)?;
+    let mut signals = Signals::new()?;
+    let status = loop {
+        tokio::select! {
+            status = running.child.wait() => break status.map_err(|error| {
+                Failure::failed(format!("cannot wait for `{program}`: {error}"))
+            })?,
+            () = guard.lost() => {
+                running.end().await;
+                return Err(Failure::with_code(
+                    LOST,
+                    format!("`{}` was lost, and `{program}` ended", guard.name()),
+                ));
+            }
+            signal = signals.next() => running.pass_on(signal),
+        }
+    };
+    // It ran its course. Whether the lock could be given back is worth a word, not another exit code.
+    if let Err(error) = guard.release().await {
+        tracing::warn!(%error, "the lock is free when its lease ends");
+    }
+    Ok(exit_code(status))
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| BY_SIGNAL + signal));
+    ExitCode::from(
+        code.and_then(|code| code.try_into().ok())
+            .unwrap_or(Failure::FAILED),
+    )
+}
+
+/// A running command.
+struct Running {
+    child: Child,
+    pid: Option<Pid>,
+    /// Whether it leads a process group, so that what it started can be ended with it.
+    leads: bool,
+}
+
+impl Running {
+    fn start(program: &str, arguments: &[String], guard: &LockGuard) -> Result<Self, Failure> {
+        let mut command = Program::new(program);
+        command
+            .args(arguments)
+            .env("QUORATE_FENCING_TOKEN", guard.token().to_string())
+            .env("QUORATE_LOCK", guard.name())
+            .kill_on_drop(true);
+        // At a terminal it stays in our group: one in the background could not read from it.
+        let leads = !std::io::IsTerminal::is_terminal(&std::io::stdin());
+        if leads {
+            command.process_group(0);
+        }
+        let child = command.spawn().map_err(|error| {
+            Failure::with_code(NOT_FOUND, format!("cannot run `{program}`: {error}"))
+        })?;
+        let pid = child
+            .id()
+            .and_then(|id| id.try_into().ok())
+            .and_then(Pid::from_raw);
+        Ok(Self { child, pid, leads })
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        let Some(pid) = self.pid else { return };
+        // Fails only if it has ended already. Its number is its own until it is waited for.
+        let _ = if self.leads {
+            kill_process_group(pid, signal)
+        } else {
+            kill_process(pid, signal)
+        };
+    }
+
+    /// Ends it: politely, then not.
+    async fn end(&mut self) {
+        self.pass_on(Signal::TERM);
+        let ended = timeout(ENDS_WITHIN, self.child.wait()).await.is_ok();
+        if !ended || self.leads {
+            // What it started may have stayed, also when it ended itself.
+            self.pass_on(Signal::KILL);
+        }
+        if !ended {
+            // Nobody survives that; an error would mean it is gone already.
+            let _ = self.child.wait().await;
+        }
+    }
+}
+
+/// What we are told to do, the command is told too.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::failed(format!("cannot listen to signals: {error}")))
+        };
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.term.recv() => Signal::TERM,
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.hangup.recv() => Signal::HUP,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line.
+
+mod backend;
+mod doctor;
+mod lock;
+mod publish;
+mod serve;
+mod subscribe;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::observe;
+
+/// Everything a fleet of services has to agree on.
+///
+/// Exit codes: 0 success, 1 failure, 2 wrong input; `lock run` has more.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, max_term_width = 100)]
+struct Cli {
+    /// Write logs as JSON.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Publish(publish::Args),
+    Subscribe(subscribe::Args),
+    Doctor(doctor::Args),
+    /// Use locks.
+    #[command(subcommand)]
+    Lock(lock::Command),
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    observe::log(cli.log_json);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(Failure::FAILED);
+        }
+    };
+    let result = runtime.block_on(Box::pin(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Publish(args) => publish::run(args).await,
+            Command::Subscribe(args) => subscribe::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Lock(command) => lock::run(command).await,
+        }
+    }));
+    // A read from the terminal cannot be interrupted: the process does not wait for it.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.code()
+    })
+}
