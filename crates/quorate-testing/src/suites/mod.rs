@@ -6,7 +6,11 @@
 //! ```
 
 // Clauses are tests: they panic to fail, and say so once here.
-#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a clause fails by panicking")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a clause fails by panicking"
+)]
 
 pub mod events;
 pub mod lock;

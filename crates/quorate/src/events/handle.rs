@@ -124,6 +124,9 @@ impl<T: Send + Sync + 'static> Topic<T> {
     /// message. What it misses is counted in the metrics; where loss matters use
     /// [`subscribe`](Self::subscribe).
     ///
+    /// An `async |message| …` closure works as long as it captures nothing; one that does is written as
+    /// below, because the language cannot say yet that an async closure's future may change threads.
+    ///
     /// # Example
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {

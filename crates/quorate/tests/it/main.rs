@@ -6,5 +6,6 @@ mod connection;
 mod differential;
 mod faults;
 mod operators;
+mod ports;
 mod suites;
 mod wire;

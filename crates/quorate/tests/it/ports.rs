@@ -1,0 +1,220 @@
+//! Ports of one's own: the builder takes anybody's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quorate::events::{
+    CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
+};
+use quorate::lock::{AcquireReply, LockPort};
+use quorate::{Event, Fleet, GapReason, Key, LeaseId, Outcome, Result, TopicSpec};
+use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
+
+const NUMBERS: TopicSpec<u64> = TopicSpec::new("numbers");
+
+/// A transport that can be told to lose messages, and to have no room.
+#[derive(Debug, Default)]
+struct Unreliable {
+    sinks: Mutex<HashMap<Target, Arc<dyn EventSink>>>,
+    loses: AtomicBool,
+    full: AtomicBool,
+    offered: AtomicU64,
+}
+
+impl fmt::Display for Unreliable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an unreliable transport")
+    }
+}
+
+#[async_trait]
+impl EventsPort for Unreliable {
+    fn publish(&self, channel: &Channel, message: Bytes, _options: CallOptions) -> Submission {
+        self.offered.fetch_add(1, Ordering::SeqCst);
+        if self.full.swap(false, Ordering::SeqCst) {
+            return Submission::Unavailable;
+        }
+        if !self.loses.load(Ordering::SeqCst) {
+            let sink = self
+                .sinks
+                .lock()
+                .unwrap()
+                .get(&Target::Channel(channel.clone()))
+                .cloned();
+            if let Some(sink) = sink {
+                let channel = Bytes::copy_from_slice(channel.name.as_bytes());
+                sink.message(Delivery { channel, message });
+            }
+        }
+        Submission::Done(Ok(Receipt::default()))
+    }
+
+    async fn writable(&self, _size: usize, _options: CallOptions) -> Result<()> {
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        target: &Target,
+        sink: Arc<dyn EventSink>,
+        _options: CallOptions,
+    ) -> Result<()> {
+        self.sinks.lock().unwrap().insert(target.clone(), sink);
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, target: &Target, _options: CallOptions) -> Result<()> {
+        self.sinks.lock().unwrap().remove(target);
+        Ok(())
+    }
+}
+
+async fn on(port: &Arc<Unreliable>) -> Fleet {
+    let builder = Fleet::builder()
+        .url("memory:")
+        .beacon_interval(BEACON_INTERVAL);
+    builder.events_port(port.clone()).build().await.unwrap()
+}
+
+/// Messages lost in the middle show at the next one; lost at the end, by the publisher's beacons.
+#[tokio::test(start_paused = true)]
+async fn what_a_transport_loses_shows_as_gaps() {
+    let port = Arc::new(Unreliable::default());
+    let fleet = on(&port).await;
+    let topic = fleet.topic(&NUMBERS);
+    let mut numbers = topic.subscribe().await.unwrap();
+    topic.publish(&1).await.unwrap();
+    port.loses.store(true, Ordering::SeqCst);
+    topic.publish(&2).await.unwrap();
+    topic.publish(&3).await.unwrap();
+    port.loses.store(false, Ordering::SeqCst);
+    topic.publish(&4).await.unwrap();
+    port.loses.store(true, Ordering::SeqCst);
+    topic.publish(&5).await.unwrap();
+    port.loses.store(false, Ordering::SeqCst);
+
+    assert!(matches!(numbers.next().await, Some(Event::Message(one)) if *one == 1));
+    let expected = [Some(2), None, Some(1)];
+    for missed in expected {
+        match (within("an event", numbers.next()).await, missed) {
+            (Some(Event::Gap(gap)), Some(missed)) => {
+                assert_eq!((gap.reason, gap.missed), (GapReason::Lost, Some(missed)));
+            }
+            (Some(Event::Message(four)), None) => assert_eq!(*four, 4),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A transport without room for a moment costs a second offer, and no hole in the sequence.
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_takes_no_number() {
+    let port = Arc::new(Unreliable::default());
+    let fleet = on(&port).await;
+    let topic = fleet.topic(&NUMBERS);
+    let mut numbers = topic.subscribe().await.unwrap();
+    for number in 0..3 {
+        port.full.store(true, Ordering::SeqCst);
+        topic.publish(&number).await.unwrap();
+        assert!(matches!(numbers.next().await, Some(Event::Message(it)) if *it == number));
+    }
+    assert_eq!(port.offered.load(Ordering::SeqCst), 6);
+}
+
+/// A backend for locks that wraps another, as one would to log or to inject faults.
+#[derive(Debug)]
+struct FailsFirst {
+    inner: Arc<dyn LockPort>,
+    failures: AtomicU64,
+}
+
+impl fmt::Display for FailsFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} that fail at first", self.inner)
+    }
+}
+
+#[async_trait]
+impl LockPort for FailsFirst {
+    async fn acquire(
+        &self,
+        key: &Key,
+        lease: LeaseId,
+        length: Duration,
+        options: CallOptions,
+    ) -> Result<AcquireReply> {
+        let reply = self.inner.acquire(key, lease, length, options).await?;
+        if self.failures.fetch_add(1, Ordering::SeqCst) < 2 {
+            // Applied, and the reply lost.
+            let lost = quorate::Error::new(quorate::ErrorKind::ConnectionLost);
+            return Err(lost.with_outcome(Outcome::Unknown));
+        }
+        Ok(reply)
+    }
+
+    async fn extend(
+        &self,
+        key: &Key,
+        lease: LeaseId,
+        length: Duration,
+        options: CallOptions,
+    ) -> Result<bool> {
+        self.inner.extend(key, lease, length, options).await
+    }
+
+    async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool> {
+        self.inner.release(key, lease, options).await
+    }
+
+    fn announced_on(&self, _key: &Key) -> Option<Channel> {
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_backend_can_be_wrapped_and_need_not_announce() {
+    let home = Fleet::embedded();
+    let port = FailsFirst {
+        inner: home.lock_port(),
+        failures: AtomicU64::new(0),
+    };
+    let fleet = Fleet::builder()
+        .url("memory:")
+        .lock_port(Arc::new(port))
+        .build()
+        .await
+        .unwrap();
+    let guard = fleet
+        .lock("report")
+        .acquire()
+        .await
+        .unwrap()
+        .guard()
+        .unwrap();
+    let lock = fleet.lock("report");
+    let (next, released) = tokio::join!(lock.acquire(), guard.release());
+    assert!(next.unwrap().is_acquired() && released.unwrap());
+}
+
+static HEARD: AtomicU64 = AtomicU64::new(0);
+
+/// Async closures are handlers, as long as they capture nothing.
+#[tokio::test]
+async fn an_async_closure_is_a_handler() {
+    let fleet = Fleet::embedded();
+    let listener = fleet
+        .topic(&NUMBERS)
+        .on(async |number| {
+            HEARD.fetch_add(*number, Ordering::SeqCst);
+        })
+        .await
+        .unwrap();
+    fleet.topic(&NUMBERS).publish(&7).await.unwrap();
+    eventually("it was called", async || HEARD.load(Ordering::SeqCst) == 7).await;
+    listener.stop().await;
+}
