@@ -4,9 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod capture;
 mod connection;
 mod context;
 mod floor;
+mod lock;
 mod machine;
 mod measure;
 mod peers;
@@ -44,6 +46,8 @@ struct Arguments {
 enum Name {
     /// GET through one connection.
     Connection,
+    /// Taking a free lock and giving it back.
+    Lock,
 }
 
 fn main() -> Result<()> {
@@ -53,6 +57,7 @@ fn main() -> Result<()> {
     for name in arguments.names {
         let more = match name {
             Name::Connection => connection::run(&context)?,
+            Name::Lock => lock::run(&context)?,
         };
         figures.extend(more);
     }
