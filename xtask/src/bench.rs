@@ -9,7 +9,8 @@ use crate::servers;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Which benchmarks; all if none is named.
+    /// Which benchmarks: `connection`, for example. An unknown name lists them.
+    #[arg(required = true)]
     names: Vec<String>,
 
     /// Within a minute, and rougher.
@@ -19,6 +20,10 @@ pub(crate) struct Options {
     /// One line of JSON for each figure, instead of a table.
     #[arg(long)]
     json: bool,
+
+    /// Passed on as they are, after `--`.
+    #[arg(last = true)]
+    more: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -28,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     command
         .args(options.quick.then_some("--quick"))
         .args(options.json.then_some("--json"));
+    command.args(&options.more);
     command.env(Flavour::Redis.override_variable(), &server.path);
     if let Some(libraries) = &server.libraries {
         command.env("LD_LIBRARY_PATH", libraries);
