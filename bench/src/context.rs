@@ -101,6 +101,11 @@ impl Context {
         self.only.as_ref().is_none_or(|only| name.contains(only))
     }
 
+    /// Whether only one contender runs, and so nothing is compared.
+    pub(crate) fn is_solo(&self) -> bool {
+        self.solo.is_some()
+    }
+
     /// Announces windows to come.
     pub(crate) fn expect(&self, cases: usize, contenders: usize) {
         let windows = cases * contenders * (self.plan.rounds + 1);

@@ -7,6 +7,7 @@
 mod capture;
 mod connection;
 mod context;
+mod events;
 mod floor;
 mod lock;
 mod machine;
@@ -26,7 +27,7 @@ use crate::report::Figure;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// What to measure.
-    #[arg(required = true, value_enum)]
+    #[arg(required_unless_present = "weigh", value_enum)]
     names: Vec<Name>,
     /// Shorter windows: within a minute per capability, and noisier.
     #[arg(long)]
@@ -40,23 +41,32 @@ struct Arguments {
     /// Run only this contender (quorate, floor, …), for profilers; gives no figures.
     #[arg(long, value_name = "CONTENDER")]
     solo: Option<String>,
+    /// Prints the bytes one subscription takes; how `events` measures in a fresh process.
+    #[arg(long, hide = true)]
+    weigh: Option<events::Weighed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
     /// GET through one connection.
     Connection,
+    /// Publishing, handing out, and what a subscription weighs.
+    Events,
     /// Taking a free lock and giving it back.
     Lock,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(weighed) = arguments.weigh {
+        return Ok(writeln!(std::io::stdout(), "{}", events::weigh(weighed)?)?);
+    }
     let context = Context::start(plan(arguments.quick), arguments.only, arguments.solo)?;
     let mut figures = Vec::new();
     for name in arguments.names {
         let more = match name {
             Name::Connection => connection::run(&context)?,
+            Name::Events => events::run(&context)?,
             Name::Lock => lock::run(&context)?,
         };
         figures.extend(more);

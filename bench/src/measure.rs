@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -99,7 +99,7 @@ pub(crate) async fn window<L: Load>(load: L, tasks: usize, length: Duration) -> 
 }
 
 /// CPU time of this process so far.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("CPU time is not negative")
 }
@@ -108,7 +108,7 @@ fn cpu_time() -> Duration {
 pub(crate) struct Contender {
     /// As it is called in the report.
     pub(crate) name: &'static str,
-    run: Box<dyn Fn(usize, Duration) -> BoxFuture<'static, Result<Window>>>,
+    run: Box<dyn Fn(usize, Duration) -> LocalBoxFuture<'static, Result<Window>>>,
 }
 
 impl std::fmt::Debug for Contender {
@@ -132,7 +132,7 @@ impl Contender {
     /// One who measures itself: given the number of tasks and the length of the window.
     pub(crate) fn custom(
         name: &'static str,
-        run: impl Fn(usize, Duration) -> BoxFuture<'static, Result<Window>> + 'static,
+        run: impl Fn(usize, Duration) -> LocalBoxFuture<'static, Result<Window>> + 'static,
     ) -> Self {
         Self {
             name,
