@@ -165,7 +165,7 @@ impl<T: Send + Sync + 'static> Subscription<T> {
 
     /// Messages waiting in the buffer.
     #[must_use]
-    pub fn buffered(&self) -> usize {
+    pub fn backlog(&self) -> usize {
         self.membership.mailbox.len()
     }
 
@@ -223,7 +223,7 @@ impl<T: Send + Sync + 'static> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
             .field("target", &self.target)
-            .field("buffered", &self.buffered())
+            .field("backlog", &self.backlog())
             .finish()
     }
 }

@@ -135,5 +135,5 @@ pub async fn publishers_confirm_what_they_last_sent(home: Home) {
     assert_eq!(beacon[SEQUENCE_AT], sent[SEQUENCE_AT]);
     // It is not a message, and nothing was lost: the typed subscription sees neither.
     assert_eq!(*message(&mut wire.numbers).await, 1);
-    assert_eq!(wire.numbers.buffered(), 0);
+    assert_eq!(wire.numbers.backlog(), 0);
 }

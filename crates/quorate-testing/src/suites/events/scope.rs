@@ -32,7 +32,7 @@ pub async fn a_key_reaches_only_its_key(home: Home) {
     assert_eq!(*message(&mut empty).await, 3);
     assert_eq!(*message(&mut bare).await, 4);
     for subscription in [&one, &two, &empty, &bare] {
-        assert_eq!(subscription.buffered(), 0);
+        assert_eq!(subscription.backlog(), 0);
     }
 }
 

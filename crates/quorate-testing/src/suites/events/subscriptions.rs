@@ -122,7 +122,7 @@ pub async fn unsubscribe_all_ends_every_stream(home: Home) {
     let mut numbers = fleet.topic(&NUMBERS).subscribe().await.unwrap();
     let mut texts = fleet.topic(&TEXTS).subscribe().await.unwrap();
     fleet.topic(&NUMBERS).publish(&1).await.unwrap();
-    eventually("the message", async || numbers.buffered() == 1).await;
+    eventually("the message", async || numbers.backlog() == 1).await;
     fleet.unsubscribe_all();
     assert_eq!(*message(&mut numbers).await, 1);
     assert!(within("the end", numbers.next()).await.is_none());
