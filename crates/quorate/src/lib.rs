@@ -1,5 +1,51 @@
 //! Everything a fleet of services has to agree on, on the Redis or Valkey you already run, and
 //! in-process with the same semantics when you have none.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+//! use quorate::{Event, Fleet, TopicSpec};
+//!
+//! const ORDERS: TopicSpec<u64> = TopicSpec::new("orders");
+//!
+//! let fleet = Fleet::embedded(); // or Fleet::connect("redis://localhost").await?
+//! let mut orders = fleet.topic(&ORDERS).subscribe().await?; // active when this returns
+//! fleet.topic(&ORDERS).publish(&42).await?;
+//! match orders.next().await {
+//!     Some(Event::Message(order)) => assert_eq!(*order, 42),
+//!     Some(Event::Gap(gap)) => println!("missed {:?}: load the state again", gap.missed),
+//!     _ => {}
+//! }
+//!
+//! if let Some(guard) = fleet.lock("nightly-report").try_acquire().await?.guard() {
+//!     println!("ours, with fencing token {}", guard.token());
+//!     guard.release().await?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Capabilities
+//!
+//! * [`events`]: typed topics over every instance; what is lost shows as a gap.
+//! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
+//!
+//! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
+//! Everything starts there.
+//!
+//! # What every call has in common
+//!
+//! * **Outcomes.** An [`Error`] says what is known of the effect: [`Outcome::NotApplied`] or
+//!   [`Outcome::Unknown`]. Only what is safe is retried.
+//! * **Values, not errors.** What is expected (held by somebody else, nothing there) is a value.
+//! * **Bounds.** Buffers, work in flight, waiting and retries are bounded; a call ends in time.
+//! * **Cancel safety.** Any future may be dropped; its documentation says what that leaves behind.
+//!
+//! Line by line, with the test that proves it: `docs/guarantees.md`.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! | --- | --- | --- |
+//! | `redis` | yes | the Redis and Valkey home; without it, the in-process home alone |
 
 mod backoff;
 mod builder;
@@ -37,3 +83,26 @@ pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCommands, Value};
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};
+
+/// Keeps the examples in the documents true.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/reference.md")]
+    struct Reference;
+    #[doc = include_str!("../../../docs/best-practices.md")]
+    struct BestPractices;
+    #[doc = include_str!("../../../docs/guide/getting-started.md")]
+    struct GettingStarted;
+    #[doc = include_str!("../../../docs/guide/events.md")]
+    struct Events;
+    #[doc = include_str!("../../../docs/guide/locks.md")]
+    struct Locks;
+    #[doc = include_str!("../../../docs/guide/configuration.md")]
+    struct Configuration;
+    #[doc = include_str!("../../../docs/guide/testing.md")]
+    struct Testing;
+    #[doc = include_str!("../../../docs/guide/operators.md")]
+    struct Operators;
+}
