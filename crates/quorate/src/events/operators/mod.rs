@@ -14,8 +14,3 @@ pub use ext::EventStreamExt;
 pub use group_by::{DEFAULT_GROUP_BUFFER, DEFAULT_GROUPS, GroupBy, Grouped};
 pub use groups::{Group, GroupEnd};
 pub use windows::Windows;
-
-/// Runs the guide's examples.
-#[cfg(doctest)]
-#[doc = include_str!("../../../../../docs/guide/operators.md")]
-struct GuideDoctests;
