@@ -31,7 +31,12 @@ fn one(bytes: &[u8]) -> Result<Option<Frame>, DecodeError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    // Fewer than usual: a frame is already dozens of values. The fuzz target has no such limit.
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn frames_survive_their_bytes_however_these_are_cut(
