@@ -1,5 +1,6 @@
 //! Metrics and logs of the process.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
@@ -102,11 +103,19 @@ fn describe() {
     }
 }
 
-/// Writes logs to standard error, as `RUST_LOG` says; `info` unless it says something.
-pub(crate) fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Writes logs to standard error, as `RUST_LOG` says. Unless it says something: what a server does, and
+/// of a command only what goes wrong.
+pub(crate) fn log(json: bool, server: bool) {
+    // The link tells the library what happens to it, and that says it once more.
+    let usual = if server {
+        "info,quorate_link=warn"
+    } else {
+        "warn"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Fails only if logs are being written already, which suits us as well.
     let _ = if json {

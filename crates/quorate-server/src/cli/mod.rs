@@ -41,7 +41,7 @@ enum Command {
 /// Runs the command that was asked for.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    observe::log(cli.log_json);
+    observe::log(cli.log_json, matches!(cli.command, Command::Serve(_)));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

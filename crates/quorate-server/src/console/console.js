@@ -72,8 +72,9 @@ function renderTotals() {
   $('undecodable').textContent = totals.undecodable.toLocaleString('en');
   $('gap-tile').classList.toggle('warn', totals.gaps > 0);
   if (totals.gaps > 0) {
-    const known = `${totals.missed.toLocaleString('en')} missed`;
-    $('missed').textContent = totals.unknownGaps > 0 ? `${known}, or more` : known;
+    const known = totals.missed.toLocaleString('en');
+    if (totals.unknownGaps === 0) $('missed').textContent = `${known} missed`;
+    else $('missed').textContent = totals.missed > 0 ? `at least ${known} missed` : 'number unknown';
   }
 }
 

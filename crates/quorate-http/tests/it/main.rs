@@ -1,0 +1,6 @@
+//! The gateway over real sockets, on the in-process home.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod sse;
+mod support;
+mod ws;

@@ -1,0 +1,157 @@
+//! Server-Sent Events.
+
+use std::time::Duration;
+
+use quorate_http::GatewayOptions;
+use serde_json::json;
+
+use crate::support::Served;
+
+#[tokio::test]
+async fn messages_of_topics_and_patterns_arrive_once_per_subscription() {
+    let served = Served::start(GatewayOptions::default()).await;
+    let mut stream = served.get("/sse?topic=notes&topic=orders:*").await;
+    assert_eq!(stream.status, 200);
+    let hello = stream.event().await.unwrap();
+    assert!(
+        hello.iter().any(|line| line.starts_with("retry: ")),
+        "{hello:?}"
+    );
+
+    served.publish("orders:42", json!({"n": 1})).await;
+    let (event, data) = stream.named().await;
+    assert_eq!(event, "message");
+    assert_eq!(data["subscription"], "orders:*");
+    assert_eq!(data["topic"], "orders:42");
+    assert_eq!(data["data"], json!({"n": 1}));
+    assert_eq!(data["content_type"], "application/json");
+    served.publish("elsewhere", json!(0)).await;
+    served.publish("notes", json!("x")).await;
+    let (_, data) = stream.named().await;
+    assert_eq!(data["subscription"], "notes");
+    assert_eq!(data["data"], "x");
+    assert!(
+        data["id"].is_string() && data["timestamp"].is_string(),
+        "{data}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told() {
+    let served = Served::start(GatewayOptions::default()).await;
+    let mut stream = served.get("/sse?topic=notes").await;
+    let channel = served.fleet.channel("events:notes").unwrap();
+    channel.publish("not an envelope").await.unwrap();
+    let (event, data) = stream.named().await;
+    assert_eq!(event, "undecodable");
+    assert_eq!(data["topic"], "notes");
+    assert!(data["error"].is_string(), "{data}");
+}
+
+#[tokio::test]
+async fn a_client_slower_than_its_messages_is_told_how_many_it_missed() {
+    let served = Served::start(GatewayOptions::default().buffer(3)).await;
+    let mut stream = served.get("/sse?topic=notes").await;
+    for n in 0..10 {
+        served.publish("notes", json!(n)).await;
+    }
+    let (event, data) = stream.named().await;
+    assert_eq!(event, "gap");
+    assert_eq!(
+        data,
+        json!({"event": "gap", "topic": "notes", "reason": "buffer_full", "missed": 7})
+    );
+    for n in 7..10 {
+        assert_eq!(stream.named().await.1["data"], n);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_stream_shows_that_it_lives() {
+    let options = GatewayOptions::default().heartbeat(Duration::from_millis(20));
+    let served = Served::start(options).await;
+    let mut stream = served.get("/sse?topic=notes").await;
+    stream.event().await.unwrap();
+    let beat = stream.event().await.unwrap();
+    assert!(beat[0].starts_with(':'), "{beat:?}");
+}
+
+#[tokio::test]
+async fn a_drain_ends_every_stream_and_spreads_the_return() {
+    let served = Served::start(GatewayOptions::default()).await;
+    let mut delays = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = served.get("/sse?topic=notes").await;
+        stream.event().await.unwrap();
+        streams.push(stream);
+    }
+    let gateway = served.gateway.clone();
+    let drained = async {
+        gateway.drain().await;
+    };
+    let read = async {
+        for mut stream in streams {
+            let farewell = stream.event().await.unwrap();
+            let retry = farewell
+                .iter()
+                .find_map(|line| line.strip_prefix("retry: "));
+            delays.push(retry.expect("when to come back").parse::<u64>().unwrap());
+            assert!(stream.event().await.is_none());
+        }
+    };
+    tokio::join!(drained, read);
+    delays.dedup();
+    assert!(delays.len() > 1, "all at once: {delays:?}");
+    assert_eq!(served.gateway.clients(), 0);
+    let refused = served.get("/sse?topic=notes").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.json().await["code"], "UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_closed_fleet_ends_its_streams() {
+    let served = Served::start(GatewayOptions::default()).await;
+    let mut stream = served.get("/sse?topic=notes").await;
+    stream.event().await.unwrap();
+    served.fleet.close().await;
+    let farewell = stream.event().await.unwrap();
+    assert!(
+        farewell.iter().any(|line| line.starts_with("retry: ")),
+        "{farewell:?}"
+    );
+    assert!(stream.event().await.is_none());
+    assert_eq!(served.get("/sse?topic=notes").await.status, 503);
+}
+
+#[tokio::test]
+async fn wrong_requests_are_refused_with_the_rule() {
+    let served = Served::start(
+        GatewayOptions::default()
+            .max_subscriptions(2)
+            .max_clients(1),
+    )
+    .await;
+    for (path, status, says) in [
+        ("/sse", 400, "from 1 to 2"),
+        ("/sse?topic=a&topic=b&topic=c", 400, "from 1 to 2"),
+        ("/sse?topic=a%20b", 400, "may contain"),
+        ("/sse?topic=", 400, "empty"),
+        ("/sse?topic=__x", 400, "reserved"),
+        ("/sse?colour=red", 400, "colour"),
+        ("/ws", 400, "onnection"),
+    ] {
+        let answer = served.get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        let problem = answer.json().await;
+        assert_eq!(problem["code"], "INVALID_ARGUMENT", "{path}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{problem}"
+        );
+    }
+    let _one = served.get("/sse?topic=a").await;
+    let full = served.get("/sse?topic=a").await;
+    assert_eq!(full.status, 503);
+    assert_eq!(full.json().await["code"], "RESOURCE_EXHAUSTED");
+}
