@@ -81,6 +81,15 @@ impl Lane<'_> {
         }
     }
 
+    /// The other lanes begin once the command lane has found out that the server will do.
+    async fn wait_for_the_probe(&self) {
+        if self.role != Role::Command {
+            let mut status = self.shared.board.status();
+            // Only a lane that begins makes an epoch. The board outlives its lanes: no error here.
+            let _ = status.wait_for(|s| s.epoch > 0).await;
+        }
+    }
+
     /// Says why there is no connection and waits before the next attempt. `false`: there is none.
     async fn pause(&self, ended: Option<LinkError>, failed: u32) -> bool {
         let error = ended.unwrap_or_else(|| disconnected("reconnecting".to_owned()));
@@ -100,7 +109,14 @@ impl Lane<'_> {
             lane = self.role.as_str(), %error, failed, ?delay, "will connect again"
         );
         self.shared.board.down(self.role, &error.to_string());
-        self.shared.queue(self.role).shut(unavailable(error));
+        let reason = unavailable(error);
+        if self.role == Role::Command && self.shared.board.connections(Role::Command) == 0 {
+            // The other lanes have not begun, and have no reason of their own.
+            for role in [Role::Bulk, Role::Durable, Role::Push] {
+                self.shared.queue(role).shut(reason.clone());
+            }
+        }
+        self.shared.queue(self.role).shut(reason);
         tokio::select! {
             () = tokio::time::sleep(delay) => true,
             () = self.shared.closing.cancelled() => false,
@@ -110,6 +126,7 @@ impl Lane<'_> {
     /// From a name to a connection that takes commands.
     async fn connect(&self, failed: u32) -> Result<Connection, LinkError> {
         let config = &self.shared.config;
+        self.wait_for_the_probe().await;
         // A lane opened on first use is not broken because it was never open.
         let first = self.role != Role::Command && self.shared.board.connections(self.role) == 0;
         if failed == 0 && !first {
@@ -188,7 +205,9 @@ impl Lane<'_> {
 
     async fn not_yet(&self, reason: String, again: &mut Duration) {
         self.shared.board.down(self.role, &reason);
-        self.shared.queue(self.role).shut(disconnected(reason));
+        self.shared
+            .queue(self.role)
+            .shut(disconnected(format!("not connected: {reason}")));
         tokio::time::sleep(*again).await;
         *again = (*again * 2).min(ASK_AGAIN_MOST);
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_link::{Link, LinkErrorKind, LinkState, Outcome, SubscriptionKind};
+use quorate_link::{Lane, Link, LinkErrorKind, LinkState, Outcome, SubscriptionKind};
+use quorate_testing::servers::{Server, ServerKind};
 use tokio::time::Instant;
 
 use crate::support::{
@@ -247,4 +248,39 @@ async fn fault_missing_password() {
             .unwrap_err();
         assert_eq!(error.kind(), LinkErrorKind::Auth, "{error}");
     }
+}
+
+#[tokio::test]
+async fn fault_wrong_password_is_told_on_every_lane() {
+    let server = Server::builder(ServerKind::Redis)
+        .password("needed")
+        .start()
+        .await
+        .unwrap();
+    let sink = Recorder::new();
+    let link = Link::open(config(server.port()), Some(sink)).unwrap();
+    crate::support::wait_status(&link, |s| s.reason.contains("NOAUTH")).await;
+    for lane in [Lane::Command, Lane::Bulk, Lane::Durable] {
+        let options = within(millis(100)).lane(lane);
+        let error = link.call(&[b"PING"], &options).await.unwrap_err();
+        assert_eq!(error.kind(), LinkErrorKind::Auth, "{lane:?}: {error}");
+    }
+    let error = link
+        .subscribe_until(
+            SubscriptionKind::Channel,
+            Bytes::from("c"),
+            Instant::now() + millis(100),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), LinkErrorKind::Auth, "{error}");
+    let clients = server
+        .command(&["CLIENT", "LIST"])
+        .await
+        .unwrap()
+        .to_string();
+    assert!(
+        !clients.contains("cmd=subscribe"),
+        "nothing was tried past the refusal: {clients}"
+    );
 }
