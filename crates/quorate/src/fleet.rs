@@ -253,6 +253,11 @@ impl Fleet {
     /// The state of the connections.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
+        // From the source: the monitor hears of a change a moment later.
+        #[cfg(feature = "redis")]
+        if let Home::Redis(home) = &self.inner.home {
+            return home.current_state();
+        }
         self.inner.monitor.status().borrow().state
     }
 

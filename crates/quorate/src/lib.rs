@@ -93,6 +93,8 @@ mod documents {
     struct Reference;
     #[doc = include_str!("../../../docs/best-practices.md")]
     struct BestPractices;
+    #[doc = include_str!("../../../docs/telemetry.md")]
+    struct Telemetry;
     #[doc = include_str!("../../../docs/guide/getting-started.md")]
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/events.md")]

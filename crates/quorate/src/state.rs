@@ -145,6 +145,7 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(crate) fn new(state: ConnectionState, reason: &str, hooks: Hooks) -> Self {
+        show(state);
         let status = ConnectionStatus {
             state,
             reason: reason.into(),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::envelope::Draft;
-use super::mailbox::{Limits, Mailbox};
+use super::mailbox::{Limits, Mailbox, MailboxMeters};
 use super::outgoing::{Outgoing, Outgoings};
 use super::port::{CallOptions, Channel, EventsPort, Receipt, Submission, Target};
 use super::route::{Phase, Reading, Route, TypedGroup};
@@ -49,7 +49,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct Meters {
     published: Counter,
-    dropped: Counter,
+    mailboxes: MailboxMeters,
     subscriptions: Gauge,
 }
 
@@ -74,7 +74,7 @@ impl Hub {
             beacons_run: std::sync::Once::new(),
             meters: Meters {
                 published: metrics::counter!(telemetry::PUBLISHED),
-                dropped: metrics::counter!(telemetry::DROPPED),
+                mailboxes: MailboxMeters::new(),
                 subscriptions: metrics::gauge!(telemetry::SUBSCRIPTIONS),
             },
         })
@@ -193,7 +193,7 @@ impl Hub {
     ) -> Result<Membership<T>> {
         loop {
             let route = self.route(&target);
-            let mailbox = Arc::new(Mailbox::new(limits, self.meters.dropped.clone()));
+            let mailbox = Arc::new(Mailbox::new(limits, self.meters.mailboxes.clone()));
             // Joined before the transport is asked, so that the first message finds its way; and
             // owned by a guard, so that a dropped future leaves nothing behind.
             let group = route.join(mailbox.clone(), reading.clone());

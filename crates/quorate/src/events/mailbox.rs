@@ -8,6 +8,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use super::message::{Gap, GapReason, Shared, Undecodable};
+use crate::telemetry;
 
 /// What a subscription does when its buffer is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -52,7 +53,24 @@ pub(crate) struct Mailbox<T> {
     // One short lock for buffer and waker: nothing of the user's runs under it.
     state: Mutex<State<T>>,
     limits: Limits,
+    meters: MailboxMeters,
+}
+
+/// Counters shared by all buffers.
+#[derive(Clone, Debug)]
+pub(crate) struct MailboxMeters {
     dropped: Counter,
+    gaps: Counter,
+}
+
+impl MailboxMeters {
+    pub(crate) fn new() -> Self {
+        let reason = GapReason::BufferFull.as_str();
+        Self {
+            dropped: metrics::counter!(telemetry::DROPPED),
+            gaps: metrics::counter!(telemetry::GAPS, "reason" => reason),
+        }
+    }
 }
 
 struct State<T> {
@@ -65,7 +83,7 @@ struct State<T> {
 }
 
 impl<T> Mailbox<T> {
-    pub(crate) fn new(limits: Limits, dropped: Counter) -> Self {
+    pub(crate) fn new(limits: Limits, meters: MailboxMeters) -> Self {
         let state = State {
             items: VecDeque::new(),
             messages: 0,
@@ -76,7 +94,7 @@ impl<T> Mailbox<T> {
         Self {
             state: Mutex::new(state),
             limits,
-            dropped,
+            meters,
         }
     }
 
@@ -87,29 +105,26 @@ impl<T> Mailbox<T> {
             return false;
         }
         let bytes = item.bytes();
-        let taken = match self.limits.overflow {
-            Overflow::DropOldest => {
-                let mut lost = 0;
-                while self.is_full(&state, bytes) && state.messages > 0 {
-                    lost += state.drop_oldest();
-                }
-                state.lost_in_front(lost);
-                self.dropped.increment(lost);
-                true
+        let mut lost = 0;
+        while self.is_full(&state, bytes) {
+            lost += 1;
+            let end = state.items.len();
+            let new_gap = match self.limits.overflow {
+                Overflow::DropOldest => state.lose_oldest(),
+                Overflow::DropNewest | Overflow::Disconnect => state.lose_at(end),
+            };
+            if new_gap {
+                self.meters.gaps.increment(1);
             }
-            Overflow::DropNewest if self.is_full(&state, bytes) => {
-                state.lost_at_end(1);
-                self.dropped.increment(1);
-                false
+            if self.limits.overflow != Overflow::DropOldest {
+                break;
             }
-            Overflow::Disconnect if self.is_full(&state, bytes) => {
-                state.lost_at_end(1);
-                self.dropped.increment(1);
-                state.closed = true;
-                false
-            }
-            Overflow::DropNewest | Overflow::Disconnect => true,
-        };
+        }
+        self.meters.dropped.increment(lost);
+        let taken = lost == 0 || self.limits.overflow == Overflow::DropOldest;
+        if !taken && self.limits.overflow == Overflow::Disconnect {
+            state.closed = true;
+        }
         if taken {
             state.messages += 1;
             state.bytes += bytes;
@@ -185,53 +200,37 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> State<T> {
-    /// Drops the oldest message; gaps before it stay. Returns how many were dropped.
-    fn drop_oldest(&mut self) -> u64 {
-        let Some(at) = self
+    /// Drops the oldest message and leaves a gap in its place. Returns whether the gap is a new one.
+    ///
+    /// Called while there are messages: a buffer without any is not full.
+    fn lose_oldest(&mut self) -> bool {
+        // Only gaps stand before the oldest message, and few: neighbours of one reason are merged.
+        let oldest = self
             .items
             .iter()
-            .position(|item| !matches!(item, Item::Gap(_)))
-        else {
-            return 0;
+            .position(|item| !matches!(item, Item::Gap(_)));
+        let Some((at, item)) = oldest.and_then(|at| Some((at, self.items.remove(at)?))) else {
+            return false;
         };
-        if let Some(item) = self.items.remove(at) {
-            self.messages -= 1;
-            self.bytes -= item.bytes();
-        }
-        1
+        self.messages -= 1;
+        self.bytes -= item.bytes();
+        self.lose_at(at)
     }
 
-    /// A gap where the oldest messages stood.
-    fn lost_in_front(&mut self, count: u64) {
-        if count == 0 {
-            return;
-        }
-        // Gaps in front are few: neighbours of one reason were merged.
-        let fronts = self
-            .items
-            .iter_mut()
-            .take_while(|item| matches!(item, Item::Gap(_)));
-        for item in fronts {
-            if let Item::Gap(gap) = item
+    /// Counts one message as missing before the item at `at`: in the gap next to that place, or in a new
+    /// one. Returns whether it is new.
+    fn lose_at(&mut self, at: usize) -> bool {
+        for neighbour in [at.checked_sub(1), Some(at)].into_iter().flatten() {
+            if let Some(Item::Gap(gap)) = self.items.get_mut(neighbour)
                 && gap.reason == GapReason::BufferFull
             {
-                gap.missed = sum(gap.missed, Some(count));
-                return;
+                gap.missed = sum(gap.missed, Some(1));
+                return false;
             }
         }
-        self.items
-            .push_front(Item::Gap(Gap::new(GapReason::BufferFull, Some(count))));
-    }
-
-    fn lost_at_end(&mut self, count: u64) {
-        match self.items.back_mut() {
-            Some(Item::Gap(gap)) if gap.reason == GapReason::BufferFull => {
-                gap.missed = sum(gap.missed, Some(count));
-            }
-            _ => self
-                .items
-                .push_back(Item::Gap(Gap::new(GapReason::BufferFull, Some(count)))),
-        }
+        let gap = Gap::new(GapReason::BufferFull, Some(1));
+        self.items.insert(at, Item::Gap(gap));
+        true
     }
 }
 
@@ -263,7 +262,7 @@ mod tests {
                 bytes,
                 overflow,
             },
-            Counter::noop(),
+            MailboxMeters::new(),
         )
     }
 
@@ -343,6 +342,15 @@ mod tests {
         assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
         assert_eq!(take(&mailbox), Seen::Gap(GapReason::Reconnected, None));
         assert_eq!(take(&mailbox), Seen::Message(2));
+        // What was dropped came after the reconnect, and so does its gap.
+        mailbox.gap(Gap::new(GapReason::Reconnected, None));
+        mailbox.push(message(4, 1));
+        mailbox.push(message(5, 1));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::Reconnected, None));
+        mailbox.push(message(6, 1));
+        assert_eq!(take(&mailbox), Seen::Gap(GapReason::BufferFull, Some(1)));
+        assert_eq!(take(&mailbox), Seen::Message(5));
     }
 
     proptest! {

@@ -99,6 +99,10 @@ impl RedisHome {
         });
     }
 
+    pub(crate) fn current_state(&self) -> ConnectionState {
+        state_of(self.state.status().borrow().state)
+    }
+
     pub(crate) async fn ready(&self, deadline: tokio::time::Instant) -> Result<()> {
         self.state.ready(deadline).await.map_err(from_link)?;
         if let Some(cache) = &self.cache {

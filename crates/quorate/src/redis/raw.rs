@@ -77,6 +77,9 @@ const REFUSED: [&str; 32] = [
     "WAIT",
 ];
 
+/// Subcommands of `CLIENT` that change the connection, or stop the server for everybody.
+const REFUSED_CLIENT: [&str; 5] = ["NO-EVICT", "PAUSE", "REPLY", "SETNAME", "TRACKING"];
+
 impl RedisCommands {
     pub(crate) fn new(context: Arc<Context>, link: Link) -> Self {
         Self {
@@ -211,23 +214,18 @@ fn check(parts: &[&[u8]]) -> Result<String> {
             .any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
     };
     let blocks = matches!(&*name, "XREAD" | "XREADGROUP") && argument("BLOCK");
-    let changes = name == "CLIENT"
-        && parts.get(1).is_some_and(|verb| {
-            [
-                &b"REPLY"[..],
-                b"TRACKING",
-                b"NO-EVICT",
-                b"SETNAME",
-                b"PAUSE",
-            ]
-            .iter()
-            .any(|refused| verb.eq_ignore_ascii_case(refused))
-        });
-    if blocks || changes || name == "WAITAOF" || REFUSED.contains(&&*name) {
-        return Err(Error::invalid(
-            "command",
-            format_args!("must not be {name}: the connection is shared"),
-        ));
+    let verb = parts
+        .get(1)
+        .map(|verb| String::from_utf8_lossy(verb).to_ascii_uppercase());
+    let verb = verb.filter(|verb| name == "CLIENT" && REFUSED_CLIENT.contains(&&**verb));
+    if blocks || verb.is_some() || name == "WAITAOF" || REFUSED.contains(&&*name) {
+        let refused = [Some(name), verb]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let rule = format!("must not be {refused}: the connection is shared");
+        return Err(Error::invalid("command", rule));
     }
     Ok(name)
 }

@@ -8,10 +8,12 @@
 -- atomic   only the holder may free the lock, and waiters hear of it only once it is free
 local state = redis.call('HMGET', KEYS[1], 'lease', 'ends', 'released')
 if state[1] == ARGV[1] and tonumber(state[2]) > now() then
+  -- First, because it is what a user may lack permission for: then nothing has been written. Whoever
+  -- hears it can ask only after this script has ended, when the lock is free.
+  redis.call('SPUBLISH', ARGV[2], '')
   redis.call('HDEL', KEYS[1], 'lease', 'ends')
   redis.call('HSET', KEYS[1], 'released', ARGV[1])
   redis.call('PEXPIRE', KEYS[1], milliseconds(ARGV[3]))
-  redis.call('SPUBLISH', ARGV[2], '')
   return 1
 end
 return state[3] == ARGV[1] and 1 or 0
