@@ -1,0 +1,119 @@
+//! `/v1/locks`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{PATIENCE, Served};
+
+#[tokio::test]
+async fn a_lock_is_acquired_extended_and_released() {
+    let served = Served::start().await;
+    let path = "/v1/locks/nightly%2Freport";
+    let answer = served.post(path, json!({"lease": "30s"})).await;
+    assert_eq!(answer.status, 201);
+    let held = answer.json();
+    assert_eq!(held["name"], "nightly/report");
+    let token = held["fencing_token"].as_u64().unwrap();
+    let left = held["expires_in_ms"].as_u64().unwrap();
+    assert!((20_000..=30_000).contains(&left), "{held}");
+    assert!(
+        held["expires_at"].as_str().unwrap().ends_with('Z'),
+        "{held}"
+    );
+
+    let refused = served.post(path, json!({"lease": "30s"})).await;
+    let problem = refused.problem(409, "ABORTED", "held by somebody else");
+    assert!(problem["remaining_ms"].as_u64().unwrap() > 0);
+    assert_eq!(problem["retryable"], true);
+    assert!(refused.headers.contains_key("retry-after"));
+
+    let lease = format!("{path}/{}", held["lease_id"].as_str().unwrap());
+    let extended = served.post(&lease, json!({"lease": "60s"})).await;
+    assert_eq!(extended.status, 200);
+    assert!(extended.json()["expires_in_ms"].as_u64().unwrap() > 30_000);
+    for _ in 0..2 {
+        assert_eq!(served.send("DELETE", &lease, &[], "").await.status, 204);
+    }
+    let again = served.post(path, json!({"lease": "30s"})).await.json();
+    assert!(again["fencing_token"].as_u64().unwrap() > token);
+    let lost = served.post(&lease, json!({"lease": "60s"})).await;
+    lost.problem(409, "FAILED_PRECONDITION", "any more");
+    let lost = served.send("DELETE", &lease, &[], "").await;
+    lost.problem(409, "FAILED_PRECONDITION", "any more");
+}
+
+#[tokio::test]
+async fn whoever_waits_gets_the_lock_when_it_is_released() {
+    let served = Served::start().await;
+    let held = served
+        .post("/v1/locks/a", json!({"lease": "60s"}))
+        .await
+        .json();
+    let waiting = served.post("/v1/locks/a", json!({"lease": "60s", "wait": "20s"}));
+    let release = async {
+        // The other request is counted as soon as it has asked; then it waits.
+        let asked = async {
+            let counted = r#"quorate_operations_total{capability="events",operation="subscribe""#;
+            while !served.get("/metrics").await.text().contains(counted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked)
+            .await
+            .expect("it waits");
+        let lease = format!("/v1/locks/a/{}", held["lease_id"].as_str().unwrap());
+        served.send("DELETE", &lease, &[], "").await
+    };
+    let (acquired, released) = tokio::join!(waiting, release);
+    assert_eq!((acquired.status, released.status), (201, 204));
+}
+
+#[tokio::test]
+async fn wrong_input_is_refused_with_the_rule() {
+    let served = Served::start().await;
+    for (path, body, status, says) in [
+        (
+            "/v1/locks/a",
+            json!({"lease": "1ms"}),
+            400,
+            "lease must be from 10 ms",
+        ),
+        (
+            "/v1/locks/a",
+            json!({"lease": "1s", "wait": "1h"}),
+            400,
+            "wait must be at most",
+        ),
+        ("/v1/locks/a", json!({"lease": 5}), 422, "duration"),
+        ("/v1/locks/a", json!({"lease": "5 apples"}), 422, "lease"),
+        ("/v1/locks/a", json!({}), 422, "lease"),
+        (
+            "/v1/locks/a",
+            json!({"lease": "1s", "colour": 1}),
+            422,
+            "colour",
+        ),
+        (
+            "/v1/locks/a/xyz",
+            json!({"lease": "1s"}),
+            400,
+            "lease_id must be",
+        ),
+        ("/v1/locks/%0A", json!({"lease": "1s"}), 400, "control"),
+    ] {
+        served
+            .post(path, body)
+            .await
+            .problem(status, "INVALID_ARGUMENT", says);
+    }
+    let answer = served
+        .send(
+            "POST",
+            "/v1/locks/a",
+            &[("content-type", "text/plain")],
+            "{}",
+        )
+        .await;
+    answer.problem(415, "INVALID_ARGUMENT", "application/json");
+}

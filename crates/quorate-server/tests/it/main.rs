@@ -1,0 +1,15 @@
+//! The built binary, as people and programs use it.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod access;
+#[cfg(feature = "browser")]
+mod browser;
+mod cli;
+mod events;
+mod fleet;
+mod limits;
+mod locks;
+mod operation;
+mod shutdown;
+mod streams;
+mod support;
