@@ -1,8 +1,10 @@
 //! Conformance suites: one function per clause of a capability's contract, and a macro that makes one
 //! test of each.
 //!
-//! ```ignore
-//! quorate_testing::lock_suite!(mine, MyHarness::new());
+//! ```
+//! // One #[test] per clause, in a module of the given name. `Embedded` stands where your harness goes.
+//! quorate_testing::lock_suite!(mine, quorate_testing::harness::Embedded);
+//! # fn main() {}
 //! ```
 
 // Clauses are tests: they panic to fail, and say so once here.

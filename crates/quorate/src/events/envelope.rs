@@ -13,7 +13,7 @@
 //! the wire (the sequence is written last, under the topic's lock) and so that a reader can watch for
 //! holes without reading the header.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -88,12 +88,12 @@ impl Draft {
     ) -> Option<Self> {
         let flags = if exclude_self { EXCLUDE_SELF } else { 0 };
         let mut bytes = begin(flags, 128 + payload.len());
-        rmp_serde::encode::write_named(&mut bytes, header)
-            .expect("a header is plain data and a Vec takes all of it");
+        rmp_serde::encode::write_named(&mut (&mut bytes).writer(), header)
+            .expect("a header is plain data and a buffer takes all of it");
         let length = u16::try_from(bytes.len() - PREFIX).ok()?;
         bytes[3..5].copy_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(payload);
-        Some(Self::Fresh(BytesMut::from(Bytes::from(bytes))))
+        Some(Self::Fresh(bytes))
     }
 
     /// Bytes on the wire.
@@ -109,11 +109,11 @@ impl Draft {
 pub(crate) fn beacon(publisher: u64, run: u64, sequence: u64) -> Bytes {
     let mut bytes = begin(BEACON, 0);
     place(&mut bytes, publisher, run, sequence);
-    bytes.into()
+    bytes.freeze()
 }
 
-fn begin(flags: u8, more: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PREFIX + more);
+fn begin(flags: u8, more: usize) -> BytesMut {
+    let mut bytes = BytesMut::with_capacity(PREFIX + more);
     bytes.extend_from_slice(&[MAGIC, VERSION, flags]);
     bytes.resize(PREFIX, 0);
     bytes
