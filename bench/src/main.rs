@@ -13,9 +13,11 @@ mod lock;
 mod machine;
 mod measure;
 mod peers;
+mod plot;
 mod report;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -38,6 +40,9 @@ struct Arguments {
     /// Only figures whose name contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Also draws the figures into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Run only this contender (quorate, floor, …), for profilers; gives no figures.
     #[arg(long, value_name = "CONTENDER")]
     solo: Option<String>,
@@ -72,7 +77,11 @@ fn main() -> Result<()> {
         figures.extend(more);
     }
     context.finish();
-    print(&figures, arguments.json)
+    print(&figures, arguments.json)?;
+    match arguments.plot {
+        Some(file) => plot::svg(&figures, &file),
+        None => Ok(()),
+    }
 }
 
 fn print(figures: &[Figure], json: bool) -> Result<()> {

@@ -3,6 +3,7 @@
 mod fan_out;
 mod memory;
 mod publish;
+mod sse;
 
 use anyhow::{Result, ensure};
 use quorate::TopicSpec;
@@ -35,6 +36,7 @@ fn check(message: &str) -> Result<()> {
 pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
     let mut figures = publish::run(context)?;
     figures.extend(fan_out::run(context)?);
+    figures.extend(sse::run(context)?);
     figures.extend(memory::run(context)?);
     Ok(figures)
 }
