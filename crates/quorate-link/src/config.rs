@@ -215,8 +215,9 @@ pub struct LinkConfig {
     pub limits: Limits,
     /// What calls do while there is no connection or no room.
     pub when_unavailable: WhenUnavailable,
-    /// A connection on which nothing was received for this long is asked whether it is alive;
-    /// `None` asks only after a command timed out.
+    /// A connection on which nothing was sent or received for this long is asked whether it is
+    /// alive; `None` asks only after a command timed out. A command that blocks on the server for
+    /// longer than this and `ping_timeout` together looks like a dead connection.
     pub ping_interval: Option<Duration>,
     /// How long the answer may take before the connection is given up.
     pub ping_timeout: Duration,

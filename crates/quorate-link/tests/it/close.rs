@@ -99,3 +99,15 @@ async fn a_policy_may_give_up() {
     }));
     wait_state(&open(thrice), LinkState::Closed).await;
 }
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_connection_in_the_making() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(silent.local_addr().unwrap().port());
+    config.connect_timeout = Duration::from_secs(3600);
+    let link = open(config);
+    let (_peer, _) = silent.accept().await.unwrap();
+    // With an hour of grace: there is nothing in flight to wait for.
+    let closing = link.close(Duration::from_secs(3600));
+    tokio::time::timeout(PATIENCE, closing).await.unwrap();
+}

@@ -1,6 +1,8 @@
 //! The task that owns a socket: writes what callers queued, reads replies and hands them out.
 
 mod ending;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::collections::VecDeque;
@@ -77,7 +79,9 @@ pub(crate) struct Driver<S> {
     timer: Pin<Box<Sleep>>,
     /// No entry in flight expires before this; `None`: no entry in flight was looked at.
     next_expiry: Option<Instant>,
-    last_received: Instant,
+    /// When bytes last came, or commands last went: a reply that a command has to wait for on the
+    /// server is no silence yet.
+    last_active: Instant,
     /// Since when an answer to a probe is waited for.
     probe: Option<Instant>,
     /// The probe is not in the out-buffer yet.
@@ -136,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 now + config.ping_interval.unwrap_or(config.command_timeout),
             )),
             next_expiry: None,
-            last_received: now,
+            last_active: now,
             probe: None,
             probe_unsent: false,
             unflushed: false,
@@ -214,9 +218,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             )));
         }
         // Any byte is a sign of life, also in the middle of a long reply.
-        self.last_received = Instant::now();
+        self.last_active = Instant::now();
         if self.probe.is_some() {
-            self.probe = Some(self.last_received);
+            self.probe = Some(self.last_active);
         }
         Poll::Ready(self.decode())
     }
@@ -411,7 +415,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Gives entries from `from` on the time they expire at.
     fn stamp(&mut self, from: usize) {
-        let latest = Instant::now() + self.config.command_timeout;
+        let now = Instant::now();
+        self.last_active = now;
+        let latest = now + self.config.command_timeout;
         let mut earliest = self.next_expiry.unwrap_or(latest);
         for entry in self.in_flight.range_mut(from..) {
             let expiry = entry.deadline.map_or(latest, |d| d.min(latest));

@@ -26,7 +26,7 @@ impl<S> Driver<S> {
             if self.next_expiry.is_some_and(|at| at <= now) {
                 self.sweep(now);
             }
-            let idle_since = self.last_received;
+            let idle_since = self.last_active;
             if self
                 .config
                 .ping_interval
@@ -40,7 +40,7 @@ impl<S> Driver<S> {
                 return Poll::Ready(End::Lost(self.silent()));
             }
             let quiet = self.config.ping_interval.map(|interval| {
-                let due = self.last_received + interval;
+                let due = self.last_active + interval;
                 if due > now { due } else { now + interval }
             });
             let next = [
