@@ -15,6 +15,25 @@
 //! # }
 //! ```
 //!
+//! # Connections
+//! Up to four, each made again by policy whenever it breaks: for commands, for large replies
+//! ([`Lane::Bulk`]), for durable writes ([`Lane::Durable`]), and for subscriptions. All but the first
+//! are made when first used. What goes wrong with them shows in the [`Status`].
+//!
+//! # Ordering
+//! Commands of one lane reach the server in the order in which they were queued: [`Permit::enqueue`]
+//! queues synchronously, a [`Batch`] stays in one piece. Between lanes there is no order.
+//!
+//! # Time
+//! Every call ends by its deadline, or by the command timeout where it has none: with a reply, or with
+//! an error whose [`Outcome`] says what is known. A command that timed out keeps its place among the
+//! replies, so that no other receives what was meant for it, and makes the link ask whether the server
+//! is still there.
+//!
+//! # Inside
+//! `decoder` turns bytes into frames; `connection` is one socket with its queue; `supervisor` keeps the
+//! connections of a link and says how it is; `topology` finds the server; `probe` finds out what it is.
+//!
 //! This crate knows connections and commands. What commands mean, and when it is safe to repeat one,
 //! is the business of `quorate`.
 

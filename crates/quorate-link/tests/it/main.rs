@@ -13,6 +13,7 @@ mod fault_network;
 mod fault_refusals;
 mod fault_server;
 mod frames;
+mod old_server;
 mod oracle;
 mod push;
 mod support;
