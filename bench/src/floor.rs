@@ -439,6 +439,34 @@ fn length(digits: &[u8]) -> io::Result<Option<usize>> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_dropped_call_does_not_give_its_reply_to_another() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap();
+        let floor = Floor::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let dropped = floor.call(&[b"A"]);
+        // Polled once, so that the command is sent, and dropped.
+        assert!(futures_util::FutureExt::now_or_never(dropped).is_none());
+        let answer = async {
+            let mut commands = [0; 22];
+            server.read_exact(&mut commands).await.unwrap();
+            assert_eq!(commands, *b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n");
+            server.write_all(b":1\r\n:2\r\n").await.unwrap();
+        };
+        let (reply, ()) = tokio::join!(floor.call(&[b"B"]), answer);
+        assert_eq!(reply.unwrap(), b":2\r\n"[..]);
+
+        drop(server);
+        let ended = floor.call(&[b"C"]).await;
+        assert!(ended.is_err(), "{ended:?}");
+    }
+
     #[test]
     fn a_command_is_an_array_of_strings() {
         let mut out = Vec::new();

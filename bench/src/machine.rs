@@ -32,7 +32,8 @@ impl Cores {
     pub(crate) fn place<T>(self, start: impl FnOnce() -> T) -> (T, Result<(), String>) {
         let first = pin(self.server);
         let started = start();
-        (started, first.and(pin(self.client)))
+        let second = pin(self.client);
+        (started, first.and(second))
     }
 }
 

@@ -119,10 +119,7 @@ impl std::fmt::Debug for Contender {
 
 impl Contender {
     /// One who does `load`. Boxed once per window, not per operation.
-    pub(crate) fn new<L: Load>(name: &'static str, load: L) -> Self
-    where
-        L: Sync,
-    {
+    pub(crate) fn new<L: Load>(name: &'static str, load: L) -> Self {
         Self {
             name,
             run: Box::new(move |tasks, length| Box::pin(window(load.clone(), tasks, length))),
