@@ -95,7 +95,7 @@ pub trait EventStreamExt: Stream {
 
     /// Splits the stream into one stream per key.
     ///
-    /// Yields each new [`Group`] as its first item arrives, and the items without a key (`None`)
+    /// Yields each new [`Group`](super::Group) as its first item arrives, and the items without a key (`None`)
     /// themselves. Polling this stream is what fills the groups: keep polling it, and consume the
     /// groups beside it, in tasks or with `for_each_concurrent`.
     ///
