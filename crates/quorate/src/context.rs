@@ -126,6 +126,8 @@ impl Drop for InFlight<'_> {
 /// Bounds of one attempt, given to the closure that makes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
+    /// When it began: read once, for whoever needs a present.
+    pub(crate) began: Instant,
     /// When the attempt must have ended.
     pub(crate) deadline: Instant,
 }
@@ -165,14 +167,15 @@ impl Context {
         let call = operation.begin();
         let ends = deadline.or(self.deadline).map(|limit| call.started + limit);
         let mut number = 1;
+        // Clocks are read as seldom as can be: on the fast path they are a good part of a call.
+        let mut began = call.started;
         let result = loop {
             if self.closed.is_cancelled() {
                 break Err(Error::closed("the fleet"));
             }
-            let own = Instant::now() + self.command_timeout;
-            let bounds = Attempt {
-                deadline: ends.map_or(own, |ends| ends.min(own)),
-            };
+            let own = began + self.command_timeout;
+            let deadline = ends.map_or(own, |ends| ends.min(own));
+            let bounds = Attempt { began, deadline };
             let error = match attempt(bounds).await {
                 Ok(value) => break Ok(value),
                 Err(error) => error,
@@ -189,6 +192,7 @@ impl Context {
                 () = self.closed.cancelled() => break Err(error),
             }
             number += 1;
+            began = Instant::now();
         };
         let result =
             result.map_err(|error| error.with_operation(operation.name).with_target(target));

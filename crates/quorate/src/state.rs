@@ -184,7 +184,7 @@ impl Monitor {
         if change.previous == ConnectionState::Reconnecting && change.new.is_connected() {
             metrics::counter!(telemetry::RECONNECTS).increment(1);
         }
-        tracing::info!(from = %change.previous, to = %change.new, reason = %change.reason, "connection state");
+        tracing::debug!(from = %change.previous, to = %change.new, reason = %change.reason, "connection state");
         // Nobody listening is fine.
         let _ = self.changes.send(change.clone());
         self.hooks.state_changed(change);

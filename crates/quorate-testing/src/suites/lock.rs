@@ -443,9 +443,12 @@ pub async fn namespaces_are_apart(home: Home) {
 pub async fn closing_gives_locks_back(home: Home) {
     let other = home.instance("b").await;
     let guard = acquired(&other, "report", HOUR).await;
+    drop(acquired(&other, "just dropped", HOUR).await);
     other.close().await;
     assert!(guard.is_lost());
-    drop(acquired(home.fleet(), "report", LONG).await);
+    for name in ["report", "just dropped"] {
+        drop(acquired(home.fleet(), name, LONG).await);
+    }
 }
 
 /// A name or lease that breaks its rule is refused by name.

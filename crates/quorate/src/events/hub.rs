@@ -95,8 +95,16 @@ impl Hub {
         let channel = &outgoing.channel;
         let size = draft.len() + channel.name.len();
         let draft = Mutex::new(draft);
-        let offer =
-            |options| outgoing.submit(&*self.port, self.publisher, &mut draft.lock(), options);
+        let offer = |attempt: Attempt| {
+            let options = CallOptions::until(attempt.deadline);
+            outgoing.submit(
+                &*self.port,
+                self.publisher,
+                &mut draft.lock(),
+                attempt.began,
+                options,
+            )
+        };
         let call = |attempt| self.attempt(attempt, size, offer);
         let receipt = self
             .context
@@ -114,7 +122,10 @@ impl Hub {
         deadline: Option<Duration>,
     ) -> Result<Receipt> {
         let size = message.len() + channel.name.len();
-        let offer = |options| self.port.publish(channel, message.clone(), options);
+        let offer = |attempt: Attempt| {
+            let options = CallOptions::until(attempt.deadline);
+            self.port.publish(channel, message.clone(), options)
+        };
         let call = |attempt| self.attempt(attempt, size, offer);
         let receipt = self
             .context
@@ -129,11 +140,11 @@ impl Hub {
         &self,
         attempt: Attempt,
         size: usize,
-        offer: impl Fn(CallOptions) -> Submission,
+        offer: impl Fn(Attempt) -> Submission,
     ) -> Result<Receipt> {
         let options = CallOptions::until(attempt.deadline);
         loop {
-            match offer(options) {
+            match offer(attempt) {
                 Submission::Done(result) => {
                     self.published.notify_one();
                     return result;

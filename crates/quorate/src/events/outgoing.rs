@@ -52,6 +52,7 @@ impl Outgoing {
         port: &dyn EventsPort,
         publisher: u64,
         draft: &mut Draft,
+        now: Instant,
         options: CallOptions,
     ) -> Submission {
         let mut state = self.state.lock();
@@ -67,7 +68,7 @@ impl Outgoing {
         } else {
             *draft = Draft::Placed(bytes);
             state.last += 1;
-            state.last_at = Instant::now();
+            state.last_at = now;
             state.beacons_due = BEACONS;
         }
         submission

@@ -150,9 +150,13 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
             .encode(self.value)
             .map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
         check_size(payload.len(), topic.hub.max_payload)?;
+        let timestamp_ms = system_now().get() / 1000;
         let header = Header::<&str> {
-            id: uuid::Uuid::now_v7(),
-            timestamp_ms: system_now().get() / 1000,
+            // A version 7 UUID, from the time read above and this thread's generator: the crate's own
+            // way asks the operating system for both, which takes a third of a publish.
+            id: uuid::Builder::from_unix_timestamp_millis(timestamp_ms, &rand::random())
+                .into_uuid(),
+            timestamp_ms,
             source: Some(self.source.unwrap_or(&topic.hub.service)),
             event_type: Some(self.event_type.unwrap_or(&topic.spec.name)),
             key: topic.key.as_deref(),

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::handle::{Lease, Locks};
 use super::lease::{FencingToken, LeaseId};
 use crate::error::{Error, Outcome, Result};
-use crate::events::CallOptions;
 use crate::hooks::ErrorSource;
 use crate::key::Key;
 use crate::telemetry;
@@ -199,13 +198,7 @@ impl Held {
     /// A closing fleet gives its locks back, past the choke point that refuses calls by now.
     async fn give_up(&self) {
         self.lose();
-        let options = CallOptions::until(self.shared.context.attempt_deadline());
-        if let Err(error) = self
-            .shared
-            .port
-            .release(&self.key, self.lease, options)
-            .await
-        {
+        if let Err(error) = self.shared.give_back(&self.key, self.lease).await {
             self.report(&error);
         }
     }

@@ -12,8 +12,9 @@ use super::lease::{AcquireReply, FencingToken, LeaseId};
 use super::port::LockPort;
 use crate::backoff::Backoff;
 use crate::context::{Context, Operation, Repeat};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::events::{CallOptions, Channel, Hub, Subscription, subscribe_raw};
+use crate::hooks::ErrorSource;
 use crate::key::{Key, Namespace};
 
 /// The lease of an acquisition that names none.
@@ -205,13 +206,26 @@ impl Locks {
     pub(crate) fn release_later(self: &Arc<Self>, key: Key, lease: LeaseId) {
         let shared = self.clone();
         self.context.spawn(async move {
-            if let Err(error) = shared.release(&key, lease).await {
-                shared
-                    .context
-                    .hooks
-                    .error(crate::hooks::ErrorSource::Lock, &error);
+            let result = match shared.release(&key, lease).await {
+                // Dropped just before the fleet was closed, which waits for this task.
+                Err(error) if error.kind() == ErrorKind::Closed => {
+                    shared.give_back(&key, lease).await
+                }
+                result => result.map(drop),
+            };
+            if let Err(error) = result {
+                shared.context.hooks.error(ErrorSource::Lock, &error);
             }
         });
+    }
+
+    /// Releases past the choke point, which refuses calls once the fleet is closing.
+    pub(crate) async fn give_back(&self, key: &Key, lease: LeaseId) -> Result<()> {
+        let options = CallOptions::until(self.context.attempt_deadline());
+        let released = self.port.release(key, lease, options).await;
+        released
+            .map(drop)
+            .map_err(|error| error.with_operation(RELEASE.name).with_target(key.name()))
     }
 }
 
