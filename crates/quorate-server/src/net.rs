@@ -31,7 +31,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What one too many is told, whatever it asked.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 162\r\n\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 169\r\n\r\n\
     {\"type\":\"urn:quorate:problem:resource_exhausted\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"too many connections\",\"code\":\"RESOURCE_EXHAUSTED\",\"retryable\":true}";
 

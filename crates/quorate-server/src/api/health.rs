@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quorate::ServerSummary;
 use serde::Serialize;
@@ -26,11 +26,12 @@ pub(crate) struct Alive {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Ready {
     ready: bool,
-    /// Where the state is kept, without anything secret.
-    backend: String,
+    /// Where the state is kept, without anything secret. This and all that tells of the backend is only
+    /// for those who have the token, if there is one.
+    backend: Option<String>,
     /// `idle`, `connecting`, `ready`, `reconnecting`, `degraded`, `failover` or `closed`.
     state: &'static str,
-    reason: String,
+    reason: Option<String>,
     /// How many times a connection has been established.
     epoch: u64,
     response_time_ms: f64,
@@ -76,7 +77,8 @@ pub(crate) async fn alive() -> Json<Alive> {
     responses((status = 200, body = Ready), (status = 503, body = Ready)),
     tag = "operation",
 )]
-pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
+pub(crate) async fn ready(State(app): State<App>, headers: HeaderMap) -> (StatusCode, Json<Ready>) {
+    let trusted = app.auth.admits(&headers);
     let health = app.fleet.health(WITHIN).await;
     let status = app.fleet.status().borrow().clone();
     let ready = health.healthy && status.state.is_connected();
@@ -87,13 +89,16 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Json<Ready>) {
     };
     let document = Ready {
         ready,
-        backend: app.backend.to_string(),
+        backend: trusted.then(|| app.backend.to_string()),
         state: status.state.as_str(),
-        reason: status.reason.to_string(),
+        reason: trusted.then(|| status.reason.to_string()),
         epoch: status.epoch,
         response_time_ms: health.response_time.as_secs_f64() * 1e3,
-        server: health.server.map(Server::from),
-        error: health.error.map(|error| error.to_string()),
+        server: health.server.filter(|_| trusted).map(Server::from),
+        error: health
+            .error
+            .filter(|_| trusted)
+            .map(|error| error.to_string()),
     };
     (code, Json(document))
 }

@@ -82,8 +82,23 @@ async fn close(fleet: &Fleet) {
 
 async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure> {
     let (program, arguments) = command.split_first().expect("clap requires at least one");
-    let mut running = Running::start(program, arguments, &guard)?;
+    let result = supervise(&guard, program, arguments).await;
+    // Whether the lock could be given back is worth a word, not another exit code.
+    if let Err(error) = guard.release().await {
+        tracing::warn!(%error, "the lock is free when its lease ends");
+    }
+    result
+}
+
+/// Runs the command, for as long as the lock is held.
+async fn supervise(
+    guard: &LockGuard,
+    program: &str,
+    arguments: &[String],
+) -> Result<ExitCode, Failure> {
+    // Listening before it runs: a signal in between would end us and leave it alone.
     let mut signals = Signals::new()?;
+    let mut running = Running::start(program, arguments, guard)?;
     let status = loop {
         tokio::select! {
             status = running.child.wait() => break status.map_err(|error| {
@@ -99,10 +114,6 @@ async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure>
             signal = signals.next() => running.pass_on(signal),
         }
     };
-    // It ran its course. Whether the lock could be given back is worth a word, not another exit code.
-    if let Err(error) = guard.release().await {
-        tracing::warn!(%error, "the lock is free when its lease ends");
-    }
     Ok(exit_code(status))
 }
 

@@ -44,6 +44,11 @@ async fn without_the_token_nothing_but_the_page_and_the_health_is_shown() {
         assert_eq!(served.get(path).await.status, 200, "{path}");
     }
     assert!(matches!(served.ws(&[]).await.err(), Some(Error::Http(_))));
+    let ready = served.get("/readyz").await.json();
+    assert!(
+        ready["backend"].is_null() && ready["reason"].is_null(),
+        "{ready}"
+    );
 
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", &*bearer), ("content-type", "text/plain")];

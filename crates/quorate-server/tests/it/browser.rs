@@ -1,6 +1,7 @@
 //! The page in a real browser.
 
 use quorate_testing::browser::Browser;
+use quorate_testing::proxy::Proxy;
 use quorate_testing::servers::{Server, ServerKind};
 use serde_json::json;
 
@@ -134,38 +135,39 @@ async fn browser_publishes_subscribes_and_unsubscribes() {
 }
 
 #[tokio::test]
-async fn browser_comes_back_by_itself_when_its_instance_does_and_shows_the_gap() {
-    let redis = Server::start(ServerKind::Redis).await.unwrap();
-    let url = redis.url();
-    let mut served = instance(&url).await;
-    let browser = Browser::start().await.unwrap();
-    browser.open(&format!("{}/", served.url())).await.unwrap();
-    browser
-        .wait_for("document.querySelector('#subscriptions li:not(.waiting)')")
+async fn browser_cut_off_from_its_instance_comes_back_by_itself_and_shows_the_gap() {
+    let served = Served::start().await;
+    let network = Proxy::start(served.authority.parse().unwrap())
         .await
         .unwrap();
-    served.signal(rustix::process::Signal::TERM);
-    assert_eq!(served.ended().await, Some(0));
+    let browser = Browser::start().await.unwrap();
+    browser
+        .open(&format!("http://{}/", network.addr()))
+        .await
+        .unwrap();
+    let subscribed = "document.querySelector('#subscriptions li:not(.waiting)')";
+    browser.wait_for(subscribed).await.unwrap();
+
+    network.refuse().await;
+    network.cut().await;
     browser
         .wait_for("document.querySelector('#page-state').dataset.state === 'offline'")
         .await
         .unwrap();
-    let again = Served::with(Setup {
-        args: vec!["--backend", &url, "--listen", served.authority.as_str()],
-        config: CONFIG,
-        ..Setup::default()
-    })
-    .await;
+    served
+        .post("/v1/events/a", json!({"data": "nobody sees this"}))
+        .await;
+    network.heal().await.unwrap();
     browser
         .wait_for("document.querySelector('#events .gap')")
         .await
         .unwrap();
-    browser
-        .wait_for("document.querySelector('#subscriptions li:not(.waiting)')")
-        .await
-        .unwrap();
-    again.post("/v1/events/a", json!({"data": "back"})).await;
-    browser.wait_for(&listed("back")).await.unwrap();
+    browser.wait_for(subscribed).await.unwrap();
+    served
+        .post("/v1/events/a", json!({"data": "back again"}))
+        .await;
+    browser.wait_for(&listed("back again")).await.unwrap();
+    assert_eq!(browser.text("#received").await.unwrap(), "1");
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ async fn a_lock_is_acquired_extended_and_released() {
     assert!(again["fencing_token"].as_u64().unwrap() > token);
     let lost = served.post(&lease, json!({"lease": "60s"})).await;
     lost.problem(409, "FAILED_PRECONDITION", "any more");
-    let lost = served.send("DELETE", &lease, &[], "").await;
+    let never = format!("{path}/00000000000000000000000000000000");
+    let lost = served.send("DELETE", &never, &[], "").await;
     lost.problem(409, "FAILED_PRECONDITION", "any more");
 }
 

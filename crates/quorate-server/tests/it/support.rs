@@ -78,8 +78,6 @@ pub(crate) struct Setup<'a> {
     pub(crate) args: Vec<&'a str>,
     pub(crate) env: Vec<(&'a str, &'a str)>,
     pub(crate) config: &'a str,
-    /// Where to listen; a free port unless given.
-    pub(crate) listen: Option<&'a str>,
 }
 
 impl Served {
@@ -112,7 +110,7 @@ impl Served {
         std::fs::write(&file, setup.config).unwrap();
         let mut command = quorate();
         command
-            .args(["serve", "--listen", setup.listen.unwrap_or("127.0.0.1:0")])
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(&file)
             .args(setup.args)
@@ -304,12 +302,16 @@ impl Sse {
 
     /// The data of the next event that has any.
     pub(crate) async fn data(&mut self) -> Value {
-        loop {
-            let event = self.next().await.expect("an event");
-            if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) {
-                return serde_json::from_str(data).unwrap();
+        let found = async {
+            loop {
+                let event = self.next().await.expect("an event");
+                if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) {
+                    return serde_json::from_str(data).unwrap();
+                }
             }
-        }
+        };
+        // Over all of them: heartbeats alone could go on for ever.
+        timeout(PATIENCE, found).await.expect("data")
     }
 }
 
@@ -328,11 +330,12 @@ impl Ws {
 
     /// The next frame, or the code the connection was closed with.
     pub(crate) async fn next(&mut self) -> Result<Value, Option<u16>> {
+        timeout(PATIENCE, self.next_text()).await.expect("a frame")
+    }
+
+    async fn next_text(&mut self) -> Result<Value, Option<u16>> {
         loop {
-            match timeout(PATIENCE, self.socket.next())
-                .await
-                .expect("a frame")
-            {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => {
                     return Err(frame.map(|frame| u16::from(frame.code)));
@@ -345,12 +348,19 @@ impl Ws {
 
     /// The next frame for which this holds.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let frame = self.next().await.expect("not closed yet");
-            if wanted(&frame) {
-                return frame;
+        let mut seen = Vec::new();
+        let found = async {
+            loop {
+                let frame = self.next().await.expect("not closed yet");
+                if wanted(&frame) {
+                    return frame;
+                }
+                seen.push(frame);
             }
-        }
+        };
+        // Over all of them: pings alone could go on for ever.
+        let found = timeout(PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("only {seen:#?}"))
     }
 }
 
