@@ -131,7 +131,7 @@ impl ServerInfo {
 
 /// The oldest versions that have what the library builds on.
 const OLDEST_REDIS: Version = Version::new(7, 0, 0);
-const OLDEST_VALKEY: Version = Version::new(7, 2, 0);
+const OLDEST_VALKEY: Version = Version::new(8, 0, 0);
 
 /// A script that does nothing, written so that a full memory does not get in its way.
 const NOTHING: &[u8] = b"#!lua flags=no-writes\nreturn 1";

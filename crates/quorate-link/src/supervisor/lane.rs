@@ -246,10 +246,11 @@ impl Lane<'_> {
         if self.role == Role::Command {
             self.shared.found(server);
         }
-        self.shared.board.up(self.role, &described, None);
         let queue = self.shared.queue(self.role);
         let driver = self.driver(session, None);
+        // The door first: whoever hears that the link is ready must find it open.
         queue.open();
+        self.shared.board.up(self.role, &described, None);
         let mut running = std::pin::pin!(driver.run());
         if replica && self.shared.config.ready_check {
             tokio::select! {

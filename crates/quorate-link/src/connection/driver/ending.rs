@@ -8,6 +8,9 @@ impl<S> Driver<S> {
     /// Answers everything that will get no reply.
     pub(super) fn finish(&mut self, reason: &LinkError) {
         self.finished = true;
+        while !self.answered.is_empty() {
+            self.hand_out();
+        }
         let lost = match reason.kind() {
             LinkErrorKind::ConnectionLost | LinkErrorKind::Closed => reason.clone(),
             _ => LinkError::with_source(

@@ -36,6 +36,15 @@ const KEEP_OUT: usize = 1 << 20;
 /// How often at most the task lets others run before it writes, while they keep queueing.
 const GATHER_ROUNDS: u8 = 8;
 
+/// Replies handed out before their callers run and what they send next is written: at least so many,
+/// and at least this share of what one read brought.
+///
+/// Where callers and this task share a thread, handing out all replies of a read at once means that the
+/// server idles until all of them have run, and they idle until it has answered all. In slices, it works
+/// on the commands of the first while the second runs.
+const SLICE_LEAST: usize = 16;
+const SLICES: usize = 4;
+
 /// Rounds of reading and writing before the task lets others run.
 const TURNS: usize = 16;
 
@@ -71,9 +80,10 @@ pub(crate) struct Driver<S> {
     /// How much of `out` the socket has taken.
     written: usize,
     in_flight: VecDeque<Entry>,
-    /// Replies decoded and not handed out yet; empty between reads.
-    answered: Vec<(ReplySink, Frame)>,
-    answered_bytes: usize,
+    /// Replies decoded and not handed out yet, each with the bytes its command took.
+    answered: VecDeque<(ReplySink, Frame, usize)>,
+    /// How many of them are handed out at a time.
+    slice: usize,
     gather: Gather,
 
     timer: Pin<Box<Sleep>>,
@@ -133,8 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             out: Vec::new(),
             written: 0,
             in_flight: VecDeque::new(),
-            answered: Vec::new(),
-            answered_bytes: 0,
+            answered: VecDeque::new(),
+            slice: SLICE_LEAST,
             gather: Gather { seen: 0, rounds: 0 },
             timer: Box::pin(tokio::time::sleep_until(
                 now + config.ping_interval.unwrap_or(config.command_timeout),
@@ -172,12 +182,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.answered.is_empty() {
+            // The callers of the last slice have run: what they sent goes out before the next one.
+            self.gather.rounds = GATHER_ROUNDS;
+            match self.poll_send(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(error)),
+                Poll::Ready(Ok(_)) | Poll::Pending => self.hand_out(),
+            }
+            if !self.answered.is_empty() {
+                cx.waker().wake_by_ref();
+                return self.poll_timer(cx);
+            }
+        }
         for _ in 0..TURNS {
             let read = match self.poll_read(cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(error)),
                 Poll::Pending => false,
             };
+            if !self.answered.is_empty() {
+                cx.waker().wake_by_ref();
+                return self.poll_timer(cx);
+            }
             let wrote = match self.poll_send(cx) {
                 Poll::Ready(Ok(Sent::Some)) => true,
                 Poll::Ready(Ok(Sent::Gathering)) => {
@@ -248,26 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Err(error) => break Err(self.protocol_error(error)),
             }
         };
+        self.slice = SLICE_LEAST.max(self.answered.len().div_ceil(SLICES));
         self.hand_out();
         end
-    }
-
-    fn hand_out(&mut self) {
-        if self.answered.is_empty() {
-            return;
-        }
-        // Room first: whoever has a reply in hand must find the room its command took.
-        self.queue.release(
-            self.answered.len(),
-            std::mem::take(&mut self.answered_bytes),
-        );
-        for (sink, frame) in self.answered.drain(..) {
-            match sink {
-                ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Ok(frame)),
-                ReplySink::Batch { batch, last } => batch.push(frame, last),
-                ReplySink::Abandoned | ReplySink::Probe => {}
-            }
-        }
     }
 
     fn receive(&mut self, frame: Frame) -> Result<(), LinkError> {
@@ -306,8 +315,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.probe = None;
             return Ok(()); // it never was in the queue's count
         }
-        self.answered_bytes += entry.bytes;
-        self.answered.push((entry.sink, frame));
+        self.answered.push_back((entry.sink, frame, entry.bytes));
         Ok(())
     }
 
@@ -440,6 +448,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             bytes,
             deadline: None,
         });
+    }
+}
+
+impl<S> Driver<S> {
+    /// Hands out one slice of what was answered.
+    pub(super) fn hand_out(&mut self) {
+        let count = self.slice.min(self.answered.len());
+        if count == 0 {
+            return;
+        }
+        // Room first: whoever has a reply in hand must find the room its command took.
+        let bytes = self
+            .answered
+            .range(..count)
+            .map(|(_, _, bytes)| bytes)
+            .sum();
+        self.queue.release(count, bytes);
+        for (sink, frame, _) in self.answered.drain(..count) {
+            match sink {
+                ReplySink::One(slot) | ReplySink::Ack { slot, .. } => slot.fill(Ok(frame)),
+                ReplySink::Batch { batch, last } => batch.push(frame, last),
+                ReplySink::Abandoned | ReplySink::Probe => {}
+            }
+        }
     }
 }
 
