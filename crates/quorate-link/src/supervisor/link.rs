@@ -18,7 +18,7 @@ use super::shared::{Shared, disconnected};
 use super::stats::{LaneStats, LinkStats};
 use super::status::{LinkState, StateChange, Status};
 use crate::config::{LONGEST, LinkConfig};
-use crate::connection::{Batch, Permit, Queue, encoded_len};
+use crate::connection::{Batch, Permit, Queue, Reply, encoded_len};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
 use crate::probe::ServerInfo;
@@ -97,13 +97,22 @@ impl Link {
     /// the command runs on the server whether or not the future is dropped; the reply is discarded.
     pub async fn call(&self, parts: &[&[u8]], options: &CallOptions) -> Result<Frame, LinkError> {
         in_time(options)?;
-        let queue = self.queue(options.lane);
         // Nearly always there is a connection and room, and then nothing is waited for here.
-        if let Some(reply) = queue.submit(parts, options.deadline, options.script) {
+        if let Some(reply) = self.try_call(parts, options) {
             return reply.await;
         }
         let permit = self.reserve(encoded_len(parts), options).await?;
         permit.enqueue(parts).await
+    }
+
+    /// Puts one command on the wire at once, if there is a connection, room, and nobody waiting for
+    /// either. `None`: not so, and nothing happened; [`reserve`](Self::reserve) waits, or says why not.
+    ///
+    /// Calls made one after the other put their commands on the wire in that order.
+    #[must_use]
+    pub fn try_call(&self, parts: &[&[u8]], options: &CallOptions) -> Option<Reply> {
+        let queue = self.queue(options.lane);
+        queue.submit(parts, options.deadline, options.script)
     }
 
     /// Waits for a connection and for room for a command of `bytes` bytes of arguments.

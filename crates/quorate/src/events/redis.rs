@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use quorate_link::{Link, ServerMode};
 
 use super::port::{CallOptions, Channel, EventSink, EventsPort, Receipt, Submission, Target};
@@ -45,24 +44,19 @@ impl EventsPort for RedisEvents {
             b"PUBLISH"
         };
         let parts = [command, channel.name.as_bytes(), &message];
-        let size = parts.iter().map(|part| part.len()).sum();
-        // Polled once: a place now, or none. Waiting is the caller's, so that the order of calls can
-        // be the order on the wire.
-        match self.link.reserve(size, &until(options)).now_or_never() {
-            None => Submission::Unavailable,
-            Some(Err(error)) => Submission::Done(Err(from_link(error))),
-            Some(Ok(permit)) => {
-                let reply = permit.enqueue(&parts);
-                let counts = self.counts_receivers();
-                Submission::Pending(Box::pin(async move {
-                    let receivers = reply.await.map_err(from_link)?.as_int();
-                    let receivers = receivers.and_then(|count| u64::try_from(count).ok());
-                    Ok(Receipt {
-                        receivers: receivers.filter(|_| counts),
-                    })
-                }))
-            }
-        }
+        // Now or not at all: waiting is the caller's, so that the order of calls can be the order on the
+        // wire.
+        let Some(reply) = self.link.try_call(&parts, &until(options)) else {
+            return Submission::Unavailable;
+        };
+        let counts = self.counts_receivers();
+        Submission::Pending(Box::pin(async move {
+            let receivers = reply.await.map_err(from_link)?.as_int();
+            let receivers = receivers.and_then(|count| u64::try_from(count).ok());
+            Ok(Receipt {
+                receivers: receivers.filter(|_| counts),
+            })
+        }))
     }
 
     async fn writable(&self, size: usize, options: CallOptions) -> Result<()> {
