@@ -60,12 +60,21 @@ async fn fault_a_restarted_backend_shows_as_a_gap_and_then_events_go_on() {
     assert_eq!(served.get("/healthz").await.status, 200);
 
     redis.restart().await.unwrap();
-    let gap = ws.until(|frame| frame["event"] == "gap").await;
+    // The state and the subscription are told of it independently, in any order.
+    let (mut gap, mut ready) = (None, false);
+    ws.until(|frame| {
+        ready |= frame["state"] == "ready";
+        if frame["event"] == "gap" {
+            gap = Some(frame.clone());
+        }
+        ready && gap.is_some()
+    })
+    .await;
+    let gap = gap.unwrap();
     assert_eq!(
         (&gap["topic"], &gap["reason"]),
         (&json!("orders"), &json!("reconnected"))
     );
-    ws.until(|frame| frame["state"] == "ready").await;
     served.until_ready(true).await;
     served
         .post("/v1/events/orders", json!({"data": "again"}))

@@ -285,15 +285,19 @@ pub(crate) struct Sse {
 impl Sse {
     /// The next event as text; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<String> {
+        timeout(PATIENCE, self.next_event())
+            .await
+            .expect("an event")
+    }
+
+    async fn next_event(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let event = event.to_owned();
                 self.buffer = rest.to_owned();
                 return Some(event);
             }
-            let frame = timeout(PATIENCE, self.body.frame())
-                .await
-                .expect("an event")?;
+            let frame = self.body.frame().await?;
             if let Ok(data) = frame.unwrap().into_data() {
                 self.buffer.push_str(std::str::from_utf8(&data).unwrap());
             }
@@ -304,7 +308,7 @@ impl Sse {
     pub(crate) async fn data(&mut self) -> Value {
         let found = async {
             loop {
-                let event = self.next().await.expect("an event");
+                let event = self.next_event().await.expect("an event");
                 if let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) {
                     return serde_json::from_str(data).unwrap();
                 }
@@ -347,11 +351,11 @@ impl Ws {
     }
 
     /// The next frame for which this holds.
-    pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let mut seen = Vec::new();
         let found = async {
             loop {
-                let frame = self.next().await.expect("not closed yet");
+                let frame = self.next_text().await.expect("not closed yet");
                 if wanted(&frame) {
                     return frame;
                 }
