@@ -148,6 +148,18 @@ impl Key {
     }
 }
 
+impl Key {
+    /// A key or channel of this unit: `<namespace>:<capability>:{<name>}<rest>`.
+    ///
+    /// Everything made for one unit shares the hash tag, and so the slot of a cluster.
+    #[must_use]
+    pub fn unit(&self, capability: &str, rest: &str) -> String {
+        let tag = hash_tag(&self.name);
+        self.namespace
+            .qualify(&format!("{capability}:{{{tag}}}{rest}"))
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
@@ -173,7 +185,7 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<()> {
 
 /// `name` as it may stand between the braces of a hash tag: a brace in it would end or begin the tag
 /// elsewhere, and spread one unit over two slots.
-pub(crate) fn hash_tag(name: &str) -> std::borrow::Cow<'_, str> {
+fn hash_tag(name: &str) -> std::borrow::Cow<'_, str> {
     if name.bytes().any(|byte| matches!(byte, b'{' | b'}' | b'%')) {
         name.replace('%', "%25")
             .replace('{', "%7B")
@@ -193,6 +205,8 @@ mod tests {
         assert_eq!(hash_tag("report"), "report");
         assert_eq!(hash_tag("}{%"), "%7D%7B%25");
         assert_eq!(hash_tag("größe"), "größe");
+        let key = Key::new(&Namespace::new("shop").unwrap(), "}x").unwrap();
+        assert_eq!(key.unit("lock", ":released"), "shop:lock:{%7Dx}:released");
     }
 
     #[test]

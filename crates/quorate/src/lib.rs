@@ -60,6 +60,7 @@ mod fleet;
 mod hooks;
 mod key;
 pub mod lock;
+mod port;
 #[cfg(feature = "redis")]
 mod redis;
 mod state;
@@ -77,7 +78,8 @@ pub use events::{
 pub use fleet::Fleet;
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
-pub use lock::{Acquire, FencingToken, LeaseId, Lock, LockGuard};
+pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};
+pub use port::CallOptions;
 #[cfg(feature = "redis")]
 pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::{HomeClock, TestClock};
+use crate::embedded::Table;
 use crate::events::{Bus, MemoryEvents};
-use crate::lock::LockTable;
+use crate::lock::LockState;
 
 /// The state of one in-process home.
 ///
@@ -13,7 +14,7 @@ use crate::lock::LockTable;
 #[derive(Clone, Debug)]
 pub(crate) struct EmbeddedHome {
     bus: Arc<Bus>,
-    locks: Arc<LockTable>,
+    locks: Arc<Table<LockState>>,
 }
 
 impl EmbeddedHome {
@@ -21,7 +22,7 @@ impl EmbeddedHome {
         let clock = HomeClock::new(moved);
         Self {
             bus: Arc::default(),
-            locks: Arc::new(LockTable::new(clock)),
+            locks: Arc::new(Table::new(clock)),
         }
     }
 
@@ -30,7 +31,7 @@ impl EmbeddedHome {
         MemoryEvents::new(&self.bus)
     }
 
-    pub(crate) fn locks(&self) -> Arc<LockTable> {
+    pub(crate) fn locks(&self) -> Arc<Table<LockState>> {
         self.locks.clone()
     }
 }

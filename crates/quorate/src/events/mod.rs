@@ -40,9 +40,7 @@ pub use operators::{
     DEFAULT_GROUP_BUFFER, DEFAULT_GROUPS, Dedupe, EventStreamExt, Group, GroupBy, GroupEnd,
     Grouped, Windows,
 };
-pub use port::{
-    CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
-};
+pub use port::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 pub use publish::Publish;
 pub use raw::RawChannel;
 pub(crate) use raw::{raw_pattern, subscribe_raw};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
 
 use crate::error::Result;
+pub(super) use crate::port::CallOptions;
 
 /// Where messages are sent: a full channel name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,22 +104,6 @@ impl Debug for Submission {
             Self::Pending(_) => "Pending",
             Self::Unavailable => "Unavailable",
         })
-    }
-}
-
-/// Bounds of a call into a port.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct CallOptions {
-    /// When the call must have ended.
-    pub deadline: Instant,
-}
-
-impl CallOptions {
-    /// Ends at `deadline`.
-    #[must_use]
-    pub const fn until(deadline: Instant) -> Self {
-        Self { deadline }
     }
 }
 

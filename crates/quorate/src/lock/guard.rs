@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::{Lease, Locks};
 use super::lease::{FencingToken, LeaseId};
-use crate::error::{Error, Outcome, Result};
+use crate::error::{Error, Result};
 use crate::hooks::ErrorSource;
 use crate::key::Key;
 use crate::telemetry;
@@ -150,8 +150,8 @@ impl LockGuard {
             .shared
             .release(&self.held.key, self.held.lease)
             .await;
-        // Only now: a future dropped above leaves it to the guard's drop.
-        self.release_on_drop = matches!(&result, Err(error) if error.outcome() == Outcome::Unknown);
+        // Only now: a future dropped above leaves it to the guard's drop, and so does a failure.
+        self.release_on_drop = result.is_err();
         result
     }
 

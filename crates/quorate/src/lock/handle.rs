@@ -13,9 +13,10 @@ use super::port::LockPort;
 use crate::backoff::Backoff;
 use crate::context::{Context, Operation, Repeat};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::events::{CallOptions, Channel, Hub, Subscription, subscribe_raw};
+use crate::events::{Hub, Subscription, subscribe_raw};
 use crate::hooks::ErrorSource;
 use crate::key::{Key, Namespace};
+use crate::port::CallOptions;
 
 /// The lease of an acquisition that names none.
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
@@ -42,15 +43,6 @@ pub(crate) struct Locks {
     pub(crate) context: Arc<Context>,
     pub(crate) port: Arc<dyn LockPort>,
     pub(crate) hub: Arc<Hub>,
-}
-
-/// Where the release of a lock is announced, on every home.
-pub(crate) fn announcement(key: &Key) -> Channel {
-    let name = format!("lock:{{{}}}:released", crate::key::hash_tag(key.name()));
-    Channel {
-        name: key.namespace().qualify(&name).into(),
-        sharded: true,
-    }
 }
 
 /// A lock of a given name. Holding this holds nothing: acquire it.
@@ -125,6 +117,12 @@ impl Lock {
             shared,
             key: Key::new(namespace, name).map_err(Arc::new),
         }
+    }
+
+    /// The lock's name; empty if it was given one that breaks the rule for names.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.as_ref().map_or("", Key::name)
     }
 
     /// Asks once, without waiting.

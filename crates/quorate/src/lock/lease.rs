@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Micros, whole_micros};
+use crate::clock::Micros;
 
 /// Identifies one acquisition, so that a repeated request is recognised. 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,7 +123,7 @@ impl LockState {
         }
         self.holder = Some(Holder {
             lease,
-            ends: ends(now, length),
+            ends: now.plus(length),
         });
         AcquireReply::Acquired {
             token: FencingToken(self.last),
@@ -138,7 +138,7 @@ impl LockState {
         if held {
             self.holder = Some(Holder {
                 lease,
-                ends: ends(now, length),
+                ends: now.plus(length),
             });
         }
         held
@@ -157,8 +157,8 @@ impl LockState {
         held || self.released == Some(lease)
     }
 
-    /// When nothing of this state is needed any more.
-    pub(crate) fn forgotten_at(&self, now: Micros) -> Micros {
+    /// Until when the counter is worth keeping.
+    pub(crate) fn retained_until(&self, now: Micros) -> Micros {
         self.current(now)
             .map_or(now, |holder| holder.ends)
             .plus(RETENTION)
@@ -167,10 +167,6 @@ impl LockState {
     pub(crate) fn current(&self, now: Micros) -> Option<Holder> {
         self.holder.filter(|holder| holder.ends > now)
     }
-}
-
-fn ends(now: Micros, length: Duration) -> Micros {
-    Micros::new(now.get().saturating_add(whole_micros(length)))
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ mod redis;
 
 pub use guard::LockGuard;
 pub(crate) use handle::Locks;
-pub(crate) use handle::announcement;
 pub use handle::{Acquire, AcquireLock, Lease, Lock};
+pub(crate) use lease::LockState;
 pub use lease::{AcquireReply, FencingToken, LeaseId};
-pub(crate) use memory::{LockTable, MemoryLocks};
+pub(crate) use memory::MemoryLocks;
 pub use port::LockPort;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLocks;

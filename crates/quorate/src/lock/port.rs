@@ -7,8 +7,20 @@ use async_trait::async_trait;
 
 use super::lease::{AcquireReply, LeaseId};
 use crate::error::Result;
-use crate::events::{CallOptions, Channel};
+use crate::events::Channel;
 use crate::key::Key;
+use crate::port::CallOptions;
+
+/// What the keys of locks begin with, after the namespace.
+pub(super) const UNIT: &str = "lock";
+
+/// Where our own backends announce the release of a lock.
+pub(super) fn announcement(key: &Key) -> Channel {
+    Channel {
+        name: key.unit(UNIT, ":released").into(),
+        sharded: true,
+    }
+}
 
 /// A backend for locks.
 ///

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use quorate_link::Frame;
 
 use super::lease::{AcquireReply, FencingToken, LeaseId, RETENTION};
-use super::port::LockPort;
-use crate::clock::whole_micros;
+use super::port::{LockPort, UNIT, announcement};
 use crate::error::Result;
-use crate::events::{CallOptions, Channel};
-use crate::key::{Key, hash_tag};
-use crate::redis::{Script, ScriptRunner, unexpected};
+use crate::events::Channel;
+use crate::key::Key;
+use crate::port::CallOptions;
+use crate::redis::{Script, ScriptRunner, flag, micros, unexpected};
 
 static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
 static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
@@ -35,28 +35,10 @@ impl RedisLocks {
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
-        let options = quorate_link::CallOptions::new().deadline(options.deadline);
+        let hash = key.unit(UNIT, "");
         self.scripts
-            .run(script, &[lock_key(key).as_bytes()], arguments, options)
+            .run(script, &[hash.as_bytes()], arguments, options)
             .await
-    }
-}
-
-/// The lock's hash.
-fn lock_key(key: &Key) -> String {
-    key.namespace()
-        .qualify(&format!("lock:{{{}}}", hash_tag(key.name())))
-}
-
-fn micros(duration: Duration) -> String {
-    whole_micros(duration).to_string()
-}
-
-fn flag(reply: &Frame) -> Result<bool> {
-    match reply.as_int() {
-        Some(0) => Ok(false),
-        Some(1) => Ok(true),
-        _ => Err(unexpected(reply)),
     }
 }
 
@@ -101,13 +83,13 @@ impl LockPort for RedisLocks {
 
     async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool> {
         let (lease, keep) = (lease.to_string(), micros(RETENTION));
-        let channel = super::announcement(key);
+        let channel = announcement(key);
         let arguments = [lease.as_bytes(), channel.name.as_bytes(), keep.as_bytes()];
         flag(&self.run(&RELEASE, key, &arguments, options).await?)
     }
 
     fn announced_on(&self, key: &Key) -> Option<Channel> {
-        Some(super::announcement(key))
+        Some(announcement(key))
     }
 }
 

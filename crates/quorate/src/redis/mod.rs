@@ -9,5 +9,5 @@ mod script;
 pub(crate) use home::RedisHome;
 pub(crate) use push::{PushRouter, link_name};
 pub use raw::{RedisCommands, Value};
-pub(crate) use reply::{from_link, unexpected};
+pub(crate) use reply::{flag, from_link, micros, unexpected};
 pub(crate) use script::{Script, ScriptRunner};

@@ -1,8 +1,11 @@
 //! From the link's errors and replies to ours.
 
+use std::time::Duration;
+
 use quorate_link::{Frame, LinkError, LinkErrorKind};
 
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::clock::whole_micros;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 
 /// An error of the link in this crate's terms. Nothing is lost: the link's error is the source.
 pub(crate) fn from_link(error: LinkError) -> Error {
@@ -43,6 +46,20 @@ pub(crate) fn unexpected(reply: &Frame) -> Error {
     Error::new(ErrorKind::Protocol)
         .with_outcome(Outcome::Unknown)
         .with_message(format!("unexpected reply: {}", shape(reply)))
+}
+
+/// A reply that is 0 or 1.
+pub(crate) fn flag(reply: &Frame) -> Result<bool> {
+    match reply.as_int() {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        _ => Err(unexpected(reply)),
+    }
+}
+
+/// A duration as scripts take it.
+pub(crate) fn micros(duration: Duration) -> String {
+    whole_micros(duration).to_string()
 }
 
 /// The kind of a reply; its content may be anybody's data and stays out of messages.

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use quorate_link::{CallOptions, Frame, Link};
+use quorate_link::{Frame, Link};
 
 use super::reply::from_link;
 use crate::clock::TestClock;
 use crate::error::Result;
+use crate::port::CallOptions;
 
 const PRELUDE: &str = include_str!("prelude.lua");
 
@@ -75,7 +76,7 @@ impl ScriptRunner {
                 &moved
             }
         };
-        let options = options.script(true);
+        let options = options.link().script(true);
         let count = keys.len().to_string();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + keys.len() + arguments.len());
         parts.extend([b"EVALSHA", rendered.hash.as_bytes(), count.as_bytes()]);

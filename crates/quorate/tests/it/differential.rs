@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use quorate::events::CallOptions;
+use quorate::CallOptions;
 use quorate::lock::AcquireReply;
 use quorate::{Fleet, Key, LeaseId, TestClock};
 use quorate_testing::harness::namespace;

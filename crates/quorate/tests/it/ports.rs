@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quorate::events::{
-    CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
-};
+use quorate::events::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 use quorate::lock::{AcquireReply, LockPort};
-use quorate::{Event, Fleet, GapReason, Key, LeaseId, Outcome, Result, TopicSpec};
+use quorate::{CallOptions, Event, Fleet, GapReason, Key, LeaseId, Outcome, Result, TopicSpec};
 use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
 
 const NUMBERS: TopicSpec<u64> = TopicSpec::new("numbers");
