@@ -8,6 +8,7 @@ mod allowed;
 mod rust;
 mod scripts;
 mod slices;
+mod suites;
 
 use std::fmt;
 use std::fs;
@@ -79,6 +80,7 @@ fn check(root: &Path, long_files: &[(&str, &str)]) -> Result<Vec<Violation>> {
         violations.extend(scripts::check(&Source::read(root, &file)?));
     }
     violations.extend(slices::check_twins(root)?);
+    violations.extend(suites::check(root)?);
     for (file, _) in long_files {
         if !root.join(file).is_file() {
             violations.push(Violation {

@@ -31,6 +31,12 @@ pub(super) fn check(file: &Source) -> Vec<Violation> {
         .collect();
     let header = header.into_iter().take_while(|line| line.starts_with("--"));
     let header = header.collect::<Vec<_>>().join("\n");
+    for (number, line) in file.text.lines().enumerate() {
+        if line.contains("'TIME'") || line.contains("\"TIME\"") {
+            let rule = "a script takes the time from now(), which tests can move";
+            violations.push(file.violation(number + 1, rule));
+        }
+    }
     for (word, meaning) in REQUIRED {
         if !header.contains(word) {
             let rule = format!("the header of a script says {meaning} (`{word}`)");
@@ -66,6 +72,13 @@ mod tests {
             found.iter().any(|text| text.contains("`atomic`")),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn time_comes_from_the_prelude() {
+        let text = "#!lua\n-- KEYS ARGV returns atomic\nlocal t = redis.call('TIME')\n";
+        let found = violations(&[CORE, (NAME, text)]);
+        assert!(found.len() == 1 && found[0].contains("now()"), "{found:?}");
     }
 
     #[test]
