@@ -173,7 +173,8 @@ impl Running {
         self.pass_on(Signal::TERM);
         let ended = timeout(ENDS_WITHIN, self.child.wait()).await.is_ok();
         if !ended || self.leads {
-            // What it started may have stayed, also when it ended itself.
+            // What it started may have stayed, also when it ended itself. As long as there is something
+            // left of the group, nobody else gets its number.
             self.pass_on(Signal::KILL);
         }
         if !ended {

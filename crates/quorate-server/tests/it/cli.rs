@@ -298,12 +298,18 @@ async fn a_command_is_ended_with_all_it_started_when_the_lock_is_lost() {
             "--backend",
             &url,
         ])
-        .args(["--", "sh", "-c", "sleep 1000 & echo $!; wait"])
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "(trap '' TERM; exec sleep 1000) & echo $!; wait",
+        ])
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
     let grandchild: i32 = line.unwrap().parse().unwrap();
+    // It ends when told to; what it started does not listen.
     // Whoever deletes its key takes the lock away: the next renewal learns of it.
     redis.command(&["FLUSHALL"]).await.unwrap();
     let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();

@@ -6,10 +6,15 @@ use tokio::net::TcpStream;
 
 use crate::support::Served;
 
+/// Whatever is left to a time limit hangs.
+const PATIENT: &str = "[limits]\nshutdown_grace = '1h'\nheader_timeout = '1h'";
+
 #[tokio::test]
 async fn clients_are_sent_away_and_the_process_ends() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut served = Served::start().await;
+        let mut served = Served::configured(PATIENT).await;
+        // Leaves a connection behind that waits for the next request.
+        served.get("/healthz").await;
         let mut sse = served.sse("topic=a").await;
         let mut ws = served.ws(&[]).await.unwrap();
         ws.send(json!({"id": 1, "subscribe": "a"})).await;
@@ -29,7 +34,7 @@ async fn clients_are_sent_away_and_the_process_ends() {
 
 #[tokio::test]
 async fn a_request_under_way_is_answered() {
-    let mut served = Served::start().await;
+    let mut served = Served::configured(PATIENT).await;
     served.post("/v1/locks/a", json!({"lease": "60s"})).await;
     let asked = served.post("/v1/locks/a", json!({"lease": "60s", "wait": "2s"}));
     let stop = async {
