@@ -98,7 +98,10 @@ impl Context {
     /// Whether figures of this name are asked for.
     #[must_use]
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only))
+        let whole = |text: &str| format!(".{text}.");
+        self.only
+            .as_ref()
+            .is_none_or(|only| whole(name).contains(&whole(only)))
     }
 
     /// Whether only one contender runs, and so nothing is compared.

@@ -37,8 +37,8 @@ struct Arguments {
     /// One line of JSON per figure instead of a table.
     #[arg(long)]
     json: bool,
-    /// Only figures whose name contains this.
-    #[arg(long, value_name = "TEXT")]
+    /// Only figures whose name contains these parts, such as `publish` or `get.multi_thread`.
+    #[arg(long, value_name = "PARTS")]
     only: Option<String>,
     /// Also draws the figures into this SVG file.
     #[arg(long, value_name = "FILE")]
