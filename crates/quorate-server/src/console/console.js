@@ -59,7 +59,8 @@ function flush() {
   queue = [];
   list.prepend(fragment);
   while (list.children.length > SHOWN) list.lastElementChild.remove();
-  $('empty').hidden = list.children.length > 0;
+  // The state of the backend alone is nothing to look at.
+  $('empty').hidden = list.querySelector('.message, .gap, .undecodable') !== null;
 }
 
 function hides(node, filter) {
