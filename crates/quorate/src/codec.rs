@@ -28,8 +28,16 @@ pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Codec<T> {
     name: &'static str,
     content_type: &'static str,
-    encode: fn(&T) -> Result<Bytes, CodecError>,
+    encode: Encode<T>,
     decode: fn(&Bytes) -> Result<T, CodecError>,
+}
+
+/// How a codec gives its bytes.
+enum Encode<T> {
+    /// In a buffer of their own.
+    Own(fn(&T) -> Result<Bytes, CodecError>),
+    /// Behind what stands in a buffer.
+    Behind(fn(&T, &mut Vec<u8>) -> Result<(), CodecError>),
 }
 
 impl<T> Codec<T> {
@@ -44,7 +52,7 @@ impl<T> Codec<T> {
         Self {
             name,
             content_type,
-            encode,
+            encode: Encode::Own(encode),
             decode,
         }
     }
@@ -66,7 +74,24 @@ impl<T> Codec<T> {
     /// # Errors
     /// Whatever the codec reports.
     pub fn encode(&self, value: &T) -> Result<Bytes, CodecError> {
-        (self.encode)(value)
+        match self.encode {
+            Encode::Own(encode) => encode(value),
+            Encode::Behind(append) => {
+                let mut bytes = Vec::with_capacity(128);
+                append(value, &mut bytes)?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    /// Turns `value` into bytes behind those of `buffer`. After an error the buffer may end in half a
+    /// value.
+    pub(crate) fn encode_behind(&self, value: &T, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
+        match self.encode {
+            Encode::Own(encode) => buffer.extend_from_slice(&encode(value)?),
+            Encode::Behind(append) => append(value, buffer)?,
+        }
+        Ok(())
     }
 
     /// Turns bytes into a value.
@@ -82,23 +107,25 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
     /// JSON, the default: readable by everybody.
     #[must_use]
     pub const fn json() -> Self {
-        Self::custom(
-            "json",
-            "application/json",
-            |value| Ok(serde_json::to_vec(value)?.into()),
-            |bytes| Ok(serde_json::from_slice(bytes)?),
-        )
+        Self {
+            name: "json",
+            content_type: "application/json",
+            encode: Encode::Behind(|value, buffer| Ok(serde_json::to_writer(buffer, value)?)),
+            decode: |bytes| Ok(serde_json::from_slice(bytes)?),
+        }
     }
 
     /// MessagePack with field names: smaller than JSON, and as tolerant of added fields.
     #[must_use]
     pub const fn message_pack() -> Self {
-        Self::custom(
-            "msgpack",
-            "application/vnd.msgpack",
-            |value| Ok(rmp_serde::to_vec_named(value)?.into()),
-            |bytes| Ok(rmp_serde::from_slice(bytes)?),
-        )
+        Self {
+            name: "msgpack",
+            content_type: "application/vnd.msgpack",
+            encode: Encode::Behind(|value, buffer| {
+                Ok(rmp_serde::encode::write_named(buffer, value)?)
+            }),
+            decode: |bytes| Ok(rmp_serde::from_slice(bytes)?),
+        }
     }
 }
 
@@ -129,6 +156,14 @@ impl Codec<Bytes> {
 }
 
 // Not derived: a derive would ask `T: Clone`, and only function pointers are copied here.
+impl<T> Clone for Encode<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Encode<T> {}
+
 impl<T> Clone for Codec<T> {
     fn clone(&self) -> Self {
         *self
@@ -154,6 +189,9 @@ mod tests {
             for codec in [Codec::text(), Codec::json(), Codec::message_pack()] {
                 let encoded = codec.encode(&text).unwrap();
                 prop_assert_eq!(codec.decode(&encoded).unwrap(), text.clone());
+                let mut behind = b"before".to_vec();
+                codec.encode_behind(&text, &mut behind).unwrap();
+                prop_assert_eq!(&behind, &[b"before", &*encoded].concat());
             }
             let bytes = Bytes::from(bytes);
             let codec = Codec::bytes();

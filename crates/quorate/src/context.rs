@@ -83,26 +83,19 @@ impl Operation {
             in_flight: metrics::gauge!(telemetry::IN_FLIGHT, "capability" => self.capability),
         })
     }
-
-    /// Starts counting one call.
-    fn begin(&self) -> InFlight<'_> {
-        let meters = self.meters();
-        meters.in_flight.increment(1.0);
-        InFlight {
-            operation: self,
-            started: Instant::now(),
-        }
-    }
 }
 
 /// One call under way; counted down also when its future is dropped.
-struct InFlight<'a> {
+pub(crate) struct Call<'a> {
     operation: &'a Operation,
     started: Instant,
+    /// When the whole call must have ended.
+    ends: Option<Instant>,
 }
 
-impl InFlight<'_> {
-    fn finish<T>(&self, result: &Result<T>) {
+impl Call<'_> {
+    /// Counts the call's result.
+    pub(crate) fn finish<T>(&self, result: &Result<T>) {
         let meters = self.operation.meters();
         meters.seconds.record(self.started.elapsed());
         match result {
@@ -117,7 +110,7 @@ impl InFlight<'_> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.operation.meters().in_flight.decrement(1.0);
     }
@@ -158,29 +151,71 @@ impl Context {
         operation: &Operation,
         target: &str,
         deadline: Option<Duration>,
+        attempt: F,
+    ) -> Result<T>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let call = self.begin(operation, deadline);
+        self.resume(call, target, None, attempt).await
+    }
+
+    /// Starts counting one call, for who makes its first attempt by itself.
+    pub(crate) fn begin<'o>(
+        &self,
+        operation: &'o Operation,
+        deadline: Option<Duration>,
+    ) -> Call<'o> {
+        operation.meters().in_flight.increment(1.0);
+        // Clocks are read as seldom as can be: on the fast path they are a good part of a call.
+        let started = Instant::now();
+        Call {
+            operation,
+            started,
+            ends: deadline.or(self.deadline).map(|limit| started + limit),
+        }
+    }
+
+    /// The bounds of a call's first attempt.
+    pub(crate) fn first_attempt(&self, call: &Call<'_>) -> Attempt {
+        self.attempt(call, call.started)
+    }
+
+    fn attempt(&self, call: &Call<'_>, began: Instant) -> Attempt {
+        let own = began + self.command_timeout;
+        let deadline = call.ends.map_or(own, |ends| ends.min(own));
+        Attempt { began, deadline }
+    }
+
+    /// Like [`run`](Self::run), for a call that was begun: after its first attempt if that `failed`.
+    pub(crate) async fn resume<T, F, Fut>(
+        &self,
+        call: Call<'_>,
+        target: &str,
+        mut failed: Option<Error>,
         mut attempt: F,
     ) -> Result<T>
     where
         F: FnMut(Attempt) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let call = operation.begin();
-        let ends = deadline.or(self.deadline).map(|limit| call.started + limit);
+        let operation = call.operation;
         let mut number = 1;
-        // Clocks are read as seldom as can be: on the fast path they are a good part of a call.
         let mut began = call.started;
         let result = loop {
-            if self.closed.is_cancelled() {
-                break Err(Error::closed("the fleet"));
-            }
-            let own = began + self.command_timeout;
-            let deadline = ends.map_or(own, |ends| ends.min(own));
-            let bounds = Attempt { began, deadline };
-            let error = match attempt(bounds).await {
-                Ok(value) => break Ok(value),
-                Err(error) => error,
+            let error = if let Some(error) = failed.take() {
+                error
+            } else {
+                if self.closed.is_cancelled() {
+                    break Err(Error::closed("the fleet"));
+                }
+                match attempt(self.attempt(&call, began)).await {
+                    Ok(value) => break Ok(value),
+                    Err(error) => error,
+                }
             };
-            let Some(pause) = self.pause_before_retry(operation, &error, number, ends) else {
+            let Some(pause) = self.pause_before_retry(operation, &error, number, call.ends) else {
                 break Err(error);
             };
             metrics::counter!(telemetry::RETRIES,

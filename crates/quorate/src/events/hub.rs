@@ -15,7 +15,7 @@ use super::mailbox::{Limits, Mailbox, MailboxMeters};
 use super::outgoing::{Outgoing, Outgoings};
 use super::port::{CallOptions, Channel, EventsPort, Receipt, Submission, Target};
 use super::route::{Phase, Reading, Route, TypedGroup};
-use crate::context::{Attempt, Context, Operation, Repeat, timed_out_waiting};
+use crate::context::{Attempt, Call, Context, Operation, Repeat, timed_out_waiting};
 use crate::error::{Error, Result};
 use crate::telemetry;
 
@@ -41,7 +41,7 @@ pub(crate) struct Hub {
     pub(crate) max_payload: usize,
     beacon_interval: Duration,
     /// Wakes the beacon task when there is something to confirm.
-    published: Arc<Notify>,
+    unconfirmed: Arc<Notify>,
     beacons_run: std::sync::Once,
     meters: Meters,
 }
@@ -70,7 +70,7 @@ impl Hub {
             service,
             max_payload,
             beacon_interval,
-            published: Arc::new(Notify::new()),
+            unconfirmed: Arc::new(Notify::new()),
             beacons_run: std::sync::Once::new(),
             meters: Meters {
                 published: metrics::counter!(telemetry::PUBLISHED),
@@ -84,34 +84,66 @@ impl Hub {
         self.outgoings.of(channel)
     }
 
-    /// Publishes an enveloped message.
-    pub(crate) async fn publish(
+    /// Begins to publish an enveloped message: offers it once, without waiting for anything.
+    ///
+    /// What is `Done(Ok)` in the end is passed to [`published`](Self::published), everything else to
+    /// [`persist`](Self::persist).
+    pub(crate) fn offer(
         self: &Arc<Self>,
         outgoing: &Outgoing,
-        draft: Draft,
+        draft: &mut Draft,
         deadline: Option<Duration>,
-    ) -> Result<Receipt> {
+    ) -> (Call<'static>, Submission) {
         self.start_beacons();
+        let call = self.context.begin(&PUBLISH, deadline);
+        let submission = if self.context.closed().is_cancelled() {
+            // The error is made where all are made.
+            Submission::Unavailable
+        } else {
+            self.submit(outgoing, draft, self.context.first_attempt(&call))
+        };
+        (call, submission)
+    }
+
+    /// Counts a message that the transport has taken.
+    pub(crate) fn published(&self, call: &Call<'static>, receipt: Receipt) -> Result<Receipt> {
+        let result = Ok(receipt);
+        call.finish(&result);
+        self.meters.published.increment(1);
+        result
+    }
+
+    /// Publishes an enveloped message that was offered before, and for which there was no room, or which
+    /// `failed`: waits and repeats as far as the call allows.
+    pub(crate) async fn persist(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        call: Call<'static>,
+        draft: Draft,
+        failed: Option<Error>,
+    ) -> Result<Receipt> {
         let channel = &outgoing.channel;
         let size = draft.len() + channel.name.len();
         let draft = Mutex::new(draft);
-        let offer = |attempt: Attempt| {
-            let options = CallOptions::until(attempt.deadline);
-            outgoing.submit(
-                &*self.port,
-                self.publisher,
-                &mut draft.lock(),
-                attempt.began,
-                options,
-            )
-        };
-        let call = |attempt| self.attempt(attempt, size, offer);
+        let offer = |attempt: Attempt| self.submit(outgoing, &mut draft.lock(), attempt);
+        let attempt = |attempt| self.attempt(attempt, size, offer);
         let receipt = self
             .context
-            .run(&PUBLISH, &channel.name, deadline, call)
+            .resume(call, &channel.name, failed, attempt)
             .await?;
         self.meters.published.increment(1);
         Ok(receipt)
+    }
+
+    fn submit(&self, outgoing: &Outgoing, draft: &mut Draft, attempt: Attempt) -> Submission {
+        outgoing.submit(
+            &*self.port,
+            self.publisher,
+            draft,
+            attempt.began,
+            CallOptions::until(attempt.deadline),
+            &self.unconfirmed,
+        )
     }
 
     /// Publishes bytes as they are.
@@ -145,14 +177,8 @@ impl Hub {
         let options = CallOptions::until(attempt.deadline);
         loop {
             match offer(attempt) {
-                Submission::Done(result) => {
-                    self.published.notify_one();
-                    return result;
-                }
-                Submission::Pending(reply) => {
-                    self.published.notify_one();
-                    return reply.await;
-                }
+                Submission::Done(result) => return result,
+                Submission::Pending(reply) => return reply.await,
                 Submission::Unavailable => {}
             }
             self.port.writable(size, options).await?;
@@ -168,12 +194,12 @@ impl Hub {
     fn start_beacons(self: &Arc<Self>) {
         self.beacons_run.call_once(|| {
             let hub = Arc::downgrade(self);
-            let published = self.published.clone();
+            let unconfirmed = self.unconfirmed.clone();
             let closed = self.context.closed().clone();
             let started = self.context.spawn(async move {
                 tokio::select! {
                     () = closed.cancelled() => {}
-                    () = beacons(hub, published) => {}
+                    () = beacons(hub, unconfirmed) => {}
                 }
             });
             debug_assert!(started, "publishing happens on a runtime");
@@ -290,22 +316,22 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         // The beacon task holds no hub while it sleeps: wake it, so that it notices.
-        self.published.notify_one();
+        self.unconfirmed.notify_one();
     }
 }
 
-async fn beacons(hub: Weak<Hub>, published: Arc<Notify>) {
+async fn beacons(hub: Weak<Hub>, unconfirmed: Arc<Notify>) {
     let Some(interval) = hub.upgrade().map(|hub| hub.beacon_interval) else {
         return;
     };
     loop {
         tokio::time::sleep(interval).await;
-        let unconfirmed = match hub.upgrade() {
+        let more = match hub.upgrade() {
             Some(hub) => hub.send_beacons(),
             None => return,
         };
-        if !unconfirmed {
-            published.notified().await;
+        if !more {
+            unconfirmed.notified().await;
         }
     }
 }

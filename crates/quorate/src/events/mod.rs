@@ -41,7 +41,7 @@ pub use operators::{
     Grouped, Windows,
 };
 pub use port::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
-pub use publish::Publish;
+pub use publish::{Publish, Publishing};
 pub use raw::RawChannel;
 pub(crate) use raw::{raw_pattern, subscribe_raw};
 #[cfg(feature = "redis")]

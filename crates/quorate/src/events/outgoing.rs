@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::envelope::{self, Draft};
@@ -14,6 +17,10 @@ use crate::clock::system_now;
 /// Beacons sent after the last message of a burst: the second covers the loss of the first.
 const BEACONS: u8 = 2;
 
+/// Room made for a message in advance, at most: a short message after a long one keeps no more for
+/// nothing.
+const MAX_ROOM: usize = 1024;
+
 /// The sequence of what this instance publishes on one channel.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -21,6 +28,8 @@ pub(crate) struct Outgoing {
     /// Held while a message takes its number and its place at the transport, so that both orders are
     /// one. Nothing under it waits.
     state: Mutex<State>,
+    /// How long the last message was: the next one is likely to fit into as much.
+    room: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -43,10 +52,18 @@ impl Outgoing {
         Self {
             channel,
             state: Mutex::new(state),
+            room: AtomicUsize::new(256),
         }
     }
 
+    /// Bytes to make room for before a message is written.
+    pub(crate) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
     /// Gives `draft` the next number, unless it has one, and offers it. `Unavailable` leaves no hole.
+    ///
+    /// `unconfirmed` hears of the first message that waits for a beacon.
     pub(crate) fn submit(
         &self,
         port: &dyn EventsPort,
@@ -54,6 +71,7 @@ impl Outgoing {
         draft: &mut Draft,
         now: Instant,
         options: CallOptions,
+        unconfirmed: &Notify,
     ) -> Submission {
         let mut state = self.state.lock();
         let mut fresh = match draft {
@@ -61,7 +79,11 @@ impl Outgoing {
             Draft::Fresh(bytes) => std::mem::take(bytes),
         };
         envelope::place(&mut fresh, publisher, state.run, state.last + 1);
-        let bytes = fresh.freeze();
+        let room = fresh.len().min(MAX_ROOM);
+        if self.room() != room {
+            self.room.store(room, Ordering::Relaxed);
+        }
+        let bytes = Bytes::from(fresh);
         let submission = port.publish(&self.channel, bytes.clone(), options);
         if matches!(submission, Submission::Unavailable) {
             *draft = Draft::Fresh(bytes.into());
@@ -69,7 +91,10 @@ impl Outgoing {
             *draft = Draft::Placed(bytes);
             state.last += 1;
             state.last_at = now;
-            state.beacons_due = BEACONS;
+            // While some are due, whoever sends them is awake.
+            if std::mem::replace(&mut state.beacons_due, BEACONS) == 0 {
+                unconfirmed.notify_one();
+            }
         }
         submission
     }

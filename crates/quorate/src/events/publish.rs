@@ -1,15 +1,19 @@
 //! One publish, with its optional arguments.
 
-use std::future::IntoFuture;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::envelope::{Draft, Header};
+use super::envelope::{self, Draft, Header};
 use super::handle::Topic;
 use super::hub::check_size;
-use super::port::Receipt;
+use super::port::{Receipt, Submission};
 use crate::clock::system_now;
+use crate::context::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::ErrorSource;
 use crate::key::check_name;
@@ -100,20 +104,25 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
                 hub.context.hooks.error(ErrorSource::Publish, &error);
             }
         };
-        let draft = match self
-            .topic
-            .hub
-            .context
-            .check_open()
-            .and_then(|()| self.draft())
-        {
+        let open = hub.context.check_open();
+        let mut draft = match open.and_then(|()| self.draft()) {
             Ok(draft) => draft,
             Err(error) => return report(error),
         };
         let context = hub.context.clone();
         let failed = report.clone();
         let started = context.spawn(async move {
-            if let Err(error) = hub.publish(&outgoing, draft, deadline).await {
+            let (call, submission) = hub.offer(&outgoing, &mut draft, deadline);
+            let result = match submission {
+                Submission::Done(result) => result.map_err(Some),
+                Submission::Pending(reply) => reply.await.map_err(Some),
+                Submission::Unavailable => Err(None),
+            };
+            let result = match result {
+                Ok(receipt) => hub.published(&call, receipt),
+                Err(failed) => hub.persist(&outgoing, call, draft, failed).await,
+            };
+            if let Err(error) = result {
                 report(error);
             }
         });
@@ -131,6 +140,34 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
         if let Some(validate) = topic.spec.validate {
             validate(self.value).map_err(|rule| Error::invalid("payload", rule))?;
         }
+        self.check_texts()?;
+        let codec = &topic.spec.codec;
+        let timestamp_ms = system_now().get() / 1000;
+        // At once: an array is drawn byte by byte.
+        let [random @ .., _, _, _, _, _, _] = rand::random::<u128>().to_ne_bytes();
+        let header = Header::<&str> {
+            // A version 7 UUID, from the time read above and this thread's generator: the crate's own
+            // way asks the operating system for both, which takes a third of a publish.
+            id: uuid::Builder::from_unix_timestamp_millis(timestamp_ms, &random).into_uuid(),
+            timestamp_ms,
+            source: Some(self.source.unwrap_or(&topic.hub.service)),
+            event_type: Some(self.event_type.unwrap_or(&topic.spec.name)),
+            key: topic.key.as_deref(),
+            correlation_id: self.correlation_id,
+            content_type: Some(self.content_type.unwrap_or_else(|| codec.content_type())),
+        };
+        let room = topic.outgoing().room();
+        let mut message = envelope::head(self.exclude_self, &header, room)
+            .ok_or_else(|| Error::invalid("header", "must be at most 65535 bytes"))?;
+        let payload_at = message.len();
+        codec
+            .encode_behind(self.value, &mut message)
+            .map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
+        check_size(message.len() - payload_at, topic.hub.max_payload)?;
+        Ok(Draft::Fresh(message))
+    }
+
+    fn check_texts(&self) -> Result<()> {
         for (field, text) in [
             ("event_type", self.event_type),
             ("source", self.source),
@@ -145,46 +182,123 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
                 "must not begin with `__`, which is reserved",
             ));
         }
-        let codec = &topic.spec.codec;
-        let payload = codec
-            .encode(self.value)
-            .map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
-        check_size(payload.len(), topic.hub.max_payload)?;
-        let timestamp_ms = system_now().get() / 1000;
-        let header = Header::<&str> {
-            // A version 7 UUID, from the time read above and this thread's generator: the crate's own
-            // way asks the operating system for both, which takes a third of a publish.
-            id: uuid::Builder::from_unix_timestamp_millis(timestamp_ms, &rand::random())
-                .into_uuid(),
-            timestamp_ms,
-            source: Some(self.source.unwrap_or(&topic.hub.service)),
-            event_type: Some(self.event_type.unwrap_or(&topic.spec.name)),
-            key: topic.key.as_deref(),
-            correlation_id: self.correlation_id,
-            content_type: Some(self.content_type.unwrap_or_else(|| codec.content_type())),
-        };
-        Draft::message(self.exclude_self, &header, &payload)
-            .ok_or_else(|| Error::invalid("header", "must be at most 65535 bytes"))
+        Ok(())
     }
 
-    async fn send(self) -> Result<Receipt> {
-        let draft = self.draft().map_err(|error| {
+    /// Encodes the message and offers it, without waiting.
+    fn offer(&self) -> Result<Offered<'a, T>> {
+        let topic = self.topic;
+        let mut draft = self.draft().map_err(|error| {
             error
                 .with_operation("events.publish")
-                .with_target(self.topic.name())
+                .with_target(topic.name())
         })?;
-        self.topic
-            .hub
-            .publish(self.topic.outgoing(), draft, self.deadline)
-            .await
+        let (call, submission) = topic.hub.offer(topic.outgoing(), &mut draft, self.deadline);
+        Ok(Offered {
+            topic,
+            draft,
+            call,
+            submission,
+        })
     }
 }
 
 impl<'a, T: Send + Sync + 'static> IntoFuture for Publish<'a, T> {
     type Output = Result<Receipt>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
+    type IntoFuture = Publishing<'a, T>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
+        Publishing(Step::Prepared(self))
+    }
+}
+
+/// A publish under way; see [`Publish`].
+///
+/// Nothing happens before it is polled.
+///
+/// # Panics
+/// When polled again after it was ready.
+#[must_use = "a publish is made by awaiting it"]
+pub struct Publishing<'a, T>(Step<'a, T>);
+
+// A state machine of its own: nearly always a message is encoded, offered and confirmed without any
+// detour, and an async function would have to be boxed with all it needs for the detours.
+enum Step<'a, T> {
+    Prepared(Publish<'a, T>),
+    Offered(Offered<'a, T>),
+    /// There was no room, or it failed.
+    Persisting(BoxFuture<'a, Result<Receipt>>),
+    Ended,
+}
+
+struct Offered<'a, T> {
+    topic: &'a Topic<T>,
+    draft: Draft,
+    call: Call<'static>,
+    submission: Submission,
+}
+
+impl<'a, T: Send + Sync + 'static> Offered<'a, T> {
+    /// What came of the offer: a receipt, or why there is none; `None` for want of room.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Receipt, Option<Error>>> {
+        let unavailable = Submission::Unavailable;
+        if let Submission::Pending(reply) = &mut self.submission {
+            return reply.as_mut().poll(cx).map_err(Some);
+        }
+        Poll::Ready(match std::mem::replace(&mut self.submission, unavailable) {
+            Submission::Done(result) => result.map_err(Some),
+            Submission::Pending(_) | Submission::Unavailable => Err(None),
+        })
+    }
+
+    fn persist(self, failed: Option<Error>) -> BoxFuture<'a, Result<Receipt>> {
+        let Self {
+            topic, draft, call, ..
+        } = self;
+        let hub = &topic.hub;
+        Box::pin(hub.persist(topic.outgoing(), call, draft, failed))
+    }
+}
+
+impl<T: Send + Sync + 'static> Future for Publishing<'_, T> {
+    type Output = Result<Receipt>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let step = &mut self.0;
+        loop {
+            let result = match step {
+                Step::Prepared(publish) => match publish.offer() {
+                    Ok(offered) => {
+                        *step = Step::Offered(offered);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                Step::Offered(offered) => match ready!(offered.poll(cx)) {
+                    Ok(receipt) => offered.topic.hub.published(&offered.call, receipt),
+                    Err(failed) => {
+                        if let Step::Offered(offered) = std::mem::replace(step, Step::Ended) {
+                            *step = Step::Persisting(offered.persist(failed));
+                        }
+                        continue;
+                    }
+                },
+                Step::Persisting(publish) => ready!(publish.as_mut().poll(cx)),
+                Step::Ended => panic!("a publish was polled after it was ready"),
+            };
+            *step = Step::Ended;
+            return Poll::Ready(result);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Publishing<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Step::Prepared(_) => "Publishing(prepared)",
+            Step::Offered(_) => "Publishing(offered)",
+            Step::Persisting(_) => "Publishing(persisting)",
+            Step::Ended => "Publishing(ended)",
+        })
     }
 }
