@@ -108,7 +108,7 @@ fn describe() {
 pub(crate) fn log(json: bool, server: bool) {
     // The link tells the library what happens to it, and that says it once more.
     let usual = if server {
-        "info,quorate_link=warn"
+        "info"
     } else {
         "warn"
     };

@@ -354,7 +354,7 @@ async function publish() {
   }
   if (response.problem) return result(response.problem, true);
   const { receivers } = response;
-  const to = receivers === null || receivers === undefined ? '' : `, received by ${receivers} instance${receivers === 1 ? '' : 's'}`;
+  const to = receivers === null || receivers === undefined ? '' : `, matched ${receivers} subscription${receivers === 1 ? '' : 's'} of instances`;
   return result(`Published to ${response.topic}${to}`, false);
 }
 

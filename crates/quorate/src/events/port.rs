@@ -69,7 +69,8 @@ pub trait EventSink: Debug + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// How many subscribed instances the message was handed to, where the home knows.
+    /// How many subscriptions of instances the message was handed to, where the home knows: an instance
+    /// counts once for each channel or pattern it is subscribed to, whatever the number of its listeners.
     pub receivers: Option<u64>,
 }
 
