@@ -106,12 +106,7 @@ fn describe() {
 /// Writes logs to standard error, as `RUST_LOG` says. Unless it says something: what a server does, and
 /// of a command only what goes wrong.
 pub(crate) fn log(json: bool, server: bool) {
-    // The link tells the library what happens to it, and that says it once more.
-    let usual = if server {
-        "info"
-    } else {
-        "warn"
-    };
+    let usual = if server { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

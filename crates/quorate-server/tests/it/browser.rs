@@ -112,7 +112,10 @@ async fn browser_publishes_subscribes_and_unsubscribes() {
     browser.wait_for(&listed("a person")).await.unwrap();
     assert_eq!(browser.text("#received").await.unwrap(), "1");
     let result = browser.text("#publish-result").await.unwrap();
-    assert_eq!(result, "Published to greetings, received by 1 instance");
+    assert_eq!(
+        result,
+        "Published to greetings, matched 1 subscription of instances"
+    );
 
     browser.clear("#publish-topic").await.unwrap();
     browser
