@@ -13,6 +13,8 @@
 //! the wire (the sequence is written last, under the topic's lock) and so that a reader can watch for
 //! holes without reading the header.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -36,9 +38,9 @@ pub(crate) struct Prefix {
     pub(crate) sequence: u64,
 }
 
-/// What a message says of itself. Written from borrowed text, read into owned.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct Header<Text = Box<str>> {
+/// What a message says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub(crate) struct Header<Text> {
     #[serde(rename = "i")]
     pub(crate) id: Uuid,
     #[serde(rename = "t")]
@@ -53,6 +55,77 @@ pub(crate) struct Header<Text = Box<str>> {
     pub(crate) correlation_id: Option<Text>,
     #[serde(rename = "m", default)]
     pub(crate) content_type: Option<Text>,
+}
+
+/// A header as received: its texts stay where they are in the message.
+#[derive(Clone)]
+pub(crate) struct ReadHeader {
+    bytes: Bytes,
+    pub(crate) at: Header<Place>,
+}
+
+/// Where a text stands in a header.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    start: u16,
+    length: u16,
+}
+
+impl Place {
+    /// Of `part`, which is a part of `whole`.
+    fn of(part: &str, whole: &[u8]) -> Option<Self> {
+        let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        Some(Self {
+            start: start.try_into().ok()?,
+            length: part.len().try_into().ok()?,
+        })
+    }
+}
+
+impl ReadHeader {
+    fn new(bytes: Bytes) -> Option<Self> {
+        let header: Header<&str> = rmp_serde::from_slice(&bytes).ok()?;
+        let place = |text: Option<&str>| match text {
+            Some(text) => Place::of(text, &bytes).map(Some),
+            None => Some(None),
+        };
+        let at = Header {
+            id: header.id,
+            timestamp_ms: header.timestamp_ms,
+            source: place(header.source)?,
+            event_type: place(header.event_type)?,
+            key: place(header.key)?,
+            correlation_id: place(header.correlation_id)?,
+            content_type: place(header.content_type)?,
+        };
+        Some(Self { bytes, at })
+    }
+
+    /// One of its texts.
+    pub(crate) fn text(&self, place: Option<Place>) -> Option<&str> {
+        let Place { start, length } = place?;
+        let text = self.bytes.get(start.into()..)?.get(..length.into())?;
+        // Always: it was when the header was read.
+        std::str::from_utf8(text).ok()
+    }
+
+    fn borrowed(&self) -> Header<&str> {
+        Header {
+            id: self.at.id,
+            timestamp_ms: self.at.timestamp_ms,
+            source: self.text(self.at.source),
+            event_type: self.text(self.at.event_type),
+            key: self.text(self.at.key),
+            correlation_id: self.text(self.at.correlation_id),
+            content_type: self.text(self.at.content_type),
+        }
+    }
+}
+
+impl fmt::Debug for ReadHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.borrowed().fmt(f)
+    }
 }
 
 /// Why bytes are not a message of ours.
@@ -192,16 +265,16 @@ pub(crate) fn prefix(message: &[u8]) -> Result<Prefix, EnvelopeError> {
 }
 
 /// Reads header and payload of a message whose prefix was read.
-pub(crate) fn body(message: &Bytes) -> Result<(Header, Bytes), EnvelopeError> {
+pub(crate) fn body(message: &Bytes) -> Result<(ReadHeader, Bytes), EnvelopeError> {
     let length = message
         .get(3..5)
         .ok_or(EnvelopeError::Damaged("cut short in the prefix"))?;
     let payload_at = PREFIX + usize::from(u16::from_le_bytes([length[0], length[1]]));
-    let header = message
-        .get(PREFIX..payload_at)
-        .ok_or(EnvelopeError::Damaged("cut short in the header"))?;
-    let header =
-        rmp_serde::from_slice(header).map_err(|_| EnvelopeError::Damaged("unreadable header"))?;
+    if message.len() < payload_at {
+        return Err(EnvelopeError::Damaged("cut short in the header"));
+    }
+    let header = ReadHeader::new(message.slice(PREFIX..payload_at))
+        .ok_or(EnvelopeError::Damaged("unreadable header"))?;
     Ok((header, message.slice(payload_at..)))
 }
 
@@ -240,10 +313,7 @@ mod tests {
             let expected = Prefix { beacon: false, exclude_self, publisher, run, sequence };
             prop_assert_eq!(prefix(&bytes).unwrap(), expected);
             let (read, rest) = body(&bytes).unwrap();
-            prop_assert_eq!((read.id, read.timestamp_ms), (header.id, header.timestamp_ms));
-            prop_assert_eq!(read.key.as_deref(), header.key);
-            prop_assert_eq!(read.source.as_deref(), header.source);
-            prop_assert_eq!(read.event_type.as_deref(), header.event_type);
+            prop_assert_eq!(read.borrowed(), header);
             prop_assert_eq!(&rest[..], &payload[..]);
         }
 
@@ -283,7 +353,7 @@ mod tests {
         bytes[3..5].copy_from_slice(&length);
         bytes.extend_from_slice(b"x");
         let (header, payload) = body(&Bytes::from(bytes)).unwrap();
-        assert_eq!((header.timestamp_ms, &payload[..]), (1, &b"x"[..]));
+        assert_eq!((header.at.timestamp_ms, &payload[..]), (1, &b"x"[..]));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct Meters {
     published: Counter,
-    mailboxes: MailboxMeters,
+    mailboxes: Arc<MailboxMeters>,
     subscriptions: Gauge,
 }
 
@@ -74,7 +74,7 @@ impl Hub {
             beacons_run: std::sync::Once::new(),
             meters: Meters {
                 published: metrics::counter!(telemetry::PUBLISHED),
-                mailboxes: MailboxMeters::new(),
+                mailboxes: Arc::new(MailboxMeters::new()),
                 subscriptions: metrics::gauge!(telemetry::SUBSCRIPTIONS),
             },
         })

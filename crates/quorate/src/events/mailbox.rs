@@ -53,11 +53,11 @@ pub(crate) struct Mailbox<T> {
     // One short lock for buffer and waker: nothing of the user's runs under it.
     state: Mutex<State<T>>,
     limits: Limits,
-    meters: MailboxMeters,
+    meters: Arc<MailboxMeters>,
 }
 
 /// Counters shared by all buffers.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct MailboxMeters {
     dropped: Counter,
     gaps: Counter,
@@ -83,7 +83,7 @@ struct State<T> {
 }
 
 impl<T> Mailbox<T> {
-    pub(crate) fn new(limits: Limits, meters: MailboxMeters) -> Self {
+    pub(crate) fn new(limits: Limits, meters: Arc<MailboxMeters>) -> Self {
         let state = State {
             items: VecDeque::new(),
             messages: 0,
@@ -120,7 +120,9 @@ impl<T> Mailbox<T> {
                 break;
             }
         }
-        self.meters.dropped.increment(lost);
+        if lost > 0 {
+            self.meters.dropped.increment(lost);
+        }
         let taken = lost == 0 || self.limits.overflow == Overflow::DropOldest;
         if !taken && self.limits.overflow == Overflow::Disconnect {
             state.closed = true;
@@ -262,7 +264,7 @@ mod tests {
                 bytes,
                 overflow,
             },
-            MailboxMeters::new(),
+            Arc::new(MailboxMeters::new()),
         )
     }
 

@@ -23,8 +23,27 @@ pub(crate) struct Bus {
 #[derive(Debug, Default)]
 struct Table {
     next_instance: u64,
-    channels: HashMap<Channel, HashMap<u64, Arc<dyn EventSink>>>,
-    patterns: HashMap<Arc<str>, HashMap<u64, Arc<dyn EventSink>>>,
+    channels: HashMap<Channel, Subscribed>,
+    patterns: HashMap<Arc<str>, Sinks>,
+}
+
+/// By instance.
+type Sinks = HashMap<u64, Arc<dyn EventSink>>;
+
+#[derive(Debug)]
+struct Subscribed {
+    /// The channel's name as deliveries have it: made once, not for every message.
+    name: Bytes,
+    sinks: Sinks,
+}
+
+impl Subscribed {
+    fn to(channel: &Channel) -> Self {
+        Self {
+            name: Bytes::copy_from_slice(channel.name.as_bytes()),
+            sinks: Sinks::default(),
+        }
+    }
 }
 
 /// One instance's place on the bus.
@@ -47,29 +66,28 @@ impl MemoryEvents {
 #[async_trait]
 impl EventsPort for MemoryEvents {
     fn publish(&self, channel: &Channel, message: Bytes, _options: CallOptions) -> Submission {
-        let name = Bytes::copy_from_slice(channel.name.as_bytes());
-        let delivery = Delivery {
-            channel: name,
-            message,
-        };
         // Sinks are called under the lock: concurrent publishes reach every sink in one order, as they do
         // on a server.
         let table = self.bus.table.lock();
         let mut receivers = 0;
-        for sink in table
-            .channels
-            .get(channel)
-            .into_iter()
-            .flat_map(HashMap::values)
-        {
-            sink.message(delivery.clone());
-            receivers += 1;
+        if let Some(Subscribed { name, sinks }) = table.channels.get(channel) {
+            for sink in sinks.values() {
+                sink.message(Delivery {
+                    channel: name.clone(),
+                    message: message.clone(),
+                });
+                receivers += 1;
+            }
         }
         if !channel.sharded {
             for (pattern, sinks) in &table.patterns {
                 if glob::matches(pattern.as_bytes(), channel.name.as_bytes()) {
+                    let name = Bytes::copy_from_slice(channel.name.as_bytes());
                     for sink in sinks.values() {
-                        sink.message(delivery.clone());
+                        sink.message(Delivery {
+                            channel: name.clone(),
+                            message: message.clone(),
+                        });
                         receivers += 1;
                     }
                 }
@@ -90,7 +108,10 @@ impl EventsPort for MemoryEvents {
     ) -> Result<()> {
         let mut table = self.bus.table.lock();
         match target {
-            Target::Channel(channel) => table.channels.entry(channel.clone()).or_default(),
+            Target::Channel(channel) => {
+                let entry = table.channels.entry(channel.clone());
+                &mut entry.or_insert_with(|| Subscribed::to(channel)).sinks
+            }
             Target::Pattern(pattern) => table.patterns.entry(pattern.clone()).or_default(),
         }
         .insert(self.instance, sink);
@@ -107,7 +128,7 @@ impl Table {
     fn remove(&mut self, target: &Target, instance: u64) {
         match target {
             Target::Channel(channel) => {
-                if let Some(sinks) = self.channels.get_mut(channel) {
+                if let Some(Subscribed { sinks, .. }) = self.channels.get_mut(channel) {
                     sinks.remove(&instance);
                     if sinks.is_empty() {
                         self.channels.remove(channel);
@@ -130,7 +151,7 @@ impl Drop for MemoryEvents {
     fn drop(&mut self) {
         let mut table = self.bus.table.lock();
         let instance = self.instance;
-        table.channels.retain(|_, sinks| {
+        table.channels.retain(|_, Subscribed { sinks, .. }| {
             sinks.remove(&instance);
             !sinks.is_empty()
         });

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::envelope::{EnvelopeError, Header};
+use super::envelope::{EnvelopeError, ReadHeader};
 use super::spec::Validate;
 use crate::codec::{Codec, CodecError};
 
@@ -174,7 +174,7 @@ pub struct Message<T>(Arc<Shared<T>>);
 /// subscription that asks, and nobody else.
 pub(crate) struct Shared<T> {
     pub(crate) topic: Arc<str>,
-    pub(crate) header: Option<Header>,
+    pub(crate) header: Option<ReadHeader>,
     pub(crate) payload: Bytes,
     pub(crate) decoded: OnceLock<Result<T, Undecodable>>,
 }
@@ -252,44 +252,49 @@ impl<T> Message<T> {
     /// The message's id; `None` for raw channels, as for everything below.
     #[must_use]
     pub fn id(&self) -> Option<Uuid> {
-        self.0.header.as_ref().map(|header| header.id)
+        self.0.header.as_ref().map(|header| header.at.id)
     }
 
     /// The type given at the publish, or the topic's name.
     #[must_use]
     pub fn event_type(&self) -> Option<&str> {
-        self.0.header.as_ref()?.event_type.as_deref()
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.event_type)
     }
 
     /// The key of a keyed topic.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.0.header.as_ref()?.key.as_deref()
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.key)
     }
 
     /// Who published: the service's name unless the publish said otherwise.
     #[must_use]
     pub fn source(&self) -> Option<&str> {
-        self.0.header.as_ref()?.source.as_deref()
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.source)
     }
 
     /// The id that ties the message to a request.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
-        self.0.header.as_ref()?.correlation_id.as_deref()
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.correlation_id)
     }
 
     /// The payload's media type.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.0.header.as_ref()?.content_type.as_deref()
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.content_type)
     }
 
     /// When it was published, by the publisher's clock, to the millisecond.
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
         let header = self.0.header.as_ref()?;
-        UNIX_EPOCH.checked_add(Duration::from_millis(header.timestamp_ms))
+        UNIX_EPOCH.checked_add(Duration::from_millis(header.at.timestamp_ms))
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Route {
     /// The publisher id of this instance, for messages that exclude it.
     own: u64,
     groups: Mutex<Vec<Arc<dyn Group>>>,
+    /// The sequences seen, by channel (empty unless the target is a pattern) and publisher.
     trackers: Mutex<HashMap<(Bytes, u64), Tracker>>,
     /// Serialises subscribing and unsubscribing at the transport: held across those calls, so that
     /// an unsubscribe and a new subscribe can never overtake each other (defect 4).
@@ -104,14 +105,17 @@ impl Route {
             None => {
                 let group = Arc::new(TypedGroup {
                     reading,
-                    mailboxes: Mutex::default(),
+                    members: Mutex::new(Members {
+                        mailboxes: Vec::new(),
+                        topic: None,
+                    }),
                 });
                 groups.push(group.clone());
                 group
             }
         };
         // Under the groups' lock: a group is only ever removed while it is empty.
-        group.mailboxes.lock().push(mailbox);
+        group.members.lock().mailboxes.push(mailbox);
         group
     }
 
@@ -122,7 +126,8 @@ impl Route {
         mailbox: &Arc<Mailbox<T>>,
     ) {
         let mut groups = self.groups.lock();
-        let mut mailboxes = group.mailboxes.lock();
+        let mut members = group.members.lock();
+        let mailboxes = &mut members.mailboxes;
         if let Some(at) = mailboxes
             .iter()
             .position(|other| Arc::ptr_eq(other, mailbox))
@@ -131,7 +136,7 @@ impl Route {
         }
         if mailboxes.is_empty() {
             let key = group.reading.key();
-            drop(mailboxes);
+            drop(members);
             groups.retain(|group| group.key() != key);
         }
     }
@@ -164,8 +169,12 @@ impl Route {
 
     /// What the sequence says about this message.
     fn observe(&self, channel: &Bytes, prefix: &Prefix) -> Verdict {
+        let channel = match self.target {
+            Target::Channel(_) => Bytes::new(),
+            Target::Pattern(_) => channel.clone(),
+        };
         let mut trackers = self.trackers.lock();
-        let key = (channel.clone(), prefix.publisher);
+        let mut key = (channel, prefix.publisher);
         if let Some(tracker) = trackers.get_mut(&key) {
             return if prefix.beacon {
                 tracker.beacon(prefix.run, prefix.sequence)
@@ -177,7 +186,7 @@ impl Route {
             trackers.clear();
         }
         // Copied, because the slice would keep a whole read buffer of the connection alive.
-        let key = (Bytes::copy_from_slice(channel), prefix.publisher);
+        key.0 = Bytes::copy_from_slice(&key.0);
         trackers.insert(key, Tracker::starting_with(prefix.run, prefix.sequence));
         Verdict::InOrder
     }
@@ -267,14 +276,32 @@ impl<T: 'static> Reading<T> {
 
 pub(crate) struct TypedGroup<T> {
     pub(crate) reading: Reading<T>,
-    mailboxes: Mutex<Vec<Arc<Mailbox<T>>>>,
+    members: Mutex<Members<T>>,
+}
+
+struct Members<T> {
+    mailboxes: Vec<Arc<Mailbox<T>>>,
+    /// Of the last message: but for patterns it is that of all.
+    topic: Option<Arc<str>>,
+}
+
+impl<T> Members<T> {
+    /// The topic that `name` spells, in one piece of memory for as long as it stays the same.
+    fn topic(&mut self, name: &[u8]) -> Arc<str> {
+        if let Some(topic) = &self.topic
+            && topic.as_bytes() == name
+        {
+            return topic.clone();
+        }
+        let topic: Arc<str> = String::from_utf8_lossy(name).into();
+        self.topic.insert(topic).clone()
+    }
 }
 
 impl<T: Send + Sync + 'static> TypedGroup<T> {
-    fn read(&self, incoming: &Incoming<'_>) -> Item<T> {
+    fn read(&self, incoming: &Incoming<'_>, members: &mut Members<T>) -> Item<T> {
         let Delivery { channel, message } = incoming.delivery;
-        let topic = String::from_utf8_lossy(channel.get(self.reading.cut..).unwrap_or_default());
-        let topic: Arc<str> = topic.into();
+        let topic = members.topic(channel.get(self.reading.cut..).unwrap_or_default());
         let (header, payload) = if self.reading.raw {
             (None, message.clone())
         } else {
@@ -312,29 +339,32 @@ impl<T: Send + Sync + 'static> Group for TypedGroup<T> {
         if !(self.reading.raw || incoming.for_topics) {
             return 0;
         }
-        let item = self.read(incoming);
-        let mailboxes = self.mailboxes.lock();
+        let mut members = self.members.lock();
+        let item = self.read(incoming, &mut members);
+        let Some((last, others)) = members.mailboxes.split_last() else {
+            return 0;
+        };
         let mut delivered = 0;
-        for mailbox in &*mailboxes {
+        for mailbox in others {
             delivered += u64::from(mailbox.push(item.share()));
         }
-        delivered
+        delivered + u64::from(last.push(item))
     }
 
     fn gap(&self, gap: &Gap) {
-        for mailbox in &*self.mailboxes.lock() {
+        for mailbox in &self.members.lock().mailboxes {
             mailbox.gap(gap.clone());
         }
     }
 
     fn close(&self) {
-        for mailbox in &*self.mailboxes.lock() {
+        for mailbox in &self.members.lock().mailboxes {
             mailbox.close();
         }
     }
 
     fn listeners(&self) -> usize {
-        self.mailboxes.lock().len()
+        self.members.lock().mailboxes.len()
     }
 }
 
