@@ -30,6 +30,10 @@ const WORTH_A_WRITE: usize = 16;
 /// while we prepare the next, instead of both taking turns.
 const PARTS: usize = 4;
 
+/// Replies handed out before their callers have a turn: at least so many, and at least one in
+/// [`PARTS`] of what a read brought. The rest of the time the server would wait for all of them.
+const SLICE: usize = 16;
+
 /// Room made before every read.
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -100,7 +104,10 @@ impl Floor {
             read: BytesMut::with_capacity(READ_BUFFER),
             seen: 0,
             yields: 0,
-            ends: Vec::new(),
+            whole: Bytes::new(),
+            ends: VecDeque::new(),
+            start: 0,
+            slice: SLICE,
             wakers: Vec::new(),
         };
         let mut tasks = tokio::task::JoinSet::new();
@@ -264,8 +271,12 @@ struct Driver {
     /// How much there was to write when last looked.
     seen: usize,
     yields: u32,
-    /// Scratch, kept for its allocation: where the replies of one read end, and whom they wake.
-    ends: Vec<usize>,
+    /// Whole replies not handed out yet, where each ends, and where the next begins.
+    whole: Bytes,
+    ends: VecDeque<usize>,
+    start: usize,
+    slice: usize,
+    /// Scratch, kept for its allocation: whom a slice wakes.
     wakers: Vec<Waker>,
 }
 
@@ -299,30 +310,44 @@ impl Driver {
 
     fn receive(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
+            if !self.ends.is_empty() {
+                self.hand_out()?;
+                if !self.ends.is_empty() {
+                    // After those who were just woken.
+                    cx.waker().wake_by_ref();
+                    return Ok(());
+                }
+            }
             self.read.reserve(READ_BUFFER);
             match poll_read_buf(pin!(&mut self.incoming), cx, &mut self.read) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(ErrorKind::UnexpectedEof.into()),
-                Poll::Ready(Ok(_)) => self.deliver()?,
+                Poll::Ready(Ok(_)) => self.find_replies()?,
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
     }
 
-    /// Hands out every complete reply.
-    fn deliver(&mut self) -> io::Result<()> {
+    /// Takes every whole reply out of the read buffer.
+    fn find_replies(&mut self) -> io::Result<()> {
         let mut end = 0;
         while let Some(length) = reply_length(&self.read[end..])? {
             end += length;
-            self.ends.push(end);
+            self.ends.push_back(end);
         }
-        let all = self.read.split_to(end).freeze();
-        let mut start = 0;
+        self.whole = self.read.split_to(end).freeze();
+        self.start = 0;
+        self.slice = SLICE.max(self.ends.len().div_ceil(PARTS));
+        self.shared.state.lock().batch = self.ends.len();
+        Ok(())
+    }
+
+    fn hand_out(&mut self) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        state.batch = self.ends.len();
-        for end in self.ends.drain(..) {
-            self.wakers.extend(state.answer(all.slice(start..end))?);
-            start = end;
+        for end in self.ends.drain(..self.slice.min(self.ends.len())) {
+            let reply = self.whole.slice(self.start..end);
+            self.wakers.extend(state.answer(reply)?);
+            self.start = end;
         }
         drop(state);
         self.wakers.drain(..).for_each(Waker::wake);

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
         ];
         let rounds = context.rounds(&name, contenders, count, 0);
         let series = Flavour::MultiThread.runtime()?.block_on(rounds)?;
-        let compared = compare(&name, "deliveries/s", Better::More, &series, Window::rate)?;
+        let compared = compare(&name, "msg/s", Better::More, &series, Window::rate)?;
         figures.extend(
             compared
                 .into_iter()
