@@ -1,5 +1,6 @@
 //! What a subscription yields.
 
+use std::error::Error as _;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -145,6 +146,19 @@ impl Undecodable {
     #[must_use]
     pub fn error(&self) -> &UndecodableError {
         &self.0.error
+    }
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.error.fmt(f)
+    }
+}
+
+/// The cause is [`error`](Undecodable::error).
+impl std::error::Error for Undecodable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.error.source()
     }
 }
 

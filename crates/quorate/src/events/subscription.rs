@@ -196,7 +196,8 @@ impl<T: Send + Sync + 'static> Subscription<T> {
             let error = Error::new(crate::ErrorKind::Decode)
                 .with_operation("events.receive")
                 .with_target(undecodable.topic())
-                .with_message(undecodable.error().to_string());
+                .with_message(undecodable.to_string())
+                .with_source(undecodable.clone());
             hub.context.hooks.error(ErrorSource::Decode, &error);
         };
         let reading = &self.membership.group.reading;
