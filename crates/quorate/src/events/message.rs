@@ -1,6 +1,5 @@
 //! What a subscription yields.
 
-use std::error::Error as _;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
