@@ -484,7 +484,11 @@ mod tests {
             assert_eq!(commands, *b"*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n");
             server.write_all(b":1\r\n:2\r\n").await.unwrap();
         };
-        let (reply, ()) = tokio::join!(floor.call(&[b"B"]), answer);
+        let both = async { tokio::join!(floor.call(&[b"B"]), answer) };
+        let limit = std::time::Duration::from_secs(10);
+        let (reply, ()) = tokio::time::timeout(limit, both)
+            .await
+            .expect("the second call got no reply");
         assert_eq!(reply.unwrap(), b":2\r\n"[..]);
 
         drop(server);
