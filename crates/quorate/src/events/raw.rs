@@ -96,7 +96,7 @@ impl RawChannel {
         Subscribe::new(self.hub.clone(), Ok(target), raw_reading(&self.namespace))
     }
 
-    /// Calls `handler` for each message; see [`Topic::on`].
+    /// Calls `handler` for each message; see [`Topic::on`](crate::Topic::on).
     pub fn on<F, Fut, R>(&self, handler: F) -> Listen<Bytes, F>
     where
         F: FnMut(Message<Bytes>) -> Fut + Send + 'static,
