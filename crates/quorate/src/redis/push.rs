@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,9 +12,14 @@ use crate::events::{Delivery, EventSink, Target};
 /// Hands each message of the push connection to the sink of its target.
 #[derive(Debug, Default)]
 pub(crate) struct PushRouter {
-    sinks: Mutex<HashMap<(SubscriptionKind, Bytes), Arc<dyn EventSink>>>,
-    /// The first connection interrupts nothing.
-    interrupted: AtomicBool,
+    sinks: Mutex<HashMap<(SubscriptionKind, Bytes), Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sink: Arc<dyn EventSink>,
+    /// The connection was lost while it stood here. What is subscribed later has missed nothing.
+    interrupted: bool,
 }
 
 /// How the link names a target.
@@ -30,7 +34,11 @@ pub(crate) fn link_name(target: &Target) -> (SubscriptionKind, Bytes) {
 
 impl PushRouter {
     pub(crate) fn insert(&self, target: &Target, sink: Arc<dyn EventSink>) {
-        self.sinks.lock().insert(link_name(target), sink);
+        let entry = Entry {
+            sink,
+            interrupted: false,
+        };
+        self.sinks.lock().insert(link_name(target), entry);
     }
 
     pub(crate) fn remove(&self, target: &Target) {
@@ -45,12 +53,9 @@ impl PushRouter {
 impl PushSink for PushRouter {
     fn message(&self, message: PushMessage) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel);
+        let key = (message.kind, name.clone());
         // Cloned out of the lock: sinks are quick, but subscribing must not wait for them.
-        let sink = self
-            .sinks
-            .lock()
-            .get(&(message.kind, name.clone()))
-            .cloned();
+        let sink = self.sinks.lock().get(&key).map(|entry| entry.sink.clone());
         // None: the target was given up while its last messages were on the way.
         if let Some(sink) = sink {
             sink.message(Delivery {
@@ -61,15 +66,20 @@ impl PushSink for PushRouter {
     }
 
     fn interrupted(&self, _epoch: u64, _reason: &str) {
-        self.interrupted.store(true, Ordering::Release);
+        for entry in self.sinks.lock().values_mut() {
+            entry.interrupted = true;
+        }
     }
 
     fn restored(&self, _epoch: u64) {
-        if self.interrupted.swap(false, Ordering::AcqRel) {
-            let sinks: Vec<_> = self.sinks.lock().values().cloned().collect();
-            for sink in sinks {
-                sink.resumed();
-            }
+        let mut sinks = self.sinks.lock();
+        let interrupted =
+            |entry: &mut Entry| std::mem::take(&mut entry.interrupted).then(|| entry.sink.clone());
+        // Called without the lock, as for a message.
+        let resumed: Vec<_> = sinks.values_mut().filter_map(interrupted).collect();
+        drop(sinks);
+        for sink in resumed {
+            sink.resumed();
         }
     }
 }

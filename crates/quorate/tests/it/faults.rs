@@ -71,6 +71,31 @@ async fn fault_a_killed_and_restarted_server_is_a_gap_then_events_again() {
     assert_eq!(gap_then_message(&b, &mut all).await, GapReason::Reconnected);
 }
 
+/// Who subscribes after a restart has missed nothing, and is not told otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_subscription_made_after_a_restart_sees_no_gap() {
+    let server = server().await;
+    let fleet = brisk(server.url()).build().await.unwrap();
+    let topic = fleet.topic(&NUMBERS);
+    topic
+        .subscribe()
+        .await
+        .unwrap()
+        .unsubscribe()
+        .await
+        .unwrap();
+    server.kill();
+    eventually("it notices", async || !fleet.state().is_connected()).await;
+    server.restart().await.unwrap();
+    within("the connection", fleet.ready()).await.unwrap();
+    let mut numbers = topic.subscribe().await.unwrap();
+    topic.publish(&7).await.unwrap();
+    match within("an event", numbers.next()).await {
+        Some(Event::Message(seven)) => assert_eq!(*seven, 7),
+        other => panic!("expected a message, got {other:?}"),
+    }
+}
+
 /// A connection that swallows everything is noticed by probing it.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_half_open_connection_is_a_gap_then_events_again() {
