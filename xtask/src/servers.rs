@@ -118,19 +118,37 @@ fn up(kind: ServerKind) -> Result<()> {
     let found = detached(kind);
     let url = match found.url() {
         Some(url) => url,
-        None => {
-            let binary = fetch_one(kind.flavour())?;
-            let server = Server::builder(kind)
-                .binary(binary)
-                .detached(home(kind))
-                .start_blocking()
-                .with_context(|| format!("{kind} did not start"))?;
-            server.url()
-        }
+        None => start(kind)?.url(),
     };
+    eprintln!("{kind}: quorate serve --backend {url}");
     // Ready to be pasted, so that tests run by hand share it too.
     println!("export {}={url}", kind.url_variable());
     Ok(())
+}
+
+/// Starts a server where the last one was, so that whoever was connected finds it again after it was
+/// killed; elsewhere if that port is taken.
+fn start(kind: ServerKind) -> Result<Server> {
+    let binary = fetch_one(kind.flavour())?;
+    let remembered = home(kind).join("port");
+    let builder = || {
+        Server::builder(kind)
+            .binary(binary.clone())
+            .detached(home(kind))
+    };
+    let last = std::fs::read_to_string(&remembered)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let again = last.and_then(|port| builder().port(port).start_blocking().ok());
+    let server = match again {
+        Some(server) => server,
+        None => builder()
+            .start_blocking()
+            .with_context(|| format!("{kind} did not start"))?,
+    };
+    std::fs::write(&remembered, server.port().to_string())
+        .with_context(|| format!("cannot write {}", remembered.display()))?;
+    Ok(server)
 }
 
 fn logs(kinds: impl Iterator<Item = ServerKind>, follow: bool) -> Result<()> {

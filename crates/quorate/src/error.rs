@@ -275,19 +275,37 @@ impl fmt::Display for Error {
     }
 }
 
+/// `{:?}` is what a person reads when `main` returns the error: the message, and the causes that add to
+/// it. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
-        f.debug_struct("Error")
-            .field("kind", &inner.kind)
-            .field("outcome", &inner.outcome)
-            .field("retryable", &inner.retryable)
-            .field("operation", &inner.operation)
-            .field("target", &inner.target)
-            .field("message", &inner.message)
-            .field("code", &inner.code)
-            .field("source", &inner.source)
-            .finish()
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("kind", &inner.kind)
+                .field("outcome", &inner.outcome)
+                .field("retryable", &inner.retryable)
+                .field("operation", &inner.operation)
+                .field("target", &inner.target)
+                .field("message", &inner.message)
+                .field("code", &inner.code)
+                .field("source", &inner.source)
+                .finish();
+        }
+        let mut said = self.to_string();
+        f.write_str(&said)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // A layer often repeats what the one below it said.
+            if !said.contains(&text) && !text.contains(&said) {
+                write!(f, "\n  caused by: {text}")?;
+                said.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -297,5 +315,27 @@ impl StdError for Error {
             .source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_readable_and_repeats_nothing() {
+        let refused = std::io::Error::other("connection refused");
+        let error = Error::new(ErrorKind::Disconnected)
+            .with_operation("connect")
+            .with_message("no connection in time")
+            .with_source(refused);
+        let expected =
+            "connect: disconnected: no connection in time\n  caused by: connection refused";
+        assert_eq!(format!("{error:?}"), expected);
+        let repeated = Error::new(ErrorKind::Disconnected)
+            .with_message("connection refused")
+            .with_source(std::io::Error::other("connection refused"));
+        assert_eq!(format!("{repeated:?}"), "disconnected: connection refused");
+        assert!(format!("{repeated:#?}").starts_with("Error {"));
     }
 }
