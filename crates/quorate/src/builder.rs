@@ -225,6 +225,10 @@ impl FleetBuilder {
     ///
     /// # Cancel safety
     /// When the future is dropped, nothing is left behind.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only a server is waited for")
+    )]
     pub async fn build(self) -> Result<Fleet> {
         let settings = self.settings()?;
         match &settings.state {

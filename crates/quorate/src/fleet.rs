@@ -169,6 +169,10 @@ impl Fleet {
     ///
     /// # Errors
     /// `InvalidInput` if the name is empty or too long, and those of [`connect`](Self::connect).
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only a server is waited for")
+    )]
     pub async fn instance(&self, service: &str) -> Result<Self> {
         crate::key::check_name("service", service)?;
         self.inner.context.check_open()?;
@@ -280,6 +284,10 @@ impl Fleet {
     ///
     /// # Cancel safety
     /// Yes.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only a server is waited for")
+    )]
     pub async fn ready(&self) -> Result<()> {
         self.inner.context.check_open()?;
         match &self.inner.home {
@@ -298,6 +306,10 @@ impl Fleet {
     ///
     /// # Cancel safety
     /// Yes.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "only a server is waited for")
+    )]
     pub async fn health(&self, timeout: Duration) -> Health {
         match &self.inner.home {
             Home::Embedded(_) => {
