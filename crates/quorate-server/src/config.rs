@@ -5,14 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use figment::Figment;
-use figment::error::Kind;
-use figment::providers::{Format, Toml};
 use quorate::{FleetConfig, Secret};
 use quorate_http::{GatewayOptions, OriginPolicy};
 use serde::Deserialize;
 
 use crate::failure::Failure;
+
+mod file;
 
 /// Where the server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -191,7 +190,7 @@ impl ServeConfig {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
         let file = match &flags.config {
-            Some(path) => read(path)?,
+            Some(path) => file::read(path)?,
             None => File::default(),
         };
         file.limits.check()?;
@@ -288,41 +287,6 @@ fn parse_listen(text: &str) -> Result<SocketAddr, Failure> {
             "listen must be ADDRESS:PORT, such as 127.0.0.1:8080, not `{text}`"
         ))
     })
-}
-
-fn read(path: &Path) -> Result<File, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("config: cannot read {}: {error}", path.display()))
-    })?;
-    Figment::from(Toml::string(&text))
-        .extract()
-        .map_err(|error| Failure::usage(format!("config {}: {}", path.display(), explain(error))))
-}
-
-/// What is wrong with the file, one field after the other. What was found is shown only where it cannot
-/// be a secret.
-fn explain(error: figment::Error) -> String {
-    let each: Vec<_> = error
-        .into_iter()
-        .map(|error| {
-            let field = error.path.join(".");
-            let secret = ["token", "backend", "url", "password"];
-            match error.kind {
-                Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected)
-                    if secret.iter().any(|name| field.ends_with(name)) =>
-                {
-                    format!("`{field}` must be {expected}")
-                }
-                Kind::UnknownField(name, _) if field.is_empty() => {
-                    format!("`{name}` is not an option")
-                }
-                Kind::UnknownField(name, _) => format!("`{field}.{name}` is not an option"),
-                kind if field.is_empty() => kind.to_string(),
-                kind => format!("`{field}`: {kind}"),
-            }
-        })
-        .collect();
-    each.join("; ")
 }
 
 fn read_token(path: &Path) -> Result<Secret, Failure> {
@@ -438,9 +402,9 @@ mod tests {
     #[test]
     fn what_breaks_a_rule_is_named_and_secrets_are_not_shown() {
         for (toml, says) in [
-            ("colour = 1", "colour"),
-            ("limits.colour = 1", "limits.colour"),
-            ("fleet.colour = 1", "colour"),
+            ("lisen = 1", ": `lisen` is not an option"),
+            ("limits.max_cients = 1", ": `limits.max_cients` is not"),
+            ("fleet.colour = 1", ": `fleet.colour` is not"),
             (
                 "limits.max_body_bytes = 0",
                 "max_body_bytes must be at least 1",
@@ -454,7 +418,12 @@ mod tests {
             ("token = 'secret0123456789'\ntoken_file = 'x'", "either"),
             ("token_file = '/nonexistent/file'", "cannot read"),
             ("allowed_origins = ['*']", "allowed_origins"),
-            ("listen = ", "config"),
+            ("listen = ", "line 1, column 10: "),
+            ("listen = 'x'\ntoken = \"supersecret\n", "line 2, column "),
+            ("\nbackend=\"redis://u:secret@h", "line 2, column "),
+            ("token = secret", "line 1, column 9: "),
+            ("fleet = 'redis://u:secret@h'", "`fleet` must be"),
+            ("fleet.password = ['secret']", "`fleet.password` must be"),
         ] {
             let error = load(toml, Flags::default(), &[]).unwrap_err();
             assert!(error.contains(says), "{toml}: {error}");
