@@ -255,7 +255,7 @@ impl FleetBuilder {
                 );
                 let fleet = self.with_home(settings, Home::Redis(home.clone()))?;
                 if !lazy {
-                    let connected = home.ready(Instant::now() + within).await;
+                    let connected = home.first_ready(Instant::now() + within).await;
                     if let Err(error) = connected {
                         fleet.close_within(Duration::ZERO).await;
                         return Err(error.with_operation("connect"));

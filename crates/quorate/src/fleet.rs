@@ -94,8 +94,8 @@ impl Fleet {
     /// [`FleetConfig`].
     ///
     /// # Errors
-    /// `Config` if the URL breaks a rule, and whatever kept the first connection from being made
-    /// within `connect_timeout`. With `lazy=true` nothing is waited for.
+    /// `Config` if the URL breaks a rule, `Auth` and the like at once, and whatever else kept the first
+    /// connection from being made within `connect_timeout`. With `lazy=true` nothing is waited for.
     pub async fn connect(url: &str) -> Result<Self> {
         Self::builder().url(url).build().await
     }

@@ -250,11 +250,17 @@ impl Link {
         match tokio::time::timeout_at(deadline, settled).await {
             Ok(Ok(status)) if status.state != LinkState::Closed => Ok(()),
             Ok(_) => Err(LinkError::closed()),
-            Err(_) => Err(self.command_queue().down_reason().unwrap_or_else(|| {
+            Err(_) => Err(self.down_reason().unwrap_or_else(|| {
                 let reason = Arc::clone(&shared.board.status().borrow().reason);
                 disconnected(format!("not ready: {reason}"))
             })),
         }
+    }
+
+    /// Why there is no command connection, as far as known; `None` while there is one.
+    #[must_use]
+    pub fn down_reason(&self) -> Option<LinkError> {
+        self.command_queue().down_reason()
     }
 
     /// Looks at the server: one pipelined round trip, given up after `timeout`.

@@ -114,6 +114,17 @@ impl RedisHome {
         Ok(())
     }
 
+    /// Waits for the first connections, and gives up at once where trying again cannot help: wrong
+    /// credentials, an untrusted certificate, a server that is too old.
+    pub(crate) async fn first_ready(&self, deadline: tokio::time::Instant) -> Result<()> {
+        let links = [Some(&self.state), self.cache.as_ref()];
+        let hopeless = links.into_iter().flatten().map(hopeless);
+        tokio::select! {
+            ready = self.ready(deadline) => ready,
+            (error, ..) = futures_util::future::select_all(hopeless.map(Box::pin)) => Err(error),
+        }
+    }
+
     pub(crate) async fn health(&self, timeout: Duration) -> Health {
         let state = async { health_of(&self.state, timeout).await };
         let cache = async {
@@ -135,6 +146,23 @@ impl RedisHome {
             None => self.state.close(grace).await,
         }
         self.router.clear();
+    }
+}
+
+/// Resolves once a link has failed in a way that does not pass by itself.
+async fn hopeless(link: &Link) -> Error {
+    let mut status = link.status();
+    loop {
+        if let Some(error) = link.down_reason() {
+            use quorate_link::LinkErrorKind::{Auth, Config, Tls, Unsupported};
+            if matches!(error.kind(), Auth | Config | Tls | Unsupported) {
+                return from_link(error);
+            }
+        }
+        if status.changed().await.is_err() {
+            // The link is gone; whoever waits for it to be ready is told so.
+            return std::future::pending().await;
+        }
     }
 }
 
