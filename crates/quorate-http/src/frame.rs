@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate::events::Undecodable;
 use quorate::{ConnectionStatus, Event, Gap, Message};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::problem::{Code, Problem};
 
@@ -258,19 +258,34 @@ pub(crate) enum Request {
     Ping,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The members of a client's frame, but for its id.
+#[derive(Default)]
 struct ClientFrame {
-    #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read before, so that errors can carry it; named to be known"
-    )]
-    id: Value,
     subscribe: Option<String>,
     unsubscribe: Option<String>,
     params: Option<Value>,
     ping: Option<bool>,
+}
+
+impl ClientFrame {
+    /// Member by member, so that errors name the one that is wrong. `null` is as good as absent.
+    fn read(members: Map<String, Value>) -> Result<Self, String> {
+        let mut frame = Self::default();
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                // The id was read before, so that errors can carry it.
+                ("id", _) | ("subscribe" | "unsubscribe" | "params" | "ping", Value::Null) => {}
+                ("subscribe", Value::String(topic)) => frame.subscribe = Some(topic),
+                ("unsubscribe", Value::String(topic)) => frame.unsubscribe = Some(topic),
+                ("params", params) => frame.params = Some(params),
+                ("ping", Value::Bool(ping)) => frame.ping = Some(ping),
+                ("subscribe" | "unsubscribe", _) => return Err(format!("{name} must be text")),
+                ("ping", _) => return Err("ping must be true".to_owned()),
+                _ => return Err(format!("`{name}` is not a member of a frame")),
+            }
+        }
+        Ok(frame)
+    }
 }
 
 /// Reads a client's frame: the id to answer with, and what it asks for.
@@ -280,7 +295,10 @@ pub(crate) fn read_request(text: &str) -> (Option<Value>, Result<Request, Proble
         Ok(value) => value,
         Err(error) => return (None, invalid(format!("frame must be JSON: {error}"))),
     };
-    let id = match value.get("id") {
+    let Value::Object(members) = value else {
+        return (None, invalid("frame must be a JSON object".to_owned()));
+    };
+    let id = match members.get("id") {
         None | Some(Value::Null) => None,
         Some(id @ Value::Number(_)) => Some(id.clone()),
         Some(Value::String(id)) if id.len() <= MAX_ID => Some(Value::String(id.clone())),
@@ -289,8 +307,8 @@ pub(crate) fn read_request(text: &str) -> (Option<Value>, Result<Request, Proble
             return (None, invalid(rule));
         }
     };
-    let request = match ClientFrame::deserialize(value) {
-        Err(error) => invalid(format!("frame: {error}")),
+    let request = match ClientFrame::read(members) {
+        Err(rule) => invalid(rule),
         Ok(frame) => match (frame.subscribe, frame.unsubscribe, frame.ping) {
             (Some(topic), None, None) => Ok(Request::Subscribe {
                 topic,
@@ -331,14 +349,21 @@ mod tests {
         assert_eq!(read_request(r#"{"ping":true}"#).1.unwrap(), Request::Ping);
         for (text, id, says) in [
             ("{", None, "JSON"),
-            ("[]", None, "frame"),
+            ("[]", None, "JSON object"),
+            (r#"[1,"orders",null,null,null]"#, None, "JSON object"),
+            (r#""orders""#, None, "JSON object"),
+            (r#"{"id":7,"ping":1}"#, Some(json!(7)), "ping must"),
             (r#"{"id":7}"#, Some(json!(7)), "exactly one"),
             (
                 r#"{"id":"a","subscribe":"x","ping":true}"#,
                 Some(json!("a")),
                 "exactly one",
             ),
-            (r#"{"id":7,"subscribe":5}"#, Some(json!(7)), "string"),
+            (
+                r#"{"id":7,"subscribe":5}"#,
+                Some(json!(7)),
+                "subscribe must be",
+            ),
             (
                 r#"{"id":7,"subscribe":"x","colour":1}"#,
                 Some(json!(7)),

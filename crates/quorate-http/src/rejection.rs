@@ -1,6 +1,10 @@
 //! `quorate::Error` and axum's rejections as responses.
 
+use std::error::Error;
+
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -53,21 +57,72 @@ fn refused(status: StatusCode, text: String) -> Rejection {
         .into()
 }
 
+/// What the parser said, without the framework's introduction.
+fn innermost(error: &dyn Error) -> &dyn Error {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost
+}
+
 impl From<JsonRejection> for Rejection {
     fn from(rejection: JsonRejection) -> Self {
-        refused(rejection.status(), rejection.body_text())
+        let status = rejection.status();
+        let text = match &rejection {
+            JsonRejection::MissingJsonContentType(_) => {
+                "content-type must be application/json".to_owned()
+            }
+            JsonRejection::BytesRejection(_) if status == StatusCode::PAYLOAD_TOO_LARGE => {
+                "body is larger than this server takes".to_owned()
+            }
+            JsonRejection::BytesRejection(_) => "body must arrive as a whole".to_owned(),
+            _ => format!("body: {}", innermost(&rejection)),
+        };
+        refused(status, text)
     }
 }
 
 impl From<PathRejection> for Rejection {
     fn from(rejection: PathRejection) -> Self {
-        refused(rejection.status(), rejection.body_text())
+        let text = match &rejection {
+            PathRejection::FailedToDeserializePathParams(failed) => match failed.kind() {
+                ErrorKind::InvalidUtf8InPathParam { key } => {
+                    format!("`{key}` must be UTF-8, percent-encoded in the path")
+                }
+                kind => format!("path: {kind}"),
+            },
+            _ => format!("path: {}", innermost(&rejection)),
+        };
+        refused(rejection.status(), text)
     }
 }
 
 impl From<QueryRejection> for Rejection {
     fn from(rejection: QueryRejection) -> Self {
-        refused(rejection.status(), rejection.body_text())
+        refused(
+            rejection.status(),
+            format!("query: {}", innermost(&rejection)),
+        )
+    }
+}
+
+impl From<WebSocketUpgradeRejection> for Rejection {
+    fn from(rejection: WebSocketUpgradeRejection) -> Self {
+        use WebSocketUpgradeRejection as R;
+        let text = match &rejection {
+            R::MethodNotGet(_) => "a WebSocket must be asked for with GET",
+            R::InvalidConnectionHeader(_) => {
+                "this path speaks WebSocket: the request must have `connection: upgrade`"
+            }
+            R::InvalidUpgradeHeader(_) => {
+                "this path speaks WebSocket: the request must have `upgrade: websocket`"
+            }
+            R::InvalidWebSocketVersionHeader(_) => "sec-websocket-version must be 13",
+            R::WebSocketKeyHeaderMissing(_) => "sec-websocket-key must be given",
+            _ => "this connection cannot become a WebSocket; it must be HTTP/1.1",
+        };
+        refused(rejection.status(), text.to_owned())
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) backend: Arc<str>,
     /// The largest payload the fleet publishes, in bytes.
     pub(crate) max_payload: u64,
+    /// The largest body of a request, in bytes.
+    pub(crate) max_body: usize,
     /// The longest a client may wait for a lock: its answer must still come in time.
     pub(crate) max_wait: Duration,
 }
@@ -46,6 +48,7 @@ impl App {
             metrics,
             backend: config.backend().into(),
             max_payload: config.fleet.max_payload.unwrap_or(MAX_PAYLOAD),
+            max_body: config.limits.max_body_bytes,
             max_wait: config.limits.request_timeout.mul_f64(0.8),
         }
     }

@@ -9,7 +9,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use crate::gateway::Gateway;
-use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
 
 const TRANSPORT: &str = "ws";
@@ -30,9 +29,7 @@ pub(crate) async fn route(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Rejection> {
     gateway.check_origin(&headers, TRANSPORT)?;
-    let upgrade = upgrade.map_err(|rejection| {
-        Problem::new(Code::InvalidArgument, rejection.body_text()).with_status(rejection.status())
-    })?;
+    let upgrade = upgrade?;
     let client = gateway.admit(TRANSPORT)?;
     let options = &gateway.shared.options;
     // What is being sent waits in the subscriptions' buffers; here is room for one batch.

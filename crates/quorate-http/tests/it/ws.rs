@@ -98,6 +98,9 @@ async fn errors_name_what_is_wrong_and_leave_the_connection_open() {
         assert_eq!(answer["error"]["code"], code, "{answer}");
         assert_eq!(answer["error"]["retryable"], false);
     }
+    client.send(json!([1, "orders", null, null, null])).await;
+    let answer = client.event().await;
+    assert_eq!(answer["error"]["message"], "frame must be a JSON object");
     client.send_text("{").await;
     assert_eq!(client.event().await["error"]["code"], "INVALID_ARGUMENT");
     client.socket.send(Message::binary(vec![1])).await.unwrap();

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::api::document::{self, unsupported};
 use crate::app::App;
 
 /// What is published, as JSON.
@@ -100,7 +101,7 @@ fn invalid(rule: impl Into<String>) -> Rejection {
         (status = 200, description = "Published", body = Published),
         (status = 400, description = "The topic, the body or an argument breaks a rule"),
         (status = 413, description = "The body or the payload is too large"),
-        (status = 415, description = "The body has no media type"),
+        (status = 415, description = "The body has no media type, or that of a form"),
         (status = 503, description = "The backend cannot be reached"),
         (status = 504, description = "The time was up"),
     ),
@@ -115,9 +116,7 @@ pub(crate) async fn publish(
 ) -> Result<Json<Published>, Rejection> {
     let Path(topic) = path?;
     let Query(query) = query?;
-    let body = body.map_err(|rejection| {
-        Problem::new(Code::InvalidArgument, rejection.body_text()).with_status(rejection.status())
-    })?;
+    let body = body.map_err(|rejection| document::unreadable(&rejection, &app))?;
     let draft = read(&headers, query, body)?;
     let path = if draft.params.is_null() {
         TopicPath::parse(&topic)?
@@ -152,22 +151,23 @@ pub(crate) async fn publish(
 }
 
 fn read(headers: &HeaderMap, query: PublishQuery, body: Bytes) -> Result<Draft, Rejection> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| {
-            Problem::new(
-                Code::InvalidArgument,
-                "content-type must be given: application/json, or that of the payload",
-            )
-            .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        })?;
-    let media = content_type.split(';').next().unwrap_or_default().trim();
-    if !media.eq_ignore_ascii_case("application/json") {
+    let media = document::media_type(headers)?.ok_or_else(|| {
+        unsupported("content-type must be given: application/json, or that of the payload")
+    })?;
+    if media.essence_str() == mime::APPLICATION_WWW_FORM_URLENCODED.essence_str() {
+        // What curl says of any body unless it is told better: nobody means it.
+        return Err(unsupported(
+            "content-type must not be that of a form: say application/json for a document (with \
+             curl: --json), or the media type of the payload",
+        )
+        .into());
+    }
+    if !document::is_json(&media) {
         return Ok(Draft {
             params: query.params.map_or(Value::Null, Value::String),
             payload: body,
-            content_type: content_type.to_owned(),
+            // As it was written.
+            content_type: document::content_type(headers).unwrap_or_default(),
             event_type: query.event_type,
             correlation_id: query.correlation_id,
         });
@@ -177,8 +177,7 @@ fn read(headers: &HeaderMap, query: PublishQuery, body: Bytes) -> Result<Draft, 
             "params, type and correlation_id stand in the body when it is application/json",
         ));
     }
-    let body: PublishBody =
-        serde_json::from_slice(&body).map_err(|error| invalid(format!("body: {error}")))?;
+    let body: PublishBody = document::parse(&body)?;
     let (payload, content_type) = match (body.data, body.data_base64) {
         (Some(json), None) => {
             if body.content_type.is_some() {
@@ -195,6 +194,11 @@ fn read(headers: &HeaderMap, query: PublishQuery, body: Bytes) -> Result<Draft, 
             let content_type = body
                 .content_type
                 .unwrap_or_else(|| "application/octet-stream".to_owned());
+            if document::parse_media_type(&content_type).is_none() {
+                return Err(invalid(
+                    "content_type must be a media type, such as image/png",
+                ));
+            }
             (bytes.into(), content_type)
         }
         _ => {

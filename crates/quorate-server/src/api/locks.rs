@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use quorate_http::{Code, Problem, Rejection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::document::{Document, duration};
 use crate::app::App;
 
 /// How a lock is asked for.
@@ -20,12 +21,12 @@ use crate::app::App;
 pub(crate) struct AcquireBody {
     /// How long the lock is held unless it is extended: text with a unit, from `10ms` to `30days`.
     #[schema(example = "30s")]
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::deserialize")]
     #[schema(value_type = String)]
     lease: Duration,
     /// How long to wait for it. Default: not at all.
     #[schema(example = "5s", value_type = Option<String>)]
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     wait: Option<Duration>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct AcquireBody {
 pub(crate) struct ExtendBody {
     /// How long it is held from now on.
     #[schema(example = "30s", value_type = String)]
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::deserialize")]
     lease: Duration,
 }
 
@@ -89,10 +90,10 @@ fn millis(duration: Duration) -> u64 {
 pub(crate) async fn acquire(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
-    body: Result<Json<AcquireBody>, JsonRejection>,
+    body: Result<Document<AcquireBody>, Rejection>,
 ) -> Result<(StatusCode, Json<Held>), Rejection> {
     let Path(name) = path?;
-    let Json(body) = body?;
+    let Document(body) = body?;
     let wait = body.wait.unwrap_or_default();
     if wait > app.max_wait {
         let rule = format!("wait must be at most {:?}", app.max_wait);
@@ -140,10 +141,10 @@ pub(crate) async fn acquire(
 pub(crate) async fn extend(
     State(app): State<App>,
     path: Result<Path<(String, String)>, PathRejection>,
-    body: Result<Json<ExtendBody>, JsonRejection>,
+    body: Result<Document<ExtendBody>, Rejection>,
 ) -> Result<Json<Held>, Rejection> {
     let Path((name, lease)) = path?;
-    let Json(body) = body?;
+    let Document(body) = body?;
     let lease = lease_id(&lease)?;
     // Counted from before the request: the backend's lease cannot end before ours does.
     let asked = tokio::time::Instant::now();

@@ -1,5 +1,6 @@
 //! The HTTP interface. `/openapi.json` describes it.
 
+mod document;
 mod events;
 mod health;
 mod locks;

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use quorate_http::{Code, Problem, Rejection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::document::Document;
 use crate::app::App;
 
 /// The token.
@@ -59,9 +59,9 @@ pub(crate) async fn show(State(app): State<App>, headers: HeaderMap) -> Json<Ses
 pub(crate) async fn log_in(
     State(app): State<App>,
     headers: HeaderMap,
-    body: Result<Json<LogIn>, JsonRejection>,
+    body: Result<Document<LogIn>, Rejection>,
 ) -> Result<Response, Rejection> {
-    let Json(body) = body?;
+    let Document(body) = body?;
     if !app.auth.is_required() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -108,6 +108,21 @@ async fn wrong_input_is_refused_with_the_rule() {
         ("/v1/events/a", json!({"data": 1, "colour": 2}), "colour"),
         (
             "/v1/events/a",
+            json!([null, 1, null, null, null, null]),
+            "body must be a JSON object",
+        ),
+        (
+            "/v1/events/a",
+            json!({"data": 1, "type": 5}),
+            "type must be a string",
+        ),
+        (
+            "/v1/events/a",
+            json!({"data_base64": "", "content_type": "png"}),
+            "content_type must be a media type",
+        ),
+        (
+            "/v1/events/a",
             json!({"data": 1, "type": ""}),
             "event_type must not be empty",
         ),
@@ -138,6 +153,20 @@ async fn wrong_input_is_refused_with_the_rule() {
     );
     let answer = served.send("POST", "/v1/events/a", &[], "x").await;
     answer.problem(415, "INVALID_ARGUMENT", "content-type");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = served
+        .send("POST", "/v1/events/a", &form, r#"{"data": 1}"#)
+        .await;
+    answer.problem(415, "INVALID_ARGUMENT", "application/json");
+    for media in ["nonsense", "*/*", "text/", "a b/c"] {
+        let media = [("content-type", media)];
+        let answer = served.send("POST", "/v1/events/a", &media, "x").await;
+        answer.problem(400, "INVALID_ARGUMENT", "content-type must be a media");
+    }
+    let answer = served.send("POST", "/v1/events/%ff", &json, "{}").await;
+    answer.problem(400, "INVALID_ARGUMENT", "`topic` must be UTF-8");
+    let answer = served.get("/v1/ws").await;
+    answer.problem(400, "INVALID_ARGUMENT", "`connection: upgrade`");
     let answer = served.get("/v1/events/a").await;
     answer.problem(405, "INVALID_ARGUMENT", "GET");
 }
@@ -151,7 +180,10 @@ async fn what_is_too_large_is_refused() {
         .send("POST", "/v1/events/a", &bytes, vec![0; 1000])
         .await;
     assert_eq!(fits.status, 200);
-    for (size, says) in [(1001, "payload must be at most 1000"), (2001, "limit")] {
+    for (size, says) in [
+        (1001, "payload must be at most 1000"),
+        (2001, "body must be at most 2000 bytes"),
+    ] {
         let answer = served
             .send("POST", "/v1/events/a", &bytes, vec![0; size])
             .await;
