@@ -57,16 +57,45 @@ impl fmt::Display for Failure {
 impl From<quorate::Error> for Failure {
     fn from(error: quorate::Error) -> Self {
         use quorate::ErrorKind::{Config, InvalidInput};
-        // The causes are kept apart from the message; a person wants them in one line.
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
+        let message = one_line(&error);
         match error.kind() {
             InvalidInput | Config => Self::usage(message),
             _ => Self::failed(message),
         }
+    }
+}
+
+/// An error and its causes, for a person. Many a message has its cause in it already.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = cause.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate::{Error, ErrorKind};
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let refused = || std::io::Error::other("connection refused");
+        let within = Error::new(ErrorKind::Disconnected)
+            .with_message("cannot connect to h: connection refused")
+            .with_source(refused());
+        let twice = Error::new(ErrorKind::Timeout).with_source(within);
+        let line = Failure::from(twice).to_string();
+        assert_eq!(line.matches("connection refused").count(), 1, "{line}");
+
+        let apart = Error::new(ErrorKind::Disconnected).with_source(refused());
+        let line = Failure::from(apart).to_string();
+        assert!(line.ends_with(": connection refused"), "{line}");
     }
 }

@@ -59,7 +59,8 @@ struct Description {
     version: String,
     mode: String,
     role: String,
-    protocol: u8,
+    /// `None` in-process, where there is nothing to speak.
+    protocol: Option<u8>,
     scripting: bool,
     sharded_pubsub: bool,
     eviction_policy: Option<String>,
@@ -76,7 +77,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         .ok_or_else(|| Failure::usage("url must be given, or QUORATE_BACKEND set"))?
         .into();
     if url.reveal().starts_with("memory:") {
-        println!("embedded: every promise holds, for one process and as long as it lives");
+        if args.json {
+            print_json(&embedded(&url))?;
+        } else {
+            println!("embedded: every promise holds, for one process and as long as it lives");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let fleet = Fleet::builder()
@@ -98,9 +103,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         promises: promises(&Facts::of(&info)),
     };
     if args.json {
-        let json = serde_json::to_string_pretty(&diagnosis)
-            .map_err(|error| Failure::failed(error.to_string()))?;
-        println!("{json}");
+        print_json(&diagnosis)?;
     } else {
         print!("{}", diagnosis.to_text());
     }
@@ -115,13 +118,52 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     })
 }
 
+fn print_json(diagnosis: &Diagnosis) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(diagnosis)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    println!("{json}");
+    Ok(())
+}
+
+/// This process, which is no server.
+fn embedded(url: &Secret) -> Diagnosis {
+    let facts = Facts {
+        primary: true,
+        scripting: true,
+        sharded_pubsub: true,
+        eviction_policy: Some("noeviction".to_owned()),
+    };
+    let promises = promises(&facts).into_iter().map(|promise| Promise {
+        holds: Holds::WithCondition,
+        because: Some("for one process, and as long as it lives".to_owned()),
+        ..promise
+    });
+    Diagnosis {
+        url: display_backend(url),
+        server: Description {
+            flavour: "embedded".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: "in-process".to_owned(),
+            role: "primary".to_owned(),
+            protocol: None,
+            scripting: facts.scripting,
+            sharded_pubsub: facts.sharded_pubsub,
+            eviction_policy: facts.eviction_policy,
+            connected_clients: None,
+            used_memory_bytes: None,
+            round_trip_ms: 0.0,
+        },
+        promises: promises.collect(),
+    }
+}
+
 fn describe(info: &ServerInfo, round_trip: Duration) -> Description {
     Description {
         flavour: info.flavour.to_string(),
         version: info.version.to_string(),
         mode: info.mode.to_string(),
         role: format!("{:?}", info.role).to_lowercase(),
-        protocol: info.protocol,
+        protocol: Some(info.protocol),
         scripting: info.scripting,
         sharded_pubsub: info.sharded_pubsub,
         eviction_policy: info.eviction_policy.clone(),
@@ -225,7 +267,12 @@ impl Diagnosis {
         for (name, value) in [
             ("server", format!("{} {}", server.flavour, server.version)),
             ("mode", format!("{}, {}", server.mode, server.role)),
-            ("protocol", format!("RESP{}", server.protocol)),
+            (
+                "protocol",
+                server
+                    .protocol
+                    .map_or_else(|| "none".to_owned(), |n| format!("RESP{n}")),
+            ),
             ("scripts", yes_or_no(server.scripting)),
             ("sharded pub/sub", yes_or_no(server.sharded_pubsub)),
             (

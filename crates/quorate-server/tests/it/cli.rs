@@ -231,6 +231,26 @@ async fn the_doctor_says_what_a_server_is_and_which_promises_hold() {
         "{document}"
     );
 
+    let here = run(quorate().args(["doctor", "--json", "memory:"])).await;
+    assert_eq!(here.code, Some(0), "{here:?}");
+    let other: Value = serde_json::from_str(&here.stdout).unwrap();
+    let members = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(members(&other), members(&document));
+    assert_eq!(members(&other["server"]), members(&document["server"]));
+    assert_eq!(other["server"]["flavour"], "embedded");
+    let named = other["promises"].as_array().unwrap();
+    assert_eq!(named.len(), promises.len());
+    for (one, two) in named.iter().zip(promises) {
+        assert_eq!(one["promise"], two["promise"]);
+    }
+
     redis.kill();
     let args = ["doctor", "--timeout", "200ms", &url];
     assert_eq!(run(quorate().args(args)).await.code, Some(1));
