@@ -21,7 +21,12 @@ async fn heads_that_are_too_large_are_refused() {
     for head in [long, many] {
         let answer = raw(&served.authority, &[head.as_bytes()]).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
     }
+    // As the protocol's description says: these two come before there is a request.
+    let answer = raw(&served.authority, &[b"hello there\r\n\r\n"]).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
 }
 
 #[tokio::test]
