@@ -100,10 +100,17 @@ impl From<PathRejection> for Rejection {
 
 impl From<QueryRejection> for Rejection {
     fn from(rejection: QueryRejection) -> Self {
-        refused(
-            rejection.status(),
-            format!("query: {}", innermost(&rejection)),
-        )
+        let text = innermost(&rejection).to_string();
+        let unknown = text
+            .split_once("unknown field ")
+            .and_then(|(_, rest)| rest.split_once(", expected "));
+        let text = match unknown {
+            Some((name, expected)) => {
+                format!("{name} is not a parameter of the query, which may have {expected}")
+            }
+            None => format!("query: {text}"),
+        };
+        refused(rejection.status(), text)
     }
 }
 

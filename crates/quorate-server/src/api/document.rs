@@ -57,6 +57,15 @@ fn broken_rule(error: &serde_path_to_error::Error<serde_json::Error>) -> String 
     let rule = text
         .rsplit_once(" at line ")
         .map_or(&*text, |(rule, _)| rule);
+    if let Some(name) = rule.strip_prefix("missing field ") {
+        return format!("{name} must be given");
+    }
+    if let Some((name, expected)) = rule
+        .strip_prefix("unknown field ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        return format!("{name} is not a member of the body, which may have {expected}");
+    }
     let path = error.path().to_string();
     if path == "." {
         return format!("body: {rule}");

@@ -112,7 +112,7 @@ async fn wrong_input_is_refused_with_the_rule() {
             "body must be a JSON object",
         ),
         ("/v1/locks/a", json!({"lease": "5 apples"}), 400, "lease"),
-        ("/v1/locks/a", json!({}), 400, "lease"),
+        ("/v1/locks/a", json!({}), 400, "`lease` must be given"),
         (
             "/v1/locks/a",
             json!({"lease": "1s", "colour": 1}),
