@@ -220,8 +220,8 @@ impl FleetBuilder {
     /// Makes the fleet, and waits for its first connection unless it is `lazy`.
     ///
     /// # Errors
-    /// `Config` if an option breaks its rule, and whatever kept the first connection from being made
-    /// within `connect_timeout`.
+    /// `Config` if an option breaks its rule, `Auth` and the like at once, and whatever else kept the
+    /// first connection from being made within `connect_timeout`.
     ///
     /// # Cancel safety
     /// When the future is dropped, nothing is left behind.

@@ -220,7 +220,7 @@ fn promises(facts: &Facts) -> Vec<Promise> {
     } else if facts.scripting {
         yes()
     } else {
-        no("scripts are not allowed here; allow EVALSHA, EVAL and SCRIPT LOAD for this user")
+        no("scripts are not allowed here; allow EVALSHA and EVAL for this user")
     };
     let exclusive = match (&atomic, &kept) {
         ((Holds::No, _), _) => atomic.clone(),
