@@ -25,6 +25,8 @@
 
 mod frame;
 mod gateway;
+#[allow(dead_code, reason = "being built")]
+mod hub;
 mod origin;
 mod problem;
 mod rejection;

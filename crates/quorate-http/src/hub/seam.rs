@@ -1,0 +1,275 @@
+//! Where the core of the hub (clients, rooms, sessions) meets what is declared on it (events, access,
+//! requests). Neither side knows more of the other than stands here.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use axum::http::HeaderMap;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use quorate::Fleet;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::access::{ClientInfo, Identity};
+use crate::problem::Problem;
+
+/// What a handler's context and the hooks may do with a connected client.
+pub(crate) trait ClientPort: Debug + Send + Sync {
+    /// The id of this connection, unique over the fleet.
+    fn id(&self) -> &str;
+
+    /// Who it is, once it said so.
+    fn identity(&self) -> Option<Arc<Identity>>;
+
+    /// Where it connects from, where the server was told.
+    fn address(&self) -> Option<SocketAddr>;
+
+    /// All of that at once, for hooks.
+    fn info(&self) -> ClientInfo;
+
+    /// Queues an answer or a progress report: a whole frame, never dropped.
+    fn push(&self, frame: String);
+
+    /// Subscribes the client. It is told with `{"event":"subscribed"}` before the first message. What
+    /// it is subscribed to already stays as it is, and is answered the same.
+    fn subscribe(
+        &self,
+        source: Arc<dyn RoomSource>,
+        options: SubscribeOptions,
+    ) -> BoxFuture<'static, Result<Subscribed, Problem>>;
+
+    /// Ends a subscription, and tells the client with `{"event":"unsubscribed"}`. `false`: there was
+    /// none.
+    fn unsubscribe(&self, topic: &str) -> bool;
+
+    /// Sends the client away. The first reason counts.
+    fn close(&self, end: CloseWith);
+}
+
+/// What may be asked for when subscribing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SubscribeOptions {
+    /// The last so many kept messages first.
+    pub(crate) recent: Option<u32>,
+    /// Whether to be told who is there.
+    pub(crate) members: bool,
+}
+
+/// A subscription that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribed {
+    /// What frames of the subscription name in `topic` or `subscription`.
+    pub(crate) topic: Arc<str>,
+}
+
+/// Why the server ends a connection: the close code, and whether the client is told to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseWith {
+    /// 1012: this instance stops; come back, to another. With `closing` and when to come back.
+    Restarting,
+    /// 1012: the fleet was closed. As above.
+    FleetClosed,
+    /// 4401: it did not say who it is in time.
+    Unauthenticated,
+    /// 4401: its identity ran out.
+    Expired,
+    /// 4403: its access was taken away.
+    Revoked,
+    /// 1008: too many messages for too long.
+    TooManyMessages,
+    /// 1013: it is slower than what it subscribed to, and the policy says so.
+    TooSlow,
+}
+
+/// Where a room gets its messages: a topic or pattern of an open hub, or a declared event. The same name
+/// must always mean the same messages: clients that name it share one subscription.
+pub(crate) trait RoomSource: Debug + Send + Sync {
+    /// The selector as clients see it: the room's key, and `subscription` in frames.
+    fn name(&self) -> &str;
+
+    /// How its messages are treated.
+    fn options(&self) -> RoomOptions;
+
+    /// Subscribes to the fleet. The stream ends only with the fleet.
+    fn open(
+        &self,
+        fleet: &Fleet,
+    ) -> BoxFuture<'static, quorate::Result<BoxStream<'static, RoomEvent>>>;
+}
+
+/// How the messages of a room are treated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RoomOptions {
+    /// A newer message replaces an older one of the same topic that still waits for a slow client.
+    pub(crate) latest_only: bool,
+    /// Subscribers are members of the topic's roster.
+    pub(crate) presence: bool,
+}
+
+/// One event of a room, encoded once for all its members.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomEvent {
+    /// What clients are sent.
+    pub(crate) frame: Utf8Bytes,
+    /// What it is.
+    pub(crate) kind: RoomEventKind,
+    /// Of a message: its id.
+    pub(crate) id: Option<Uuid>,
+    /// The client that is not to get it, because it published it and asked so.
+    pub(crate) except: Option<Box<str>>,
+    /// Of a message in a room of several topics (a pattern): the concrete one. `None`: the room's.
+    pub(crate) topic: Option<Arc<str>>,
+}
+
+/// What an event of a room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RoomEventKind {
+    /// A message.
+    Message,
+    /// Messages are missing at this place.
+    Gap,
+    /// A message arrived that cannot be read.
+    Undecodable,
+}
+
+impl RoomEvent {
+    /// An event for every member.
+    pub(crate) fn new(kind: RoomEventKind, frame: impl Into<Utf8Bytes>) -> Self {
+        Self {
+            frame: frame.into(),
+            kind,
+            id: None,
+            except: None,
+            topic: None,
+        }
+    }
+}
+
+/// An event that was declared on the hub: what clients may subscribe and publish to by name.
+pub(crate) trait DeclaredEvent: Debug + Send + Sync {
+    /// Its name, which clients use.
+    fn name(&self) -> &str;
+
+    /// The room of these parameters, which are read strictly as the event's type. `Null`: none given.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`, naming what is wrong with them.
+    fn room(&self, params: &Value) -> Result<Arc<dyn RoomSource>, Problem>;
+
+    /// Asks the hook whether this client may subscribe to this topic.
+    fn authorize_subscribe(
+        &self,
+        client: ClientInfo,
+        topic: Arc<str>,
+    ) -> BoxFuture<'static, Result<(), Problem>>;
+
+    /// Asks the hook, checks the payload as the event's type, and publishes it for a client.
+    fn publish(
+        &self,
+        fleet: &Fleet,
+        client: ClientInfo,
+        publish: ClientPublish,
+    ) -> BoxFuture<'static, Result<Published, Problem>>;
+}
+
+/// What a client wants published.
+#[derive(Debug)]
+pub(crate) struct ClientPublish {
+    /// `Null`: none given.
+    pub(crate) params: Value,
+    pub(crate) data: Box<RawValue>,
+    pub(crate) event_type: Option<String>,
+    /// Whether the client wants it back itself.
+    pub(crate) echo: bool,
+}
+
+/// What was published for a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) topic: Arc<str>,
+}
+
+/// What the session knows of a request: for the handler's context.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestContext {
+    pub(crate) client: Arc<dyn ClientPort>,
+    /// As it stands in frames. A request without one gets no progress.
+    pub(crate) id: Option<RequestId>,
+    /// Cancelled when the client says so. The handler's future is dropped a moment later.
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// Decides who may do what. Implemented by the hub's access hooks; a hook that panics or takes too long
+/// denies.
+pub(crate) trait Gatekeeper: Debug + Send + Sync {
+    /// Whether a client has to say who it is before anything else is answered.
+    fn required(&self) -> bool;
+
+    /// Who a connecting client is by its headers: a cookie or a bearer token. `None`: it does not say so
+    /// there, and may still do it in its first frame.
+    fn connect(
+        &self,
+        headers: &HeaderMap,
+        address: Option<SocketAddr>,
+    ) -> BoxFuture<'static, Result<Option<Identity>, Problem>>;
+
+    /// Who a client is by the token of its frame.
+    fn authenticate(
+        &self,
+        token: String,
+        address: Option<SocketAddr>,
+    ) -> BoxFuture<'static, Result<Identity, Problem>>;
+
+    /// Whether a client may subscribe to this topic or pattern.
+    fn subscribe(
+        &self,
+        client: ClientInfo,
+        topic: Arc<str>,
+    ) -> BoxFuture<'static, Result<(), Problem>>;
+
+    /// Whether a client may publish to this topic.
+    fn publish(
+        &self,
+        client: ClientInfo,
+        topic: Arc<str>,
+    ) -> BoxFuture<'static, Result<(), Problem>>;
+}
+
+/// Finds the handler of a request. Implemented by the message router.
+pub(crate) trait Dispatch: Debug + Send + Sync {
+    /// Starts the handler of `kind`; `None`: there is none. The future never panics, and ends within the
+    /// handler's deadline.
+    fn dispatch(
+        &self,
+        context: RequestContext,
+        kind: &str,
+        data: Box<RawValue>,
+    ) -> Option<BoxFuture<'static, Result<Option<Box<RawValue>>, Problem>>>;
+}
+
+/// The id that a client gave a request: a number, or text of at most 64 bytes. Written as it is in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId(Box<str>);
+
+impl RequestId {
+    /// Reads an id. `None`: it is neither.
+    pub(crate) fn of(value: &Value) -> Option<Self> {
+        /// Longest text a client may use as an id.
+        const LONGEST: usize = 64;
+        match value {
+            Value::Number(number) => Some(Self(number.to_string().into())),
+            Value::String(text) if text.len() <= LONGEST => Some(Self(value.to_string().into())),
+            _ => None,
+        }
+    }
+
+    /// As it stands in a frame, quotes included.
+    pub(crate) fn as_json(&self) -> &str {
+        &self.0
+    }
+}
