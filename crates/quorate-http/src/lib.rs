@@ -27,9 +27,17 @@ mod frame;
 mod gateway;
 #[allow(dead_code, reason = "being built")]
 mod hub;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod origin;
 mod problem;
 mod rejection;
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(dead_code, reason = "sessions come next")
+)]
+mod socket;
 mod sse;
 pub mod telemetry;
 mod topic;
