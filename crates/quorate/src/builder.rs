@@ -15,6 +15,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::{Error, Result};
 use crate::events::{EventsPort, Hub};
 use crate::fleet::{Fleet, Home, Inner};
+use crate::history::{HistoryPort, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
 use crate::lock::{LockPort, Locks, MemoryLocks};
 #[cfg(feature = "redis")]
@@ -52,6 +53,7 @@ pub struct FleetBuilder {
     environment: FleetConfig,
     hooks: Hooks,
     events: Option<Arc<dyn EventsPort>>,
+    history: Option<Arc<dyn HistoryPort>>,
     locks: Option<Arc<dyn LockPort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
     clock: Option<TestClock>,
@@ -205,6 +207,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps the messages of kept topics in a backend of your own.
+    pub fn history_port(mut self, port: Arc<dyn HistoryPort>) -> Self {
+        self.history = Some(port);
+        self
+    }
+
     /// Keeps locks in a backend of your own.
     pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
         self.locks = Some(port);
@@ -298,6 +306,14 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.events()),
         };
+        let history: Arc<dyn HistoryPort> = match (&self.history, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                Arc::new(MemoryHistory::new(home.histories(), events.clone()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.histories()),
+        };
         let locks: Arc<dyn LockPort> = match (&self.locks, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => {
@@ -323,6 +339,7 @@ impl FleetBuilder {
         let hub = Hub::new(
             context.clone(),
             events,
+            history,
             service.clone(),
             settings.max_payload,
             settings.beacon_interval,

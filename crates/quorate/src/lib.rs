@@ -57,6 +57,7 @@ mod embedded;
 mod error;
 pub mod events;
 mod fleet;
+pub mod history;
 mod hooks;
 mod key;
 pub mod lock;
@@ -76,6 +77,7 @@ pub use events::{
     Event, Gap, GapReason, Message, Overflow, Receipt, Subscription, Topic, TopicSpec,
 };
 pub use fleet::Fleet;
+pub use history::{Keep, Position};
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};

@@ -23,6 +23,9 @@ pub const DELIVERED: &str = "quorate_events_delivered_total";
 pub const DROPPED: &str = "quorate_events_dropped_total";
 /// Counter of gaps, by `reason`.
 pub const GAPS: &str = "quorate_events_gaps_total";
+/// Counter of reads by which subscriptions of kept topics refilled what they missed, by `result`
+/// (`complete`, or `lost` where it is no longer kept).
+pub const REFILLS: &str = "quorate_events_refills_total";
 /// Counter of messages that could not be decoded.
 pub const UNDECODABLE: &str = "quorate_events_undecodable_total";
 /// Gauge of local subscriptions.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::{HomeClock, TestClock};
 use crate::embedded::Table;
 use crate::events::{Bus, MemoryEvents};
+use crate::history::Log;
 use crate::lock::LockState;
 
 /// The state of one in-process home.
@@ -14,6 +15,7 @@ use crate::lock::LockState;
 #[derive(Clone, Debug)]
 pub(crate) struct EmbeddedHome {
     bus: Arc<Bus>,
+    histories: Arc<Table<Log>>,
     locks: Arc<Table<LockState>>,
 }
 
@@ -22,6 +24,7 @@ impl EmbeddedHome {
         let clock = HomeClock::new(moved);
         Self {
             bus: Arc::default(),
+            histories: Arc::new(Table::new(clock.clone())),
             locks: Arc::new(Table::new(clock)),
         }
     }
@@ -29,6 +32,10 @@ impl EmbeddedHome {
     /// A new instance's place on the bus.
     pub(crate) fn events(&self) -> MemoryEvents {
         MemoryEvents::new(&self.bus)
+    }
+
+    pub(crate) fn histories(&self) -> Arc<Table<Log>> {
+        self.histories.clone()
     }
 
     pub(crate) fn locks(&self) -> Arc<Table<LockState>> {

@@ -13,10 +13,14 @@ use crate::key::Key;
 const SWEEP: usize = 2;
 
 /// What one unit of a capability remembers.
-pub(crate) trait State: Clone + Default {
-    /// When nothing of it will be needed any more: `Some(now)` or earlier removes it at once, `None`
-    /// keeps it until a transition says otherwise.
+pub(crate) trait State: Default {
+    /// When something of it will not be needed any more: `Some(now)` or earlier removes it at once,
+    /// `None` keeps it until a transition says otherwise.
     fn forgotten_at(&self, now: Micros) -> Option<Micros>;
+
+    /// Frees what is not needed any more at `now`. What `forgotten_at` still says after it decides
+    /// whether the rest is kept.
+    fn expire(&mut self, now: Micros);
 }
 
 /// States by key.
@@ -51,9 +55,12 @@ impl<S: State> Table<S> {
         let mut rows = self.rows.lock();
         let now = self.clock.now();
         rows.sweep(now);
-        let mut state = rows.states.get(key).cloned().unwrap_or_default();
-        let reply = apply(&mut state, now);
-        rows.keep(key, state, now);
+        // In place: a state may be large, and a transition is small.
+        let reply = match rows.states.get_mut(key) {
+            Some(state) => apply(state, now),
+            None => apply(rows.states.entry(key.clone()).or_default(), now),
+        };
+        rows.keep(key, now);
         reply
     }
 
@@ -66,17 +73,15 @@ impl<S: State> Table<S> {
 }
 
 impl<S: State> Rows<S> {
-    fn keep(&mut self, key: &Key, state: S, now: Micros) {
-        match state.forgotten_at(now) {
-            Some(at) if at <= now => {
+    fn keep(&mut self, key: &Key, now: Micros) {
+        match self.states.get(key).map(|state| state.forgotten_at(now)) {
+            Some(Some(at)) if at > now => self.forgotten.set(key.clone(), at),
+            Some(None) => self.forgotten.remove(key),
+            Some(Some(_)) | None => {
                 self.states.remove(key);
                 self.forgotten.remove(key);
-                return;
             }
-            Some(at) => self.forgotten.set(key.clone(), at),
-            None => self.forgotten.remove(key),
         }
-        self.states.insert(key.clone(), state);
     }
 
     fn sweep(&mut self, now: Micros) {
@@ -84,7 +89,10 @@ impl<S: State> Rows<S> {
             let Some(key) = self.forgotten.pop_due(now) else {
                 return;
             };
-            self.states.remove(&key);
+            if let Some(state) = self.states.get_mut(&key) {
+                state.expire(now);
+            }
+            self.keep(&key, now);
         }
     }
 }
@@ -103,6 +111,8 @@ mod tests {
         fn forgotten_at(&self, now: Micros) -> Option<Micros> {
             if self.0.is_none() { Some(now) } else { self.1 }
         }
+
+        fn expire(&mut self, _now: Micros) {}
     }
 
     fn key(number: usize) -> Key {

@@ -3,7 +3,8 @@
 //! ```text
 //! 0      magic 0xC1 (never begins UTF-8 text or MessagePack, so foreign messages are told apart)
 //! 1      version of this layout; a reader refuses one it does not know
-//! 2      flags: 1 = beacon (no message, only the sequence), 2 = not for the publisher's own instance
+//! 2      flags: 1 = beacon (no message, only the sequence), 2 = not for the publisher's own instance,
+//!        4 = kept: run and sequence are the epoch and the offset of the topic's history
 //! 3..5   length of the header, little endian
 //! 5..13  publisher, 13..21 run, 21..29 sequence, little endian
 //! 29..   header: MessagePack map with short names; unknown names are skipped
@@ -27,12 +28,15 @@ const SEQUENCE_AT: usize = 21;
 
 const BEACON: u8 = 1;
 const EXCLUDE_SELF: u8 = 2;
+const KEPT: u8 = 4;
 
 /// The routing part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
     pub(crate) beacon: bool,
     pub(crate) exclude_self: bool,
+    /// Whether the numbers are those of the topic's history, and not of the publisher.
+    pub(crate) kept: bool,
     pub(crate) publisher: u64,
     pub(crate) run: u64,
     pub(crate) sequence: u64,
@@ -55,6 +59,8 @@ pub(crate) struct Header<Text> {
     pub(crate) correlation_id: Option<Text>,
     #[serde(rename = "m", default)]
     pub(crate) content_type: Option<Text>,
+    #[serde(rename = "x", default)]
+    pub(crate) except: Option<Text>,
 }
 
 /// A header as received: its texts stay where they are in the message.
@@ -97,6 +103,7 @@ impl ReadHeader {
             key: place(header.key)?,
             correlation_id: place(header.correlation_id)?,
             content_type: place(header.content_type)?,
+            except: place(header.except)?,
         };
         Some(Self { bytes, at })
     }
@@ -118,6 +125,7 @@ impl ReadHeader {
             key: self.text(self.at.key),
             correlation_id: self.text(self.at.correlation_id),
             content_type: self.text(self.at.content_type),
+            except: self.text(self.at.except),
         }
     }
 }
@@ -153,6 +161,14 @@ pub(crate) enum Draft {
 }
 
 impl Draft {
+    /// As it is.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Fresh(bytes) => bytes.into(),
+            Self::Placed(bytes) => bytes,
+        }
+    }
+
     /// Bytes on the wire.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -164,8 +180,14 @@ impl Draft {
 
 /// The bytes of a message before its payload, with room for `room` in all. `None` if the header does not
 /// fit its length field.
-pub(crate) fn head(exclude_self: bool, header: &Header<&str>, room: usize) -> Option<Vec<u8>> {
-    let flags = if exclude_self { EXCLUDE_SELF } else { 0 };
+pub(crate) fn head(
+    exclude_self: bool,
+    kept: bool,
+    header: &Header<&str>,
+    room: usize,
+) -> Option<Vec<u8>> {
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let flags = flag(exclude_self, EXCLUDE_SELF) | flag(kept, KEPT);
     let mut bytes = begin(flags, room);
     header.write(&mut bytes)?;
     let length = u16::try_from(bytes.len() - PREFIX).ok()?;
@@ -186,6 +208,7 @@ impl Header<&str> {
             (b'k', self.key),
             (b'c', self.correlation_id),
             (b'm', self.content_type),
+            (b'x', self.except),
         ];
         let map_at = bytes.len();
         bytes.extend_from_slice(&[MAP, STR | 1, b'i', BIN_8, 16]);
@@ -219,9 +242,10 @@ fn write_text(bytes: &mut Vec<u8>, name: u8, text: &str) -> Option<()> {
     Some(())
 }
 
-/// A beacon: the publisher says what it last sent.
-pub(crate) fn beacon(publisher: u64, run: u64, sequence: u64) -> Bytes {
-    let mut bytes = begin(BEACON, PREFIX);
+/// A beacon: the publisher says what it last sent, or of a `kept` topic what it knows to be the newest.
+pub(crate) fn beacon(kept: bool, publisher: u64, run: u64, sequence: u64) -> Bytes {
+    let flags = if kept { BEACON | KEPT } else { BEACON };
+    let mut bytes = begin(flags, PREFIX);
     place(&mut bytes, publisher, run, sequence);
     bytes.into()
 }
@@ -238,6 +262,15 @@ pub(crate) fn place(bytes: &mut [u8], publisher: u64, run: u64, sequence: u64) {
     bytes[5..RUN_AT].copy_from_slice(&publisher.to_le_bytes());
     bytes[RUN_AT..SEQUENCE_AT].copy_from_slice(&run.to_le_bytes());
     bytes[SEQUENCE_AT..PREFIX].copy_from_slice(&sequence.to_le_bytes());
+}
+
+/// Writes the place of a kept message into it. What is too short to be a message stays as it is.
+pub(crate) fn place_kept(bytes: &mut [u8], epoch: u64, offset: u64) {
+    if let Some(numbers) = bytes.get_mut(RUN_AT..PREFIX) {
+        let (run, sequence) = numbers.split_at_mut(SEQUENCE_AT - RUN_AT);
+        run.copy_from_slice(&epoch.to_le_bytes());
+        sequence.copy_from_slice(&offset.to_le_bytes());
+    }
 }
 
 /// Reads the routing part.
@@ -258,6 +291,7 @@ pub(crate) fn prefix(message: &[u8]) -> Result<Prefix, EnvelopeError> {
     Ok(Prefix {
         beacon: fixed[2] & BEACON != 0,
         exclude_self: fixed[2] & EXCLUDE_SELF != 0,
+        kept: fixed[2] & KEPT != 0,
         publisher: number(5),
         run: number(RUN_AT),
         sequence: number(SEQUENCE_AT),
@@ -292,11 +326,12 @@ mod tests {
             key: None,
             correlation_id: None,
             content_type: None,
+            except: None,
         }
     }
 
     fn fresh(exclude_self: bool, header: &Header<&str>, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = head(exclude_self, header, 0).unwrap();
+        let mut bytes = head(exclude_self, false, header, 0).unwrap();
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -310,7 +345,7 @@ mod tests {
             let mut bytes = fresh(exclude_self, &header, &payload);
             place(&mut bytes, publisher, run, sequence);
             let bytes = Bytes::from(bytes);
-            let expected = Prefix { beacon: false, exclude_self, publisher, run, sequence };
+            let expected = Prefix { beacon: false, exclude_self, kept: false, publisher, run, sequence };
             prop_assert_eq!(prefix(&bytes).unwrap(), expected);
             let (read, rest) = body(&bytes).unwrap();
             prop_assert_eq!(read.borrowed(), header);
@@ -367,7 +402,7 @@ mod tests {
     fn an_oversized_header_is_refused() {
         for length in [65_500, 70_000] {
             let text = "x".repeat(length);
-            assert!(head(false, &header(Some(&text)), 0).is_none());
+            assert!(head(false, false, &header(Some(&text)), 0).is_none());
         }
     }
 }

@@ -11,11 +11,12 @@ use super::message::Message;
 use super::outgoing::Outgoing;
 use super::port::{Channel, Target};
 use super::publish::Publish;
+use super::read::ReadHistory;
 use super::route::Reading;
 use super::spec::{self, TopicSpec};
 use super::subscription::Subscribe;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Namespace;
+use crate::key::{Key, Namespace};
 
 /// What stands between the namespace and a topic's name on the wire.
 const TOPICS: &str = "events";
@@ -47,6 +48,10 @@ pub struct Topic<T> {
     namespace: Namespace,
     pub(super) spec: Arc<TopicSpec<T>>,
     pub(super) key: Option<Arc<str>>,
+    /// With its key.
+    name: Arc<str>,
+    /// What its history belongs to.
+    pub(super) unit: Key,
     channel: Channel,
     /// Made at the first publish: who only subscribes has no sequence.
     outgoing: OnceLock<Arc<Outgoing>>,
@@ -63,12 +68,18 @@ impl<T: Send + Sync + 'static> Topic<T> {
         spec: Arc<TopicSpec<T>>,
         key: Option<Arc<str>>,
     ) -> Self {
-        let name = match &key {
-            None => format!("{TOPICS}:{}", spec.name),
-            Some(key) => format!("{TOPICS}:{}:{key}", spec.name),
+        let name: Arc<str> = match &key {
+            None => (*spec.name).into(),
+            Some(key) => format!("{}:{key}", spec.name).into(),
         };
+        let unit = Key::new(namespace, &name).expect("topics obey the rules of names");
         let channel = Channel {
-            name: namespace.qualify(&name).into(),
+            // What a script announces on a shard must share the hash tag of what it writes.
+            name: match &spec.keep {
+                Some(_) if spec.sharded => unit.unit(TOPICS, ""),
+                _ => namespace.qualify(&format!("{TOPICS}:{name}")),
+            }
+            .into(),
             sharded: spec.sharded,
         };
         Self {
@@ -76,6 +87,8 @@ impl<T: Send + Sync + 'static> Topic<T> {
             namespace: namespace.clone(),
             spec,
             key,
+            name,
+            unit,
             channel,
             outgoing: OnceLock::new(),
         }
@@ -98,8 +111,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
     /// The topic's name, with its key.
     #[must_use]
     pub fn name(&self) -> &str {
-        let (channel, cut) = (&*self.channel.name, cut(&self.namespace));
-        &channel[cut..]
+        &self.name
     }
 
     pub(super) fn outgoing(&self) -> &Arc<Outgoing> {
@@ -115,7 +127,37 @@ impl<T: Send + Sync + 'static> Topic<T> {
     /// Subscribes. Optional arguments, then `.await`; see [`Subscribe`].
     pub fn subscribe(&self) -> Subscribe<T> {
         let target = Target::Channel(self.channel.clone());
-        Subscribe::new(self.hub.clone(), Ok(target), self.reading())
+        let history = self
+            .spec
+            .keep
+            .map(|_| (self.unit.clone(), self.name.clone()));
+        Subscribe::new(self.hub.clone(), Ok(target), self.reading()).with_history(history)
+    }
+
+    /// Reads what the topic keeps, without subscribing. Optional arguments, then `.await`; see
+    /// [`ReadHistory`].
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+    /// # use quorate::{Fleet, TopicSpec};
+    /// # use std::time::Duration;
+    /// const ROOM: TopicSpec<u32> = TopicSpec::new("room").keep(Duration::from_secs(3600), 1_000, 1 << 20);
+    /// let room = Fleet::embedded().topic(&ROOM);
+    /// for number in 1..=3 {
+    ///     room.publish(&number).await?;
+    /// }
+    /// let history = room.history().latest(2).await?;
+    /// assert_eq!(history.events.len(), 2);
+    /// assert!(history.complete);
+    /// // Nothing is missed between the read and the subscription.
+    /// let mut live = room.subscribe().after(history.position).await?;
+    /// room.publish(&4).await?;
+    /// assert_eq!(*live.next_message().await.unwrap(), 4);
+    /// # Ok(()) }
+    /// ```
+    pub fn history(&self) -> ReadHistory<T> {
+        ReadHistory::new(self.clone())
     }
 
     /// Calls `handler` for each message, one after the other, in the background.
@@ -172,7 +214,7 @@ impl<T: Send + Sync + 'static> Topic<T> {
             hub: self.hub.clone(),
             namespace: self.namespace.clone(),
             glob,
-            reading: self.reading(),
+            reading: self.reading().without_history(),
         }
     }
 
@@ -196,16 +238,19 @@ impl<T: Send + Sync + 'static> Topic<T> {
             hub: self.hub.clone(),
             namespace: self.namespace.clone(),
             glob,
-            reading: self.reading(),
+            reading: self.reading().without_history(),
         }
     }
 
-    fn reading(&self) -> Reading<T> {
+    pub(super) fn reading(&self) -> Reading<T> {
+        let kept = self.spec.keep.is_some();
         Reading {
             codec: self.spec.codec,
             validate: self.spec.validate,
             raw: false,
+            kept,
             cut: cut(&self.namespace),
+            topic: (kept && self.spec.sharded).then(|| self.name.clone()),
         }
     }
 }
@@ -222,6 +267,8 @@ impl<T> Clone for Topic<T> {
             namespace: self.namespace.clone(),
             spec: self.spec.clone(),
             key: self.key.clone(),
+            name: self.name.clone(),
+            unit: self.unit.clone(),
             channel: self.channel.clone(),
             outgoing: self.outgoing.clone(),
         }

@@ -17,6 +17,7 @@ use super::port::{CallOptions, Channel, EventsPort, Receipt, Submission, Target}
 use super::route::{Phase, Reading, Route, TypedGroup};
 use crate::context::{Attempt, Call, Context, Operation, Repeat, timed_out_waiting};
 use crate::error::{Error, Result};
+use crate::history::HistoryPort;
 use crate::telemetry;
 
 static SUBSCRIBE: Operation =
@@ -33,6 +34,7 @@ static PUBLISH: Operation = Operation::new(
 pub(crate) struct Hub {
     pub(crate) context: Arc<Context>,
     port: Arc<dyn EventsPort>,
+    pub(super) history: Arc<dyn HistoryPort>,
     routes: Mutex<HashMap<Target, Arc<Route>>>,
     outgoings: Outgoings,
     /// Identifies this instance in sequences; random, so that two never meet.
@@ -41,7 +43,7 @@ pub(crate) struct Hub {
     pub(crate) max_payload: usize,
     beacon_interval: Duration,
     /// Wakes the beacon task when there is something to confirm.
-    unconfirmed: Arc<Notify>,
+    pub(super) unconfirmed: Arc<Notify>,
     beacons_run: std::sync::Once,
     meters: Meters,
 }
@@ -57,6 +59,7 @@ impl Hub {
     pub(crate) fn new(
         context: Arc<Context>,
         port: Arc<dyn EventsPort>,
+        history: Arc<dyn HistoryPort>,
         service: Arc<str>,
         max_payload: usize,
         beacon_interval: Duration,
@@ -64,6 +67,7 @@ impl Hub {
         Arc::new(Self {
             context,
             port,
+            history,
             routes: Mutex::default(),
             outgoings: Outgoings::default(),
             publisher: rand::random(),
@@ -135,6 +139,11 @@ impl Hub {
         Ok(receipt)
     }
 
+    /// Counts a message that was kept.
+    pub(super) fn count_published(&self) {
+        self.meters.published.increment(1);
+    }
+
     fn submit(&self, outgoing: &Outgoing, draft: &mut Draft, attempt: Attempt) -> Submission {
         outgoing.submit(
             &*self.port,
@@ -191,7 +200,7 @@ impl Hub {
     }
 
     /// The one task that confirms what was last sent. It sleeps while nothing is unconfirmed.
-    fn start_beacons(self: &Arc<Self>) {
+    pub(super) fn start_beacons(self: &Arc<Self>) {
         self.beacons_run.call_once(|| {
             let hub = Arc::downgrade(self);
             let unconfirmed = self.unconfirmed.clone();

@@ -8,6 +8,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use super::message::{Gap, GapReason, Shared, Undecodable};
+use crate::history::Position;
 use crate::telemetry;
 
 /// What a subscription does when its buffer is full.
@@ -36,14 +37,21 @@ pub(crate) enum Item<T> {
     Message(Arc<Shared<T>>),
     Gap(Gap),
     Undecodable(Undecodable),
+    /// A message of a kept topic that is not for this subscription: only its place counts.
+    Skipped(Position),
 }
 
 impl<T> Item<T> {
+    /// Whether it is one of those that a buffer is bounded in.
+    fn counts(&self) -> bool {
+        matches!(self, Self::Message(_) | Self::Undecodable(_))
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Message(shared) => shared.payload.len(),
             Self::Undecodable(undecodable) => undecodable.bytes().len(),
-            Self::Gap(_) => 0,
+            Self::Gap(_) | Self::Skipped(_) => 0,
         }
     }
 }
@@ -159,6 +167,19 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// Notes the place of a message that is not for this subscription. Of neighbours the last counts.
+    pub(crate) fn skip(&self, position: Position) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        match state.items.back_mut() {
+            Some(Item::Skipped(last)) => *last = position,
+            _ => state.items.push_back(Item::Skipped(position)),
+        }
+        // Nobody is woken: there is nothing to be handed out.
+    }
+
     /// Nothing more comes in; what is buffered can still be taken out.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
@@ -173,7 +194,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Item<T>>> {
         let mut state = self.state.lock();
         if let Some(item) = state.items.pop_front() {
-            if !matches!(item, Item::Gap(_)) {
+            if item.counts() {
                 state.messages -= 1;
                 state.bytes -= item.bytes();
             }
@@ -206,11 +227,8 @@ impl<T> State<T> {
     ///
     /// Called while there are messages: a buffer without any is not full.
     fn lose_oldest(&mut self) -> bool {
-        // Only gaps stand before the oldest message, and few: neighbours of one reason are merged.
-        let oldest = self
-            .items
-            .iter()
-            .position(|item| !matches!(item, Item::Gap(_)));
+        // Only gaps and places stand before the oldest message, and few: neighbours are merged.
+        let oldest = self.items.iter().position(Item::counts);
         let Some((at, item)) = oldest.and_then(|at| Some((at, self.items.remove(at)?))) else {
             return false;
         };
@@ -252,6 +270,7 @@ mod tests {
         Item::Message(Arc::new(Shared {
             topic: "t".into(),
             header: None,
+            place: None,
             payload: Bytes::from(vec![0; bytes]),
             decoded: OnceLock::from(Ok(number)),
         }))
@@ -282,7 +301,7 @@ mod tests {
                 Seen::Message(*shared.decoded.get().unwrap().as_ref().unwrap())
             }
             Poll::Ready(Some(Item::Gap(gap))) => Seen::Gap(gap.reason, gap.missed),
-            Poll::Ready(Some(Item::Undecodable(_))) => unreachable!(),
+            Poll::Ready(Some(Item::Undecodable(_) | Item::Skipped(_))) => unreachable!(),
             Poll::Ready(None) => Seen::End,
             Poll::Pending => Seen::Waiting,
         }

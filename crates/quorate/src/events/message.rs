@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::envelope::{EnvelopeError, ReadHeader};
 use super::spec::Validate;
 use crate::codec::{Codec, CodecError};
+use crate::history::Position;
 
 /// What a subscription yields.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub enum GapReason {
     Reconnected,
     /// This subscription's buffer was full, and its policy dropped messages.
     BufferFull,
+    /// The topic keeps its messages, but no longer those that are missing.
+    History,
 }
 
 impl GapReason {
@@ -67,6 +70,7 @@ impl GapReason {
             Self::Lost => "lost",
             Self::Reconnected => "reconnected",
             Self::BufferFull => "buffer_full",
+            Self::History => "history",
         }
     }
 }
@@ -79,11 +83,26 @@ pub struct Gap {
     pub reason: GapReason,
     /// How many, where that is known.
     pub missed: Option<u64>,
+    /// Where a kept topic goes on: the next message is the one after this position.
+    pub position: Option<Position>,
 }
 
 impl Gap {
     pub(crate) const fn new(reason: GapReason, missed: Option<u64>) -> Self {
-        Self { reason, missed }
+        Self {
+            reason,
+            missed,
+            position: None,
+        }
+    }
+
+    /// Of a kept topic: what is missing is no longer there, and the stream goes on at `position`.
+    pub(crate) const fn of_history(missed: Option<u64>, position: Position) -> Self {
+        Self {
+            reason: GapReason::History,
+            missed,
+            position: Some(position),
+        }
     }
 }
 
@@ -188,11 +207,20 @@ pub struct Message<T>(Arc<Shared<T>>);
 pub(crate) struct Shared<T> {
     pub(crate) topic: Arc<str>,
     pub(crate) header: Option<ReadHeader>,
+    /// Epoch and offset, if the topic is kept.
+    pub(crate) place: Option<(u64, u64)>,
     pub(crate) payload: Bytes,
     pub(crate) decoded: OnceLock<Result<T, Undecodable>>,
 }
 
 impl<T> Shared<T> {
+    /// Where the message stands in its topic's history.
+    pub(crate) fn position(&self) -> Option<Position> {
+        let (epoch, offset) = self.place?;
+        let id = self.header.as_ref()?.at.id;
+        Some(Position::of(epoch, offset, id.into_bytes()))
+    }
+
     /// The message if it can be read; `fresh` is called with the error the first time it cannot.
     pub(crate) fn open(
         self: Arc<Self>,
@@ -301,6 +329,19 @@ impl<T> Message<T> {
     pub fn content_type(&self) -> Option<&str> {
         let header = self.0.header.as_ref()?;
         header.text(header.at.content_type)
+    }
+
+    /// A receiver that is to be left out, as the publisher named it: for whoever passes messages on.
+    #[must_use]
+    pub fn except(&self) -> Option<&str> {
+        let header = self.0.header.as_ref()?;
+        header.text(header.at.except)
+    }
+
+    /// Where it stands in the history of its topic, if that keeps one.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.0.position()
     }
 
     /// When it was published, by the publisher's clock, to the millisecond.

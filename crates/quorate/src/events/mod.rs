@@ -9,10 +9,12 @@
 //! After a burst the publisher says twice what it last sent, so that a lost last message is noticed
 //! within twice the beacon interval (1 s unless configured). A reconnect is a gap of unknown size.
 
+mod catch_up;
 mod envelope;
 mod glob;
 mod handle;
 mod hub;
+mod kept;
 mod listener;
 mod mailbox;
 mod memory;
@@ -22,6 +24,7 @@ mod outgoing;
 mod port;
 mod publish;
 mod raw;
+mod read;
 #[cfg(feature = "redis")]
 mod redis;
 mod route;
@@ -30,6 +33,7 @@ mod spec;
 mod subscription;
 
 pub use envelope::EnvelopeError;
+pub(crate) use envelope::place_kept;
 pub use handle::{Topic, TopicPattern};
 pub(crate) use hub::Hub;
 pub use listener::{HandlerResult, Listen, Listener};
@@ -44,6 +48,7 @@ pub use port::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Ta
 pub use publish::{Publish, Publishing};
 pub use raw::RawChannel;
 pub(crate) use raw::{raw_pattern, subscribe_raw};
+pub use read::{History, ReadHistory};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisEvents;
 pub use spec::{MAX_TOPIC, MAX_TOPIC_KEY, TopicSpec, Validate};

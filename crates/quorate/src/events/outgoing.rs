@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::envelope::{self, Draft};
 use super::port::{CallOptions, Channel, EventsPort, Submission};
 use crate::clock::system_now;
+use crate::history::Position;
 
 /// Beacons sent after the last message of a burst: the second covers the loss of the first.
 const BEACONS: u8 = 2;
@@ -37,6 +38,8 @@ struct State {
     /// When the counter began, in microseconds: a later counter of this instance has a higher run.
     run: u64,
     last: u64,
+    /// Epoch and offset of the newest message known, if the topic is kept: then beacons tell them.
+    kept: Option<(u64, u64)>,
     last_at: Instant,
     beacons_due: u8,
 }
@@ -46,6 +49,7 @@ impl Outgoing {
         let state = State {
             run,
             last: 0,
+            kept: None,
             last_at: Instant::now(),
             beacons_due: 0,
         };
@@ -99,6 +103,17 @@ impl Outgoing {
         submission
     }
 
+    /// Notes that a message was kept at this place, so that beacons tell it.
+    pub(crate) fn kept(&self, position: Position, now: Instant, unconfirmed: &Notify) {
+        let mut state = self.state.lock();
+        let place = (position.epoch(), position.offset());
+        state.kept = state.kept.max(Some(place));
+        state.last_at = now;
+        if std::mem::replace(&mut state.beacons_due, BEACONS) == 0 {
+            unconfirmed.notify_one();
+        }
+    }
+
     /// Whether a beacon is still to come.
     pub(crate) fn wants_beacon(&self) -> bool {
         self.state.lock().beacons_due > 0
@@ -116,7 +131,9 @@ impl Outgoing {
         if state.beacons_due == 0 || state.last_at.elapsed() < quiet {
             return None;
         }
-        let beacon = envelope::beacon(publisher, state.run, state.last);
+        let kept = state.kept.is_some();
+        let (run, last) = state.kept.unwrap_or((state.run, state.last));
+        let beacon = envelope::beacon(kept, publisher, run, last);
         let submission = port.publish(&self.channel, beacon, options);
         // Without a connection the beacon stays due: subscribers hear of the loss on reconnect, and
         // of the number once it can be sent.

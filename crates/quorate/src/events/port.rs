@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::error::Result;
+use crate::history::Position;
 pub(super) use crate::port::CallOptions;
 
 /// Where messages are sent: a full channel name.
@@ -72,6 +73,8 @@ pub struct Receipt {
     /// How many subscriptions of instances the message was handed to, where the home knows: an instance
     /// counts once for each channel or pattern it is subscribed to, whatever the number of its listeners.
     pub receivers: Option<u64>,
+    /// Where the message stands in the history of its topic, if that keeps one.
+    pub position: Option<Position>,
 }
 
 impl Receipt {
@@ -80,6 +83,7 @@ impl Receipt {
     pub const fn counted(receivers: u64) -> Self {
         Self {
             receivers: Some(receivers),
+            position: None,
         }
     }
 }

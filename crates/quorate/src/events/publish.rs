@@ -22,7 +22,8 @@ use crate::key::check_name;
 ///
 /// # Errors
 /// `InvalidInput` (refused by `validate`, oversized, a bad argument), `Encode`, `Closed`, and those of
-/// the transport. After a lost reply the outcome is `Unknown` and the publish is not repeated.
+/// the transport. After a lost reply the outcome is `Unknown` and the publish is not repeated; on a topic
+/// that is kept it is repeated, because its id tells whether it was applied.
 ///
 /// # Cancel safety
 /// When the future is dropped, the message may or may not be published.
@@ -35,6 +36,7 @@ pub struct Publish<'a, T> {
     source: Option<&'a str>,
     correlation_id: Option<&'a str>,
     content_type: Option<&'a str>,
+    except: Option<&'a str>,
     exclude_self: bool,
     deadline: Option<Duration>,
 }
@@ -48,6 +50,7 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
             source: None,
             correlation_id: None,
             content_type: None,
+            except: None,
             exclude_self: false,
             deadline: None,
         }
@@ -74,6 +77,14 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
     /// The payload's media type, for codecs that carry anything. Default: the codec's.
     pub fn content_type(mut self, content_type: &'a str) -> Self {
         self.content_type = Some(content_type);
+        self
+    }
+
+    /// A receiver to be left out, by a name that means something to whoever passes messages on, such as a
+    /// hub of WebSocket clients. The message reaches every subscription all the same, and
+    /// [`Message::except`](crate::Message::except) tells it.
+    pub fn except(mut self, receiver: &'a str) -> Self {
+        self.except = Some(receiver);
         self
     }
 
@@ -105,13 +116,22 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
             }
         };
         let open = hub.context.check_open();
-        let mut draft = match open.and_then(|()| self.draft()) {
+        let (mut draft, id) = match open.and_then(|()| self.draft()) {
             Ok(draft) => draft,
             Err(error) => return report(error),
         };
         let context = hub.context.clone();
         let failed = report.clone();
+        let kept = (self.topic.spec.keep, self.topic.unit.clone());
         let started = context.spawn(async move {
+            if let (Some(keep), unit) = kept {
+                let message = draft.into_bytes();
+                let append = hub.append(&unit, &outgoing, message, id, keep, deadline);
+                if let Err(error) = append.await {
+                    report(error);
+                }
+                return;
+            }
             let (call, submission) = hub.offer(&outgoing, &mut draft, deadline);
             let result = match submission {
                 Submission::Done(result) => result.map_err(Some),
@@ -135,7 +155,7 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
     }
 
     /// Checks everything and encodes the message; nothing has happened yet.
-    fn draft(&self) -> Result<Draft> {
+    fn draft(&self) -> Result<(Draft, [u8; 16])> {
         let topic = self.topic;
         if let Some(validate) = topic.spec.validate {
             validate(self.value).map_err(|rule| Error::invalid("payload", rule))?;
@@ -155,16 +175,19 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
             key: topic.key.as_deref(),
             correlation_id: self.correlation_id,
             content_type: Some(self.content_type.unwrap_or_else(|| codec.content_type())),
+            except: self.except,
         };
+        let id = header.id.into_bytes();
         let room = topic.outgoing().room();
-        let mut message = envelope::head(self.exclude_self, &header, room)
+        let kept = topic.spec.keep.is_some();
+        let mut message = envelope::head(self.exclude_self, kept, &header, room)
             .ok_or_else(|| Error::invalid("header", "must be at most 65535 bytes"))?;
         let payload_at = message.len();
         codec
             .encode_behind(self.value, &mut message)
             .map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
         check_size(message.len() - payload_at, topic.hub.max_payload)?;
-        Ok(Draft::Fresh(message))
+        Ok((Draft::Fresh(message), id))
     }
 
     fn check_texts(&self) -> Result<()> {
@@ -173,6 +196,7 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
             ("source", self.source),
             ("correlation_id", self.correlation_id),
             ("content_type", self.content_type),
+            ("except", self.except),
         ] {
             text.map(|text| check_name(field, text)).transpose()?;
         }
@@ -186,20 +210,28 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
     }
 
     /// Encodes the message and offers it, without waiting.
-    fn offer(&self) -> Result<Offered<'a, T>> {
+    fn offer(&self) -> Result<Step<'a, T>> {
         let topic = self.topic;
-        let mut draft = self.draft().map_err(|error| {
+        let (mut draft, id) = self.draft().map_err(|error| {
             error
                 .with_operation("events.publish")
                 .with_target(topic.name())
         })?;
+        if let Some(keep) = topic.spec.keep {
+            let (outgoing, deadline) = (topic.outgoing(), self.deadline);
+            let message = draft.into_bytes();
+            let append = topic
+                .hub
+                .append(&topic.unit, outgoing, message, id, keep, deadline);
+            return Ok(Step::Persisting(Box::pin(append)));
+        }
         let (call, submission) = topic.hub.offer(topic.outgoing(), &mut draft, self.deadline);
-        Ok(Offered {
+        Ok(Step::Offered(Offered {
             topic,
             draft,
             call,
             submission,
-        })
+        }))
     }
 }
 
@@ -226,7 +258,7 @@ pub struct Publishing<'a, T>(Step<'a, T>);
 enum Step<'a, T> {
     Prepared(Publish<'a, T>),
     Offered(Offered<'a, T>),
-    /// There was no room, or it failed.
+    /// There was no room, or it failed; or the topic is kept.
     Persisting(BoxFuture<'a, Result<Receipt>>),
     Ended,
 }
@@ -268,8 +300,8 @@ impl<T: Send + Sync + 'static> Future for Publishing<'_, T> {
         loop {
             let result = match step {
                 Step::Prepared(publish) => match publish.offer() {
-                    Ok(offered) => {
-                        *step = Step::Offered(offered);
+                    Ok(next) => {
+                        *step = next;
                         continue;
                     }
                     Err(error) => Err(error),

@@ -150,6 +150,8 @@ fn raw_reading(namespace: &Namespace) -> Reading<Bytes> {
         codec: Codec::bytes(),
         validate: None,
         raw: true,
+        kept: false,
+        topic: None,
         cut,
     }
 }

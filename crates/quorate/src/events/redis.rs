@@ -55,6 +55,7 @@ impl EventsPort for RedisEvents {
             let receivers = receivers.and_then(|count| u64::try_from(count).ok());
             Ok(Receipt {
                 receivers: receivers.filter(|_| counts),
+                position: None,
             })
         }))
     }

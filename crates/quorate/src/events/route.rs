@@ -65,6 +65,7 @@ pub(crate) struct GroupKey {
     /// Address of the check. Equal functions at two addresses only cost a second decoding.
     validate: Option<usize>,
     raw: bool,
+    kept: bool,
     /// Bytes of the channel before the topic: namespaces of different length see different topics.
     cut: usize,
 }
@@ -76,6 +77,8 @@ pub(crate) struct Incoming<'a> {
     /// Whether topics are to see it: no beacon, no duplicate, and not excluded from this instance. Raw
     /// channels see everything.
     for_topics: bool,
+    /// Whether only its place counts, for subscriptions of a kept topic.
+    skipped: bool,
 }
 
 impl Route {
@@ -174,7 +177,9 @@ impl Route {
             Target::Pattern(_) => channel.clone(),
         };
         let mut trackers = self.trackers.lock();
-        let mut key = (channel, prefix.publisher);
+        // The numbers of a kept topic are the topic's, whoever published.
+        let publisher = if prefix.kept { 0 } else { prefix.publisher };
+        let mut key = (channel, publisher);
         if let Some(tracker) = trackers.get_mut(&key) {
             return if prefix.beacon {
                 tracker.beacon(prefix.run, prefix.sequence)
@@ -196,7 +201,7 @@ impl EventSink for Route {
     fn message(&self, delivery: Delivery) {
         let prefix = envelope::prefix(&delivery.message);
         let groups = self.groups.lock();
-        let mut for_topics = true;
+        let (mut for_topics, mut skipped) = (true, false);
         if let Ok(prefix) = &prefix
             && groups.iter().any(|group| !group.key().raw)
         {
@@ -205,12 +210,15 @@ impl EventSink for Route {
                 self.gap(&groups, &Gap::new(GapReason::Lost, Some(missing)));
             }
             let excluded = prefix.exclude_self && prefix.publisher == self.own;
-            for_topics = !(excluded || prefix.beacon || verdict == Verdict::Duplicate);
+            let seen = prefix.beacon || verdict == Verdict::Duplicate;
+            for_topics = !(excluded || seen);
+            skipped = prefix.kept && excluded && !seen;
         }
         let incoming = Incoming {
             delivery: &delivery,
             prefix: &prefix,
             for_topics,
+            skipped,
         };
         let delivered = groups.iter().map(|group| group.deliver(&incoming)).sum();
         self.delivered.increment(delivered);
@@ -238,8 +246,12 @@ pub(crate) struct Reading<T> {
     pub(crate) validate: Option<Validate<T>>,
     /// Whether payloads come without an envelope.
     pub(crate) raw: bool,
+    /// Whether holes are refilled from the topic's history.
+    pub(crate) kept: bool,
     /// Bytes of the channel before the topic.
     pub(crate) cut: usize,
+    /// The topic, where the channel does not spell it.
+    pub(crate) topic: Option<Arc<str>>,
 }
 
 impl<T> Clone for Reading<T> {
@@ -248,7 +260,9 @@ impl<T> Clone for Reading<T> {
             codec: self.codec,
             validate: self.validate,
             raw: self.raw,
+            kept: self.kept,
             cut: self.cut,
+            topic: self.topic.clone(),
         }
     }
 }
@@ -262,6 +276,17 @@ impl<T> fmt::Debug for Reading<T> {
     }
 }
 
+impl<T> Reading<T> {
+    /// The same for a pattern, which sees what is live of kept topics.
+    pub(crate) fn without_history(self) -> Self {
+        Self {
+            kept: false,
+            topic: None,
+            ..self
+        }
+    }
+}
+
 impl<T: 'static> Reading<T> {
     fn key(&self) -> GroupKey {
         GroupKey {
@@ -269,6 +294,7 @@ impl<T: 'static> Reading<T> {
             codec: self.codec.name(),
             validate: self.validate.map(|check| check as usize),
             raw: self.raw,
+            kept: self.kept,
             cut: self.cut,
         }
     }
@@ -301,28 +327,44 @@ impl<T> Members<T> {
 impl<T: Send + Sync + 'static> TypedGroup<T> {
     fn read(&self, incoming: &Incoming<'_>, members: &mut Members<T>) -> Item<T> {
         let Delivery { channel, message } = incoming.delivery;
-        let topic = members.topic(channel.get(self.reading.cut..).unwrap_or_default());
-        let (header, payload) = if self.reading.raw {
-            (None, message.clone())
-        } else {
-            let body = incoming
-                .prefix
-                .clone()
-                .and_then(|_| envelope::body(message));
-            match body {
-                Ok((header, payload)) => (Some(header), payload),
-                Err(error) => {
-                    let error = UndecodableError::Envelope(error);
-                    return Item::Undecodable(Undecodable::new(topic, message.clone(), error));
-                }
-            }
+        let topic = match &self.reading.topic {
+            Some(topic) => topic.clone(),
+            None => members.topic(channel.get(self.reading.cut..).unwrap_or_default()),
         };
-        Item::Message(Arc::new(Shared {
+        if self.reading.raw {
+            return Item::Message(Arc::new(Shared {
+                topic,
+                header: None,
+                place: None,
+                payload: message.clone(),
+                decoded: OnceLock::new(),
+            }));
+        }
+        enveloped(topic, message, incoming.prefix)
+    }
+}
+
+/// A message with an envelope, as it is put into buffers.
+pub(super) fn enveloped<T>(
+    topic: Arc<str>,
+    message: &Bytes,
+    prefix: &Result<Prefix, EnvelopeError>,
+) -> Item<T> {
+    let read = prefix
+        .clone()
+        .and_then(|prefix| Ok((prefix, envelope::body(message)?)));
+    match read {
+        Ok((prefix, (header, payload))) => Item::Message(Arc::new(Shared {
             topic,
-            header,
+            header: Some(header),
+            place: prefix.kept.then_some((prefix.run, prefix.sequence)),
             payload,
             decoded: OnceLock::new(),
-        }))
+        })),
+        Err(error) => {
+            let error = UndecodableError::Envelope(error);
+            Item::Undecodable(Undecodable::new(topic, message.clone(), error))
+        }
     }
 }
 
@@ -336,11 +378,22 @@ impl<T: Send + Sync + 'static> Group for TypedGroup<T> {
     }
 
     fn deliver(&self, incoming: &Incoming<'_>) -> u64 {
-        if !(self.reading.raw || incoming.for_topics) {
+        let skipped = self.reading.kept && incoming.skipped;
+        if !(self.reading.raw || incoming.for_topics || skipped) {
             return 0;
         }
         let mut members = self.members.lock();
         let item = self.read(incoming, &mut members);
+        if skipped {
+            if let Item::Message(shared) = &item
+                && let Some(position) = shared.position()
+            {
+                for mailbox in &members.mailboxes {
+                    mailbox.skip(position);
+                }
+            }
+            return 0;
+        }
         let Some((last, others)) = members.mailboxes.split_last() else {
             return 0;
         };
@@ -374,6 +427,7 @@ impl<T> Item<T> {
             Self::Message(shared) => Self::Message(shared.clone()),
             Self::Gap(gap) => Self::Gap(gap.clone()),
             Self::Undecodable(undecodable) => Self::Undecodable(undecodable.clone()),
+            Self::Skipped(position) => Self::Skipped(*position),
         }
     }
 }

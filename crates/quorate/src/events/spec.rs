@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::history::Keep;
 
 /// The longest name of a topic, in bytes.
 pub const MAX_TOPIC: usize = 128;
@@ -37,6 +39,7 @@ pub struct TopicSpec<T> {
     pub(crate) codec: Codec<T>,
     pub(crate) validate: Option<Validate<T>>,
     pub(crate) sharded: bool,
+    pub(crate) keep: Option<Keep>,
 }
 
 impl<T: Serialize + DeserializeOwned> TopicSpec<T> {
@@ -78,6 +81,7 @@ impl<T> TopicSpec<T> {
             codec,
             validate: None,
             sharded: false,
+            keep: None,
         }
     }
 
@@ -94,6 +98,7 @@ impl<T> TopicSpec<T> {
             codec,
             validate: None,
             sharded: false,
+            keep: None,
         })
     }
 
@@ -122,6 +127,43 @@ impl<T> TopicSpec<T> {
         self
     }
 
+    /// Keeps messages for `time`, at most `messages` of them and `bytes` in all (with some 100 bytes of
+    /// envelope each); the oldest go first, and the newest is kept whatever its size.
+    ///
+    /// Each message then has a [`Position`](crate::Position). A subscription refills from the history
+    /// what it missed (a reconnect, a hole, a buffer that overflowed), may begin after a position, and
+    /// reports a gap only for what is no longer kept. The bounds are those of the latest publish, for
+    /// each key of a keyed topic. All who share the topic must agree on whether it is kept.
+    ///
+    /// # Panics
+    /// If a bound is zero, or `time` is more than ten years; in a `const` this is a compile error. For
+    /// bounds known only at run time there is [`try_keep`](Self::try_keep).
+    #[must_use]
+    pub const fn keep(mut self, time: Duration, messages: u32, bytes: u64) -> Self {
+        let keep = Keep {
+            time,
+            messages,
+            bytes,
+        };
+        if let Err((_, rule)) = keep.check() {
+            panic!("{}", rule);
+        }
+        self.keep = Some(keep);
+        self
+    }
+
+    /// [`keep`](Self::keep) with bounds known at run time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a bound is zero, or `keep.time` is
+    /// more than ten years.
+    pub fn try_keep(mut self, keep: Keep) -> Result<Self> {
+        keep.check()
+            .map_err(|(field, rule)| Error::invalid(field, rule))?;
+        self.keep = Some(keep);
+        Ok(self)
+    }
+
     /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -136,6 +178,7 @@ impl<T> Clone for TopicSpec<T> {
             codec: self.codec,
             validate: self.validate,
             sharded: self.sharded,
+            keep: self.keep,
         }
     }
 }
@@ -146,6 +189,7 @@ impl<T> fmt::Debug for TopicSpec<T> {
             .field("name", &self.name)
             .field("codec", &self.codec)
             .field("sharded", &self.sharded)
+            .field("keep", &self.keep)
             .finish_non_exhaustive()
     }
 }

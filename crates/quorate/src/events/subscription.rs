@@ -10,13 +10,17 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 
+use super::catch_up::{CatchUp, Next};
+use super::envelope;
 use super::hub::{Hub, Membership};
 use super::mailbox::{Item, Limits, Overflow};
 use super::message::Event;
 use super::port::Target;
 use super::route::Reading;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{From, PageLimit, Position, Replay};
 use crate::hooks::ErrorSource;
+use crate::key::Key;
 use crate::telemetry;
 
 /// Messages a subscription buffers unless told otherwise.
@@ -35,6 +39,9 @@ pub struct Subscribe<T: Send + Sync + 'static> {
     reading: Reading<T>,
     limits: Limits,
     deadline: Option<Duration>,
+    /// What the topic's history belongs to, and the topic's name.
+    history: Option<(Key, Arc<str>)>,
+    from: Option<From>,
 }
 
 impl<T: Send + Sync + 'static> Subscribe<T> {
@@ -50,7 +57,27 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
             reading,
             limits,
             deadline: None,
+            history: None,
+            from: None,
         }
+    }
+
+    pub(crate) fn with_history(mut self, history: Option<(Key, Arc<str>)>) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// Begins with what follows this position, where the topic is kept. Default: with what is published
+    /// from now on.
+    pub fn after(mut self, position: Position) -> Self {
+        self.from = Some(From::After(position));
+        self
+    }
+
+    /// Begins with the oldest message that is kept.
+    pub fn from_beginning(mut self) -> Self {
+        self.from = Some(From::Beginning);
+        self
     }
 
     /// Messages to buffer while the consumer is busy; at least 1. Default 1 024.
@@ -94,11 +121,61 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
                 return Err(Error::invalid(field, "must be at least 1").with_operation(OPERATION));
             }
         }
-        let membership = self
-            .hub
-            .subscribe(target.clone(), self.reading, self.limits, self.deadline)
-            .await?;
-        Ok(Subscription { membership, target })
+        if self.from.is_some() && self.history.is_none() {
+            return Err(Error::new(ErrorKind::Unsupported)
+                .with_operation(OPERATION)
+                .with_target(&**target.name())
+                .with_message("only a single topic that is kept can be read from a position"));
+        }
+        let hub = self.hub;
+        let subscribe = hub.subscribe(target.clone(), self.reading, self.limits, self.deadline);
+        let membership = subscribe.await?;
+        let catch_up = match self.history {
+            Some((key, topic)) => {
+                // After the transport has acknowledged: what is published from here on is in the buffer.
+                let first = first_position(&hub, &key, self.from, self.deadline).await?;
+                let read = self.from.is_some();
+                Some(Box::new(CatchUp::new(hub, key, topic, first, read)))
+            }
+            None => None,
+        };
+        Ok(Subscription {
+            membership,
+            target,
+            catch_up,
+        })
+    }
+}
+
+/// After which position a subscription begins.
+async fn first_position(
+    hub: &Arc<Hub>,
+    key: &Key,
+    from: Option<From>,
+    deadline: Option<Duration>,
+) -> Result<Position> {
+    if let Some(From::After(position)) = from {
+        return Ok(position);
+    }
+    let from = from.unwrap_or(From::Latest(0));
+    let one = PageLimit {
+        messages: 1,
+        bytes: 1,
+    };
+    match hub.read(key, from, one, deadline).await? {
+        Replay::Page { messages, top } => {
+            let first = messages.first().and_then(|message| {
+                let prefix = envelope::prefix(message).ok()?;
+                // Before the first: a mark of 0 is not compared.
+                Some(Position::new(
+                    prefix.run,
+                    prefix.sequence.checked_sub(1)?,
+                    0,
+                ))
+            });
+            Ok(first.unwrap_or(top))
+        }
+        Replay::Lost { top } => Ok(top),
     }
 }
 
@@ -139,6 +216,8 @@ impl<T: Send + Sync + 'static> IntoFuture for Subscribe<T> {
 pub struct Subscription<T: Send + Sync + 'static> {
     membership: Membership<T>,
     target: Target,
+    /// Of a kept topic.
+    catch_up: Option<Box<CatchUp<T>>>,
 }
 
 impl<T: Send + Sync + 'static> Subscription<T> {
@@ -169,6 +248,13 @@ impl<T: Send + Sync + 'static> Subscription<T> {
         self.membership.mailbox.len()
     }
 
+    /// After which position the next event comes, if the topic is kept: a later subscription that begins
+    /// there misses nothing.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        Some(self.catch_up.as_ref()?.cursor())
+    }
+
     /// What is subscribed to, as on the wire.
     #[must_use]
     pub fn target(&self) -> &Target {
@@ -186,14 +272,30 @@ impl<T: Send + Sync + 'static> Subscription<T> {
         self.membership.leave().await
     }
 
-    fn poll_event(&self, cx: &mut TaskContext<'_>) -> Poll<Option<Event<T>>> {
-        let Some(item) = ready!(self.membership.mailbox.poll(cx)) else {
-            return Poll::Ready(None);
+    fn poll_event(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Event<T>>> {
+        let item = loop {
+            if let Some(catch_up) = &mut self.catch_up {
+                match ready!(catch_up.poll(cx)) {
+                    Next::Item(item) => break item,
+                    Next::End => return Poll::Ready(None),
+                    Next::Buffer => {}
+                }
+            }
+            let Some(item) = ready!(self.membership.mailbox.poll(cx)) else {
+                return Poll::Ready(None);
+            };
+            let item = match &mut self.catch_up {
+                Some(catch_up) => catch_up.take(item),
+                None => Some(item),
+            };
+            if let Some(item) = item {
+                break item;
+            }
         };
         let hub = &self.membership.hub;
         let report = |undecodable: &super::Undecodable| {
             metrics::counter!(telemetry::UNDECODABLE).increment(1);
-            let error = Error::new(crate::ErrorKind::Decode)
+            let error = Error::new(ErrorKind::Decode)
                 .with_operation("events.receive")
                 .with_target(undecodable.topic())
                 .with_message(undecodable.to_string())
@@ -208,6 +310,7 @@ impl<T: Send + Sync + 'static> Subscription<T> {
                 report(&undecodable);
                 Event::Undecodable(undecodable)
             }
+            Item::Skipped(_) => unreachable!("only kept topics have them, and take them out"),
         }))
     }
 }
@@ -215,7 +318,7 @@ impl<T: Send + Sync + 'static> Subscription<T> {
 impl<T: Send + Sync + 'static> Stream for Subscription<T> {
     type Item = Event<T>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         self.poll_event(cx)
     }
 }

@@ -25,6 +25,10 @@ impl State for LockState {
             self.retained_until(now)
         })
     }
+
+    fn expire(&mut self, _now: Micros) {
+        // All of it at once.
+    }
 }
 
 /// One instance's access to the locks of its home.

@@ -14,6 +14,7 @@ use crate::config::{Protocol, ServerTarget, Settings, WhenUnavailable};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::events::RedisEvents;
+use crate::history::RedisHistory;
 use crate::hooks::ErrorSource;
 use crate::lock::RedisLocks;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
@@ -57,6 +58,11 @@ impl RedisHome {
 
     pub(crate) fn events(&self) -> RedisEvents {
         RedisEvents::new(self.state.clone(), self.router.clone())
+    }
+
+    pub(crate) fn histories(&self) -> RedisHistory {
+        let scripts = ScriptRunner::new(self.state.clone(), self.clock.clone());
+        RedisHistory::new(scripts, self.state.clone())
     }
 
     pub(crate) fn locks(&self) -> RedisLocks {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use quorate_link::{Frame, Link};
+use quorate_link::{Frame, Lane, Link};
 
 use super::reply::from_link;
 use crate::clock::TestClock;
@@ -68,6 +68,19 @@ impl ScriptRunner {
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
+        self.run_on(Lane::Command, script, keys, arguments, options)
+            .await
+    }
+
+    /// [`run`](Self::run) on a connection of choice.
+    pub(crate) async fn run_on(
+        &self,
+        lane: Lane,
+        script: &'static Script,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<Frame> {
         let moved;
         let rendered = match &self.clock {
             None => script.rendered.get_or_init(|| script.render(0)),
@@ -76,7 +89,7 @@ impl ScriptRunner {
                 &moved
             }
         };
-        let options = options.link().script(true);
+        let options = options.link().script(true).lane(lane);
         let count = keys.len().to_string();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + keys.len() + arguments.len());
         parts.extend([b"EVALSHA", rendered.hash.as_bytes(), count.as_bytes()]);

@@ -1,0 +1,20 @@
+//! What topics that keep their messages are made of: positions, and the backend behind them.
+//!
+//! A topic with [`TopicSpec::keep`](crate::TopicSpec::keep) appends each message to a history and
+//! announces it in one step. Subscriptions of it refill what they missed from there; see
+//! [`events`](crate::events).
+
+mod log;
+mod memory;
+mod port;
+mod position;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub(crate) use log::Log;
+pub use log::{From, Keep, PageLimit, Replay};
+pub(crate) use memory::MemoryHistory;
+pub use port::{Append, Appended, HistoryPort};
+pub use position::Position;
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisHistory;
