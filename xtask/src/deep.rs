@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::process::{self, cargo};
-use crate::servers;
+use crate::{conformance, servers};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -36,19 +36,28 @@ enum Check {
     Coverage,
     /// Random input (cargo-fuzz).
     Fuzz,
+    /// WebSocket, case by case (the Autobahn test suite).
+    Conformance,
 }
 
 impl Check {
     /// The cargo subcommand it needs, and the package that has it.
-    const fn tool(self) -> (&'static str, &'static str) {
-        match self {
+    const fn tool(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
             Self::Deny => ("deny", "cargo-deny"),
             Self::Hack => ("hack", "cargo-hack"),
             Self::Semver => ("semver-checks", "cargo-semver-checks"),
             Self::Mutants => ("mutants", "cargo-mutants"),
             Self::Coverage => ("llvm-cov", "cargo-llvm-cov"),
             Self::Fuzz => ("fuzz", "cargo-fuzz"),
-        }
+            // Fetches what it needs by itself.
+            Self::Conformance => return None,
+        })
+    }
+
+    /// What to call it when it fails.
+    fn name(self) -> &'static str {
+        self.tool().map_or("conformance", |(_, package)| package)
     }
 
     fn run(self, options: &Options) -> Result<()> {
@@ -79,6 +88,7 @@ impl Check {
                 "--html",
             ])),
             Self::Fuzz => fuzz(options.fuzz_seconds),
+            Self::Conformance => conformance::run(&conformance::Options::all()),
         }
     }
 }
@@ -91,11 +101,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let mut problems = Vec::new();
     for check in checks {
-        let (_, package) = check.tool();
+        let name = check.name();
         let done = available(*check, options.install).and_then(|()| check.run(options));
         if let Err(error) = done {
-            eprintln!("{package}: {error:#}");
-            problems.push(format!("{package}: {error:#}"));
+            eprintln!("{name}: {error:#}");
+            problems.push(format!("{name}: {error:#}"));
         }
     }
     if !problems.is_empty() {
@@ -111,7 +121,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Makes sure that a tool is there.
 fn available(check: Check, install: bool) -> Result<()> {
-    let (subcommand, package) = check.tool();
+    let Some((subcommand, package)) = check.tool() else {
+        return Ok(());
+    };
     if process::exists(&mut cargo([subcommand, "--version"])) {
         return Ok(());
     }

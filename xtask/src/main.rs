@@ -3,6 +3,7 @@
 mod bench;
 mod browser;
 mod ci;
+mod conformance;
 mod deep;
 #[cfg(test)]
 mod guarantees;
@@ -42,6 +43,8 @@ enum Task {
     Layering,
     /// Run the checks that take too long for every change.
     Deep(deep::Options),
+    /// Run the Autobahn test suite against our WebSocket connections.
+    Conformance(conformance::Options),
     /// Run benchmarks.
     Bench(bench::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Layering => layering::run(),
         Task::Deep(options) => deep::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Bench(options) => bench::run(&options),
     };
     match result {
