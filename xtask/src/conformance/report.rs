@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(super) const LEFT_OUT: [(&str, &str); 2] = [
     (
         "12.*",
-        "compression: permessage-deflate is not offered, since it costs each connection hundreds of KiB",
+        "compression: permessage-deflate is not offered, since its state would cost every connection memory",
     ),
     ("13.*", "compression, as above"),
 ];
