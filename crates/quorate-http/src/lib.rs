@@ -45,6 +45,7 @@ mod ws;
 
 pub use frame::{PROTOCOL, event_line};
 pub use gateway::{Gateway, GatewayOptions};
+pub use hub::{Authenticate, ClientInfo, ConnectionTokens, Credentials, Denied, Identity};
 pub use origin::OriginPolicy;
 pub use problem::{Code, Problem, name_instances};
 pub use rejection::Rejection;

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::access::{ClientInfo, Identity};
+use super::identity::{ClientInfo, Identity};
 use crate::problem::Problem;
 
 /// What a handler's context and the hooks may do with a connected client.
@@ -32,8 +32,12 @@ pub(crate) trait ClientPort: Debug + Send + Sync {
     /// All of that at once, for hooks.
     fn info(&self) -> ClientInfo;
 
-    /// Queues an answer or a progress report: a whole frame, never dropped.
+    /// Queues an answer: a whole frame, never dropped.
     fn push(&self, frame: String);
+
+    /// Queues a progress report: a whole frame. It is left out while the client takes less than it is
+    /// sent, because a handler may report without end; the answer comes all the same.
+    fn push_progress(&self, frame: String);
 
     /// Subscribes the client. It is told with `{"event":"subscribed"}` before the first message. What
     /// it is subscribed to already stays as it is, and is answered the same.
@@ -161,14 +165,23 @@ pub(crate) trait DeclaredEvent: Debug + Send + Sync {
     /// `INVALID_ARGUMENT`, naming what is wrong with them.
     fn room(&self, params: &Value) -> Result<Arc<dyn RoomSource>, Problem>;
 
-    /// Asks the hook whether this client may subscribe to this topic.
+    /// The room of this key, for transports that only have text: what follows the event's name and a
+    /// colon in the topic.
+    ///
+    /// # Errors
+    /// As [`room`](Self::room).
+    fn room_of_key(&self, key: &str) -> Result<(Value, Arc<dyn RoomSource>), Problem>;
+
+    /// Asks the event's own hook whether this client may subscribe with these parameters. The hub's hook
+    /// ([`Gatekeeper::subscribe`]) is asked before.
     fn authorize_subscribe(
         &self,
         client: ClientInfo,
-        topic: Arc<str>,
+        params: &Value,
     ) -> BoxFuture<'static, Result<(), Problem>>;
 
-    /// Asks the hook, checks the payload as the event's type, and publishes it for a client.
+    /// Asks the event's own hook, checks the payload as the event's type, and publishes it for a client. The
+    /// hub's hook ([`Gatekeeper::publish`]) is asked before.
     fn publish(
         &self,
         fleet: &Fleet,
@@ -232,11 +245,13 @@ pub(crate) trait Gatekeeper: Debug + Send + Sync {
         topic: Arc<str>,
     ) -> BoxFuture<'static, Result<(), Problem>>;
 
-    /// Whether a client may publish to this topic.
+    /// Whether a client may publish to this topic. `declared`: of a declared event, whose own hook decides
+    /// if the hub has none; otherwise no hook means no.
     fn publish(
         &self,
         client: ClientInfo,
         topic: Arc<str>,
+        declared: bool,
     ) -> BoxFuture<'static, Result<(), Problem>>;
 }
 
