@@ -17,6 +17,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
+use crate::history::HistoryPort;
 use crate::key::Namespace;
 use crate::lock::{Lock, LockPort, Locks};
 #[cfg(feature = "redis")]
@@ -213,6 +214,12 @@ impl Fleet {
     #[must_use]
     pub fn topic<T: Send + Sync + 'static>(&self, spec: &TopicSpec<T>) -> Topic<T> {
         Topic::new(&self.inner.hub, &self.namespace, spec)
+    }
+
+    /// The backend of kept topics, for tests of backends.
+    #[must_use]
+    pub fn history_port(&self) -> Arc<dyn HistoryPort> {
+        self.inner.hub.history_port()
     }
 
     /// A channel of bytes, exactly `<namespace>:<name>` on the wire.

@@ -15,6 +15,7 @@
 )]
 
 pub mod events;
+pub mod history;
 pub mod lock;
 
 /// Makes a module of tests, one per clause, from a list of clauses.

@@ -74,10 +74,18 @@ impl<S: State> Table<S> {
 
 impl<S: State> Rows<S> {
     fn keep(&mut self, key: &Key, now: Micros) {
-        match self.states.get(key).map(|state| state.forgotten_at(now)) {
-            Some(Some(at)) if at > now => self.forgotten.set(key.clone(), at),
-            Some(None) => self.forgotten.remove(key),
-            Some(Some(_)) | None => {
+        let Some(state) = self.states.get_mut(key) else {
+            return self.forgotten.remove(key);
+        };
+        let mut due = state.forgotten_at(now);
+        if due.is_some_and(|at| at <= now) {
+            state.expire(now);
+            due = state.forgotten_at(now);
+        }
+        match due {
+            Some(at) if at > now => self.forgotten.set(key.clone(), at),
+            None => self.forgotten.remove(key),
+            Some(_) => {
                 self.states.remove(key);
                 self.forgotten.remove(key);
             }
@@ -89,9 +97,6 @@ impl<S: State> Rows<S> {
             let Some(key) = self.forgotten.pop_due(now) else {
                 return;
             };
-            if let Some(state) = self.states.get_mut(&key) {
-                state.expire(now);
-            }
             self.keep(&key, now);
         }
     }

@@ -34,7 +34,7 @@ static PUBLISH: Operation = Operation::new(
 pub(crate) struct Hub {
     pub(crate) context: Arc<Context>,
     port: Arc<dyn EventsPort>,
-    pub(super) history: Arc<dyn HistoryPort>,
+    history: Arc<dyn HistoryPort>,
     routes: Mutex<HashMap<Target, Arc<Route>>>,
     outgoings: Outgoings,
     /// Identifies this instance in sequences; random, so that two never meet.
@@ -137,6 +137,10 @@ impl Hub {
             .await?;
         self.meters.published.increment(1);
         Ok(receipt)
+    }
+
+    pub(crate) fn history_port(&self) -> Arc<dyn HistoryPort> {
+        self.history.clone()
     }
 
     /// Counts a message that was kept.

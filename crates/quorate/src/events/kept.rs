@@ -41,6 +41,7 @@ impl Hub {
         deadline: Option<Duration>,
     ) -> Result<Receipt> {
         self.start_beacons();
+        let port = self.history_port();
         let begun = Instant::now();
         let first = AtomicBool::new(true);
         let attempt = |attempt: Attempt| {
@@ -53,7 +54,7 @@ impl Hub {
                 again: again.then(|| begun.elapsed() + SLACK),
             };
             let options = CallOptions::until(attempt.deadline);
-            self.history.append(topic, append, options)
+            port.append(topic, append, options)
         };
         let name = &outgoing.channel.name;
         let appended = self.context.run(&APPEND, name, deadline, attempt).await?;
@@ -73,9 +74,10 @@ impl Hub {
         limit: PageLimit,
         deadline: Option<Duration>,
     ) -> Result<Replay> {
+        let port = self.history_port();
         let attempt = |attempt: Attempt| {
             let options = CallOptions::until(attempt.deadline);
-            self.history.read(topic, from, limit, options)
+            port.read(topic, from, limit, options)
         };
         let call = self.context.run(&READ, topic.name(), deadline, attempt);
         call.await

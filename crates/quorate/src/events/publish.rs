@@ -182,6 +182,10 @@ impl<'a, T: Send + Sync + 'static> Publish<'a, T> {
         let kept = topic.spec.keep.is_some();
         let mut message = envelope::head(self.exclude_self, kept, &header, room)
             .ok_or_else(|| Error::invalid("header", "must be at most 65535 bytes"))?;
+        if kept {
+            // Epoch and offset are the history's to give.
+            envelope::place(&mut message, topic.hub.publisher, 0, 0);
+        }
         let payload_at = message.len();
         codec
             .encode_behind(self.value, &mut message)

@@ -28,7 +28,7 @@ const MAX_SCAN: usize = 1024;
     reason = "three bounds; a backend needs each"
 )]
 pub struct Keep {
-    /// For how long, by the home's clock.
+    /// For how long, by the home's clock: at least this, and at most until those before it have ended.
     pub time: Duration,
     /// How many.
     pub messages: u32,
@@ -122,7 +122,8 @@ pub(crate) struct Log {
     mark: u32,
     /// When the last message was appended: times never go back.
     time: Micros,
-    keep: Duration,
+    /// When the last message ends.
+    ends: Micros,
     bytes: u64,
     entries: VecDeque<Entry>,
 }
@@ -130,14 +131,11 @@ pub(crate) struct Log {
 #[derive(Clone, Debug)]
 struct Entry {
     at: Micros,
+    /// Not before the message before it does, also when the topic's bound was changed: what has ended is
+    /// always a beginning of the history, and never comes back.
+    ends: Micros,
     id: [u8; 16],
     message: Bytes,
-}
-
-impl Entry {
-    fn ends(&self, keep: Duration) -> Micros {
-        self.at.plus(keep)
-    }
 }
 
 impl Log {
@@ -165,10 +163,11 @@ impl Log {
         let announce = placed(message, position);
         self.mark = position.mark();
         self.time = now;
-        self.keep = keep.time;
+        self.ends = self.ends.max(now.plus(keep.time));
         self.bytes += announce.len() as u64;
         self.entries.push_back(Entry {
             at: now,
+            ends: self.ends,
             id,
             message: announce.clone(),
         });
@@ -180,9 +179,7 @@ impl Log {
         for _ in 0..MAX_TRIM {
             let over = self.entries.len() > keep.messages as usize || self.bytes > keep.bytes;
             match self.entries.front() {
-                Some(oldest)
-                    if self.entries.len() > 1 && (over || oldest.ends(keep.time) <= now) =>
-                {
+                Some(oldest) if self.entries.len() > 1 && (over || oldest.ends <= now) => {
                     self.bytes -= oldest.message.len() as u64;
                     self.entries.pop_front();
                 }
@@ -194,8 +191,13 @@ impl Log {
     /// Whether the message with this id was appended at most `ago` before `now`; `None`: it was not.
     fn find(&self, now: Micros, id: [u8; 16], ago: Duration) -> Option<AppendReply> {
         let since = Micros::new(now.get().saturating_sub(whole_micros(ago)));
+        let mut looked_at = 0;
         let recent = self.entries.iter().rev().zip((1..=self.last).rev());
         for (entry, offset) in recent.take(MAX_SCAN) {
+            // What has ended is as good as gone.
+            if entry.ends <= now {
+                break;
+            }
             if entry.at < since {
                 return None;
             }
@@ -203,9 +205,9 @@ impl Log {
                 let position = Position::of(self.epoch, offset, id);
                 return Some(AppendReply::Repeated { position });
             }
+            looked_at += 1;
         }
         // All that can be looked at came after the first attempt: was there more?
-        let looked_at = self.entries.len().min(MAX_SCAN) as u64;
         (self.last > looked_at).then_some(AppendReply::Inconclusive)
     }
 
@@ -282,8 +284,7 @@ impl Log {
 
     /// How many entries have ended.
     fn ended(&self, now: Micros) -> u64 {
-        self.entries
-            .partition_point(|entry| entry.ends(self.keep) <= now) as u64
+        self.entries.partition_point(|entry| entry.ends <= now) as u64
     }
 
     /// Frees what has ended.
@@ -299,11 +300,10 @@ impl Log {
         if self.epoch == 0 {
             return now;
         }
-        let all_ended = self.time.plus(self.keep);
         if self.entries.is_empty() {
-            all_ended.plus(RETENTION)
+            self.ends.plus(RETENTION)
         } else {
-            all_ended
+            self.ends
         }
     }
 }
@@ -318,4 +318,169 @@ fn placed(message: &[u8], position: Position) -> Bytes {
     let mut message = message.to_vec();
     crate::events::place_kept(&mut message, position.epoch(), position.offset());
     message.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: PageLimit = PageLimit {
+        messages: u32::MAX,
+        bytes: u64::MAX,
+    };
+
+    fn id(number: u64) -> [u8; 16] {
+        let mut id = [1; 16];
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        id
+    }
+
+    fn message(number: u64, size: usize) -> Vec<u8> {
+        let mut message = vec![0; 29 + size];
+        message.extend_from_slice(&number.to_be_bytes());
+        message
+    }
+
+    fn number(message: &Bytes) -> u64 {
+        u64::from_be_bytes(message[message.len() - 8..].try_into().unwrap())
+    }
+
+    fn append(log: &mut Log, now: u64, number: u64, keep: Keep) -> Position {
+        match log.append(
+            Micros::new(now),
+            id(number),
+            &message(number, 0),
+            keep,
+            None,
+        ) {
+            AppendReply::Appended { position, .. } => position,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        /// Reading after any position that was ever handed out gives exactly what followed it, or says
+        /// that it cannot; and it can while the bounds allow.
+        #[test]
+        fn a_read_is_complete_or_lost(
+            steps in proptest::collection::vec((0_u64..40, 0_usize..200), 1..60),
+            time in 1_u64..400, messages in 1_u32..20, bytes in 1_u64..4000, page in 1_u32..7,
+        ) {
+            let keep = Keep { time: Duration::from_micros(time), messages, bytes };
+            let mut log = Log::default();
+            let (mut now, mut positions) = (1_000_u64, Vec::new());
+            for (sent, (pause, size)) in steps.iter().enumerate() {
+                now += pause;
+                let (at, sent) = (Micros::new(now), sent as u64);
+                let reply = log.append(at, id(sent), &message(sent, *size), keep, None);
+                let AppendReply::Appended { position, announce } = reply else { panic!("{reply:?}") };
+                prop_assert_eq!(&announce[21..29], &(sent + 1).to_le_bytes()[..]);
+                positions.push((position, at, announce.len() as u64));
+                prop_assert!(log.entries.len() <= messages as usize);
+                prop_assert!(log.bytes <= bytes || log.entries.len() == 1);
+                prop_assert_eq!(log.bytes, log.entries.iter().map(|it| it.message.len() as u64).sum::<u64>());
+            }
+            for (index, (position, ..)) in positions.iter().enumerate() {
+                let limit = PageLimit { messages: page, bytes: u64::MAX };
+                let following = &positions[index + 1..];
+                let fits = following.len() <= messages as usize
+                    && following.iter().map(|it| it.2).sum::<u64>() <= bytes
+                    && following.first().is_none_or(|it| it.1.plus(keep.time) > Micros::new(now));
+                match log.read(Micros::new(now), From::After(*position), limit) {
+                    Replay::Lost { top } => {
+                        prop_assert!(!fits);
+                        prop_assert_eq!(top, positions.last().unwrap().0);
+                    }
+                    Replay::Page { messages, .. } => {
+                        let expected = (index as u64 + 1..positions.len() as u64).take(page as usize);
+                        let read = messages.iter().map(number).collect::<Vec<_>>();
+                        prop_assert_eq!(read, expected.collect::<Vec<_>>());
+                    }
+                }
+            }
+        }
+
+        /// However often an append is repeated, and whatever came in between: once, or not told.
+        #[test]
+        fn a_repeated_append_is_applied_once(
+            before in 0_u64..5, between in 0_u64..40, messages in 1_u32..30,
+        ) {
+            let keep = Keep { time: Duration::from_secs(1), messages, bytes: u64::MAX };
+            let mut log = Log::default();
+            for number in 0..before {
+                append(&mut log, 10, number, keep);
+            }
+            let first = append(&mut log, 20, 100, keep);
+            for number in 200..200 + between {
+                append(&mut log, 30, number, keep);
+            }
+            let again = Some(Duration::from_micros(25));
+            let reply = log.append(Micros::new(40), id(100), &message(100, 0), keep, again);
+            if between < messages.into() {
+                prop_assert_eq!(reply, AppendReply::Repeated { position: first });
+            } else {
+                prop_assert_eq!(reply, AppendReply::Inconclusive);
+            }
+        }
+    }
+
+    const KEEP: Keep = Keep {
+        time: Duration::from_secs(1),
+        messages: 100,
+        bytes: 1 << 20,
+    };
+
+    #[test]
+    fn what_was_not_appended_is_when_repeated() {
+        let mut log = Log::default();
+        append(&mut log, 10, 1, KEEP);
+        let again = Some(Duration::from_micros(25));
+        let reply = log.append(Micros::new(20), id(2), &message(2, 0), KEEP, again);
+        assert!(matches!(reply, AppendReply::Appended { position, .. } if position.offset() == 2));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_does_not_reorder() {
+        let mut log = Log::default();
+        append(&mut log, 2_000_000, 1, KEEP);
+        append(&mut log, 1_000_000, 2, KEEP);
+        let Replay::Page { messages, .. } = log.read(Micros::new(2_500_000), From::Beginning, ALL)
+        else {
+            panic!("nothing was lost")
+        };
+        assert_eq!(messages.iter().map(number).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn what_has_ended_is_freed_and_the_rest_remembered() {
+        let mut log = Log::default();
+        let last = append(&mut log, 1_000_000, 1, KEEP);
+        assert_eq!(log.due(Micros::new(1_000_000)), Micros::new(2_000_000));
+        log.free_ended(Micros::new(2_000_000));
+        assert_eq!((log.entries.len(), log.bytes), (0, 0));
+        assert_eq!(
+            log.due(Micros::new(2_000_000)),
+            Micros::new(2_000_000).plus(RETENTION)
+        );
+        let read = log.read(Micros::new(9_000_000), From::After(last), ALL);
+        assert_eq!(
+            read,
+            Replay::Page {
+                messages: Vec::new(),
+                top: last
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_kept_as_it_is() {
+        let mut log = Log::default();
+        for text in [&b""[..], b"short"] {
+            assert!(matches!(
+                log.append(Micros::new(1), id(1), text, KEEP, None),
+                AppendReply::Appended { announce, .. } if announce == text
+            ));
+        }
+    }
 }

@@ -33,6 +33,20 @@ pub struct Append {
     pub again: Option<Duration>,
 }
 
+impl Append {
+    /// A first attempt to append `message`.
+    #[must_use]
+    pub const fn new(channel: Channel, message: Bytes, id: [u8; 16], keep: Keep) -> Self {
+        Self {
+            channel,
+            message,
+            id,
+            keep,
+            again: None,
+        }
+    }
+}
+
 /// What is known of a message that was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

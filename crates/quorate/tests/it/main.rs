@@ -4,7 +4,9 @@
 
 mod connection;
 mod differential;
+mod differential_history;
 mod faults;
+mod faults_history;
 mod operators;
 mod ports;
 mod suites;

@@ -2,7 +2,7 @@
 
 use quorate_testing::harness::{Embedded, OnServer};
 use quorate_testing::servers::ServerKind;
-use quorate_testing::{events_suite, lock_suite};
+use quorate_testing::{events_suite, history_suite, lock_suite};
 
 mod events {
     use super::*;
@@ -10,6 +10,14 @@ mod events {
     events_suite!(redis, OnServer(ServerKind::Redis));
     events_suite!(valkey, OnServer(ServerKind::Valkey));
     events_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod history {
+    use super::*;
+    history_suite!(embedded, Embedded);
+    history_suite!(redis, OnServer(ServerKind::Redis));
+    history_suite!(valkey, OnServer(ServerKind::Valkey));
+    history_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod lock {

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Reads kept messages of a topic from a place on. Mirrors `Log::read`.
--- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), i (id), m (message)
--- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us), keep (us)
+-- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message)
+-- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us)
 -- ARGV[1]  beginning, after or latest
 -- ARGV[2]  epoch of the position, or how many of the latest
 -- ARGV[3]  offset of the position
@@ -13,14 +13,14 @@
 -- atomic   what is the newest, what is still there and the messages are one picture
 local BATCH = 16
 local from, offset = ARGV[1], tonumber(ARGV[3])
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time', 'keep')
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time')
 local time = math.max(now(), tonumber(known[4] or '0'))
 local recent = from == 'after' and offset == 0 and ARGV[2] + ARGV[7] > time
 if not known[1] then
   local found = (from ~= 'after' or recent) and 'page' or 'lost'
   return {found, decimal(time), '0', '\0\0\0\0'}
 end
-local epoch, last, keep = known[1], tonumber(known[2]), tonumber(known[5])
+local epoch, last = known[1], tonumber(known[2])
 local function lost()
   return {'lost', epoch, known[2], known[3]}
 end
@@ -29,7 +29,7 @@ local function at(number)
   return redis.call('XRANGE', KEYS[1], id, id)[1]
 end
 local function kept(entry)
-  return entry and entry[2][2] + keep > time
+  return entry and tonumber(entry[2][4]) > time
 end
 local start
 if from == 'after' then
@@ -42,7 +42,7 @@ if from == 'after' then
       return lost()
     end
     local entry = offset < last and at(offset)
-    local mark = offset == last and known[3] or entry and string.sub(entry[2][4], 13)
+    local mark = offset == last and known[3] or entry and string.sub(entry[2][6], 13)
     -- A mark of 0 is not known to who has the position.
     if mark and ARGV[4] ~= '\0\0\0\0' and mark ~= ARGV[4] then
       return lost()
@@ -78,7 +78,7 @@ while start <= last and #reply - 4 < most do
   local count = math.min(BATCH, most - (#reply - 4))
   local batch = redis.call('XRANGE', KEYS[1], decimal(start) .. '-0', '+', 'COUNT', count)
   for _, entry in ipairs(batch) do
-    local message = entry[2][6]
+    local message = entry[2][8]
     bytes = bytes + #message
     if #reply > 4 and bytes > room then
       return reply
