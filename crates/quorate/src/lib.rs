@@ -26,6 +26,7 @@
 //! # Capabilities
 //!
 //! * [`events`]: typed topics over every instance; what is lost shows as a gap.
+//! * [`history`]: topics that keep their messages; who was away reads what it missed.
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
@@ -103,6 +104,8 @@ mod documents {
     struct GettingStarted;
     #[doc = include_str!("../../../docs/guide/events.md")]
     struct Events;
+    #[doc = include_str!("../../../docs/guide/history.md")]
+    struct History;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
     #[doc = include_str!("../../../docs/guide/configuration.md")]
