@@ -209,6 +209,13 @@ impl EventSink for Route {
             if let Verdict::Hole(missing) = verdict {
                 self.gap(&groups, &Gap::new(GapReason::Lost, Some(missing)));
             }
+            if prefix.kept && prefix.beacon && verdict == Verdict::InOrder {
+                // The first that is heard of the topic says that there is a message: nobody but its
+                // history knows whether that is new.
+                for group in groups.iter().filter(|group| group.key().kept) {
+                    group.gap(&Gap::new(GapReason::Lost, None));
+                }
+            }
             let excluded = prefix.exclude_self && prefix.publisher == self.own;
             let seen = prefix.beacon || verdict == Verdict::Duplicate;
             for_topics = !(excluded || seen);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use quorate::events::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
+use quorate::history::{Append, Appended, From, HistoryPort, PageLimit, Replay};
 use quorate::lock::{AcquireReply, LockPort};
 use quorate::{CallOptions, Event, Fleet, GapReason, Key, LeaseId, Outcome, Result, TopicSpec};
 use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
@@ -202,6 +203,79 @@ async fn a_lock_backend_can_be_wrapped_and_need_not_announce() {
 static HEARD: AtomicU64 = AtomicU64::new(0);
 
 /// Async closures are handlers, as long as they capture nothing.
+/// A history of one's own that keeps messages and forgets to announce every other one.
+#[derive(Debug)]
+struct HalfSilent {
+    inner: Arc<dyn HistoryPort>,
+    appended: AtomicU64,
+}
+
+impl fmt::Display for HalfSilent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a half silent history")
+    }
+}
+
+#[async_trait]
+impl HistoryPort for HalfSilent {
+    async fn append(
+        &self,
+        topic: &Key,
+        mut append: Append,
+        options: CallOptions,
+    ) -> Result<Appended> {
+        if self
+            .appended
+            .fetch_add(1, Ordering::SeqCst)
+            .is_multiple_of(2)
+        {
+            append.channel.name = "nobody-listens".into();
+        }
+        self.inner.append(topic, append, options).await
+    }
+
+    async fn read(
+        &self,
+        topic: &Key,
+        from: From,
+        limit: PageLimit,
+        options: CallOptions,
+    ) -> Result<Replay> {
+        self.inner.read(topic, from, limit, options).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_can_be_wrapped_and_what_is_not_announced_is_refilled() {
+    const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(Duration::from_secs(60), 100, 1 << 20);
+    let home = Fleet::builder()
+        .url("memory:")
+        .beacon_interval(BEACON_INTERVAL)
+        .build()
+        .await
+        .unwrap();
+    let port = Arc::new(HalfSilent {
+        inner: home.history_port(),
+        appended: AtomicU64::new(0),
+    });
+    let builder = Fleet::builder()
+        .url("memory:")
+        .beacon_interval(BEACON_INTERVAL);
+    let fleet = builder.history_port(port).build().await.unwrap();
+    // The wrapped history announces where it is; so does its beacon.
+    let mut room = fleet.topic(&ROOM).subscribe().await.unwrap();
+    for number in 0..5_u64 {
+        fleet.topic(&ROOM).publish(&number).await.unwrap();
+    }
+    // Beacons say what was last kept: not even the last one is missed.
+    for expected in 0..5 {
+        match within("a message", room.next()).await {
+            Some(Event::Message(number)) => assert_eq!(*number, expected),
+            other => panic!("expected {expected}, got {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_async_closure_is_a_handler() {
     let fleet = Fleet::embedded();
