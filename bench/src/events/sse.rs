@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use quorate::{Fleet, Topic};
-use quorate_http::Gateway;
+use quorate_http::Hub;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -99,7 +99,7 @@ impl Served {
     async fn start(url: &str) -> Result<Self> {
         let server = Fleet::connect(url).await?;
         let publisher = Fleet::connect(url).await?;
-        let routes: Router = Gateway::new(server.clone()).router();
+        let routes: Router = Hub::builder(server.clone()).open().build().router();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let mut serving = JoinSet::new();

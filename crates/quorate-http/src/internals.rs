@@ -10,18 +10,19 @@ use axum::routing::get;
 use crate::frame;
 use crate::socket::{self, SocketLimits};
 
-/// Reads a client's frame: the id it would be answered with, and what is wrong with it.
+/// Reads a client's frame: the id it would be answered with, as JSON, and what is wrong with it.
 ///
 /// # Errors
 /// The text of the problem that the client would be answered with.
-pub fn read_frame(text: &str) -> (Option<serde_json::Value>, Result<(), String>) {
-    let (id, request) = frame::read_request(text);
-    (
-        id,
-        request
-            .map(drop)
-            .map_err(|problem| problem.detail().to_owned()),
-    )
+pub fn read_frame(text: &str) -> (Option<String>, Result<(), String>) {
+    let id = |id: Option<frame::RequestId>| id.map(|id| id.as_json().to_owned());
+    match frame::read_request(text) {
+        Ok(request) => (id(request.id), Ok(())),
+        Err(refused) => {
+            let text = refused.problem.detail().to_owned();
+            (id(refused.id), Err(text))
+        }
+    }
 }
 
 /// `GET /`: a WebSocket that sends back what it is sent, on the connections that clients of this crate

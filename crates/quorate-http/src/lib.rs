@@ -4,19 +4,18 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! use axum::Router;
 //! use quorate::Fleet;
-//! use quorate_http::Gateway;
+//! use quorate_http::Hub;
 //!
-//! let gateway = Gateway::new(Fleet::embedded());
-//! // GET /live/sse?topic=orders:* and GET /live/ws
-//! let app: Router = Router::new().nest("/live", gateway.router());
+//! let hub = Hub::builder(Fleet::embedded()).open().build();
+//! // GET /live/ws and GET /live/sse?topic=orders:*
+//! let app: Router = Router::new().nest("/live", hub.router());
 //! # let _ = app;
-//! gateway.drain().await; // at shutdown: tells every client to come back elsewhere
+//! hub.drain().await; // at shutdown: tells every client to come back elsewhere
 //! # }
 //! ```
 //!
-//! * [`Gateway`]: clients subscribe to topics and patterns of a fleet, over WebSocket or Server-Sent
-//!   Events. Loss is visible to them as it is in the library. The protocol is described in
-//!   `docs/protocol.md`.
+//! * [`Hub`]: clients take part in the events of a fleet, over WebSocket or Server-Sent Events. Loss is
+//!   visible to them as it is in the library. The protocol is described in `docs/protocol.md`.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
@@ -24,7 +23,6 @@
 //! Nothing here authenticates: put the routes behind a layer of your own.
 
 mod frame;
-mod gateway;
 #[allow(dead_code, reason = "being built")]
 mod hub;
 #[cfg(feature = "internals")]
@@ -33,10 +31,6 @@ pub mod internals;
 mod origin;
 mod problem;
 mod rejection;
-#[cfg_attr(
-    not(feature = "internals"),
-    allow(dead_code, reason = "sessions come next")
-)]
 mod socket;
 mod sse;
 pub mod telemetry;
@@ -44,8 +38,10 @@ mod topic;
 mod ws;
 
 pub use frame::{PROTOCOL, event_line};
-pub use gateway::{Gateway, GatewayOptions};
-pub use hub::{Authenticate, ClientInfo, ConnectionTokens, Credentials, Denied, Identity};
+pub use hub::{
+    Authenticate, ClientInfo, ConnectionTokens, Credentials, Denied, Hub, HubBuilder, Identity,
+    Overflow,
+};
 pub use origin::OriginPolicy;
 pub use problem::{Code, Problem, name_instances};
 pub use rejection::Rejection;

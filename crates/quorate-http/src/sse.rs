@@ -1,72 +1,81 @@
 //! Server-Sent Events.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use futures_util::Stream;
 use futures_util::future::try_join_all;
-use futures_util::{Stream, StreamExt};
-use quorate::events::Overflow;
-use quorate::{Event, Subscription};
-use tokio_stream::{StreamMap, StreamNotifyClose};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::frame::EventFrame;
-use crate::gateway::{Client, Gateway};
+use crate::frame::gap_line;
+use crate::hub::{
+    CloseWith, Connected, Hub, Item, Joining, Next, OpenSource, RoomEventKind, RoomSource, Welcome,
+};
 use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
+use crate::telemetry::Transport;
 use crate::topic::Selector;
 
-pub(crate) const TRANSPORT: &str = "sse";
-
-/// The subscriptions of a client by what was subscribed to. They say when they end.
-pub(crate) type Subscriptions = StreamMap<String, StreamNotifyClose<Subscription<Bytes>>>;
-
-/// Makes one subscription of a client.
-pub(crate) async fn subscribe(
-    gateway: &Gateway,
-    selector: &Selector,
-) -> quorate::Result<Subscription<Bytes>> {
-    let options = &gateway.shared.options;
-    selector
-        .subscribe(&gateway.shared.fleet)?
-        .buffer(options.buffer)
-        .buffer_bytes(options.buffer_bytes)
-        .overflow(Overflow::DropOldest)
-        .deadline(options.subscribe_deadline)
-        .await
+/// `GET /sse?topic=…&topic=…`.
+pub(crate) async fn route(
+    State(hub): State<Hub>,
+    headers: HeaderMap,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, Rejection> {
+    hub.check_origin(&headers, Transport::Sse)?;
+    let Query(pairs) = query?;
+    let selectors = pairs
+        .iter()
+        .map(|(name, value)| match name.as_str() {
+            "topic" => Ok(Selector::parse(value)?),
+            _ => Err(Problem::new(
+                Code::InvalidArgument,
+                format!("`{name}` is not a parameter; there is only `topic`"),
+            )
+            .into()),
+        })
+        .collect::<Result<Vec<_>, Rejection>>()?;
+    respond(hub, selectors).await
 }
 
-pub(crate) async fn respond(
-    gateway: Gateway,
-    selectors: Vec<Selector>,
-) -> Result<Response, Rejection> {
-    let limit = gateway.shared.options.max_subscriptions;
+pub(crate) async fn respond(hub: Hub, mut selectors: Vec<Selector>) -> Result<Response, Rejection> {
+    let limit = hub.shared.options.max_subscriptions;
     if selectors.is_empty() || selectors.len() > limit {
         let rule = format!("topic must be given from 1 to {limit} times");
         return Err(Problem::new(Code::InvalidArgument, rule).into());
     }
-    let client = gateway.admit(TRANSPORT)?;
-    let made = try_join_all(
-        selectors
-            .iter()
-            .map(|selector| subscribe(&gateway, selector)),
-    )
-    .await?;
-    let mut subscriptions = Subscriptions::new();
-    for (selector, subscription) in selectors.iter().zip(made) {
-        subscriptions.insert(selector.to_string(), StreamNotifyClose::new(subscription));
-    }
-    let heartbeat = KeepAlive::new().interval(gateway.shared.options.heartbeat);
+    let mut seen = Vec::new();
+    selectors.retain(|selector| {
+        let fresh = !seen.contains(selector);
+        if fresh {
+            seen.push(selector.clone());
+        }
+        fresh
+    });
+    let connected = hub.admit(Transport::Sse)?.take(&hub, None, None, |_| None);
+    let made = selectors.into_iter().map(|selector| {
+        let source: Arc<dyn RoomSource> = Arc::new(OpenSource::new(selector));
+        let allowed = std::future::ready(Ok(()));
+        let client = connected.client.clone();
+        async move {
+            let joined = client.join(source, allowed, Welcome::Silent).await;
+            joined.map(drop).map_err(|joining| match joining {
+                Joining::Refused(problem) => problem,
+                Joining::Withdrawn => Problem::new(Code::Cancelled, "unsubscribed meanwhile"),
+            })
+        }
+    });
+    try_join_all(made).await?;
+    let heartbeat = KeepAlive::new().interval(hub.shared.options.heartbeat);
     let stream = EventStream {
-        draining: Box::pin(gateway.shared.draining.clone().cancelled_owned()),
-        gateway,
-        client,
-        subscriptions,
+        hub,
+        connected,
         stage: Stage::Greeting,
     };
     let mut response = Sse::new(stream).keep_alive(heartbeat).into_response();
@@ -78,13 +87,11 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-/// The body of a response. Being polled only as fast as the client reads, it needs no buffer but those
-/// of the subscriptions.
+/// The body of a response. Being polled only as fast as the client reads, it needs no buffer but the
+/// client's outbox.
 struct EventStream {
-    gateway: Gateway,
-    client: Client,
-    subscriptions: Subscriptions,
-    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    hub: Hub,
+    connected: Connected,
     stage: Stage,
 }
 
@@ -96,13 +103,40 @@ enum Stage {
 
 impl EventStream {
     /// The last event: when to come back, different for each client.
-    fn farewell(&mut self, reason: &'static str) -> SseEvent {
+    fn farewell(&mut self, end: CloseWith) -> SseEvent {
         self.stage = Stage::Over;
-        self.subscriptions.clear();
-        self.client.disconnected(reason);
+        self.connected.client.leave_all();
+        self.connected.disconnected(end.metric());
         SseEvent::default()
-            .retry(self.gateway.comeback())
-            .comment(reason)
+            .retry(self.hub.comeback())
+            .comment(end.reason())
+    }
+
+    /// An item as an event. Answers are for WebSockets.
+    fn event(&self, item: Item) -> Option<SseEvent> {
+        match item {
+            Item::Reply(_) => None,
+            Item::Dropped {
+                subscription,
+                missed,
+            } => {
+                let topic = self.connected.client.topic_of(subscription)?;
+                let data = gap_line(&topic, "buffer_full", Some(missed));
+                Some(SseEvent::default().event("gap").data(data))
+            }
+            Item::Event { event, .. } => {
+                let name = match event.kind {
+                    RoomEventKind::Message => "message",
+                    RoomEventKind::Gap => "gap",
+                    RoomEventKind::Undecodable => "undecodable",
+                };
+                let sse = SseEvent::default().event(name).data(event.frame.as_str());
+                Some(match event.id {
+                    Some(id) => sse.id(id.to_string()),
+                    None => sse,
+                })
+            }
+        }
     }
 }
 
@@ -116,41 +150,25 @@ impl Stream for EventStream {
             Stage::Greeting => {
                 this.stage = Stage::Open;
                 let hello = SseEvent::default()
-                    .retry(this.gateway.comeback())
+                    .retry(this.hub.comeback())
                     .comment("subscribed");
                 return Poll::Ready(Some(Ok(hello)));
             }
             Stage::Open => {}
             Stage::Over => return Poll::Ready(None),
         }
-        if this.draining.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Ok(this.farewell("drain"))));
-        }
+        this.connected.client.wake_with(cx.waker());
         loop {
-            match this.subscriptions.poll_next_unpin(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some((subscription, Some(event)))) => {
-                    if let Some(event) = sse_event(&subscription, &event) {
-                        this.client.sent(1);
+            match this.connected.client.next() {
+                Next::Nothing => return Poll::Pending,
+                Next::End(end) => return Poll::Ready(Some(Ok(this.farewell(end)))),
+                Next::Send(item) => {
+                    if let Some(event) = this.event(item) {
+                        this.connected.sent(1);
                         return Poll::Ready(Some(Ok(event)));
                     }
-                }
-                // A subscription only ends with its fleet.
-                Poll::Ready(Some((_, None)) | None) => {
-                    return Poll::Ready(Some(Ok(this.farewell("closed"))));
                 }
             }
         }
     }
-}
-
-fn sse_event(subscription: &str, event: &Event<Bytes>) -> Option<SseEvent> {
-    let frame = EventFrame::of(subscription, event)?;
-    let mut sse = SseEvent::default()
-        .event(frame.name())
-        .data(frame.to_line());
-    if let Some(id) = frame.id() {
-        sse = sse.id(id);
-    }
-    Some(sse)
 }

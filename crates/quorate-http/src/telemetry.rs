@@ -4,8 +4,75 @@
 pub const CLIENTS: &str = "quorate_http_clients";
 /// Counter of frames sent to clients, by `transport`.
 pub const FRAMES: &str = "quorate_http_frames_sent_total";
+/// Counter of frames received from clients.
+pub const FRAMES_RECEIVED: &str = "quorate_http_frames_received_total";
+/// Counter of messages dropped because a client was slower than they came.
+pub const DROPPED: &str = "quorate_http_dropped_total";
+/// Counter of messages that waited for a client and were replaced by a newer one of a latest-only topic.
+pub const REPLACED: &str = "quorate_http_replaced_total";
 /// Counter of clients disconnected by the server, by `transport` and `reason` (`slow`, `idle`,
-/// `oversized`, `protocol`, `drain`, `closed`).
+/// `oversized`, `protocol`, `drain`, `closed`, `unauthenticated`, `expired`, `revoked`, `rate`).
 pub const DISCONNECTED: &str = "quorate_http_disconnected_total";
-/// Counter of connections refused, by `transport` and `reason` (`full`, `origin`).
+/// Counter of connections refused, by `transport` and `reason` (`full`, `origin`, `access`).
 pub const REFUSED: &str = "quorate_http_refused_total";
+
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    WebSocket,
+    Sse,
+}
+
+impl Transport {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "ws",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// What a hub counts, looked up once: many clients pass here with every message.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    pub(crate) received: metrics::Counter,
+    pub(crate) dropped: metrics::Counter,
+    pub(crate) replaced: metrics::Counter,
+    frames: [metrics::Counter; 2],
+    clients: [metrics::Gauge; 2],
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        let transports = [Transport::WebSocket, Transport::Sse].map(Transport::as_str);
+        Self {
+            received: metrics::counter!(FRAMES_RECEIVED),
+            dropped: metrics::counter!(DROPPED),
+            replaced: metrics::counter!(REPLACED),
+            frames: transports.map(|name| metrics::counter!(FRAMES, "transport" => name)),
+            clients: transports.map(|name| metrics::gauge!(CLIENTS, "transport" => name)),
+        }
+    }
+
+    /// Frames sent to clients.
+    pub(crate) fn frames(&self, transport: Transport) -> &metrics::Counter {
+        &self.frames[transport as usize]
+    }
+
+    /// Clients connected now.
+    pub(crate) fn clients(&self, transport: Transport) -> &metrics::Gauge {
+        &self.clients[transport as usize]
+    }
+}
+
+/// Counts a client that the server sent away.
+pub(crate) fn disconnected(transport: Transport, reason: &'static str) {
+    let transport = transport.as_str();
+    metrics::counter!(DISCONNECTED, "transport" => transport, "reason" => reason).increment(1);
+}
+
+/// Counts a connection that was refused.
+pub(crate) fn refused(transport: Transport, reason: &'static str) {
+    let transport = transport.as_str();
+    metrics::counter!(REFUSED, "transport" => transport, "reason" => reason).increment(1);
+}

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use quorate::{Fleet, Outcome};
-use quorate_http::{Code, Gateway, Problem, Rejection};
+use quorate_http::{Code, Hub, Problem, Rejection};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -23,7 +23,7 @@ use crate::{api, console, observe};
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) fleet: Fleet,
-    pub(crate) gateway: Gateway,
+    pub(crate) hub: Hub,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) backend: Arc<str>,
@@ -40,9 +40,9 @@ const MAX_PAYLOAD: u64 = 1024 * 1024;
 
 impl App {
     pub(crate) fn new(config: &ServeConfig, fleet: Fleet, metrics: PrometheusHandle) -> Self {
-        let options = config.limits.gateway(config.origins.clone());
+        let hub = Hub::builder(fleet.clone()).open();
         Self {
-            gateway: Gateway::with_options(fleet.clone(), options),
+            hub: config.limits.hub(hub, config.origins.clone()).build(),
             fleet,
             auth: Auth::new(config.token.clone()),
             metrics,
@@ -58,7 +58,7 @@ impl App {
         let limits = &config.limits;
         let behind_token = api::routes()
             .with_state(self.clone())
-            .nest("/v1", self.gateway.router())
+            .nest("/v1", self.hub.router())
             .route_layer(middleware::from_fn_with_state(
                 self.auth.clone(),
                 auth::require,

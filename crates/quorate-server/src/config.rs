@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate::{FleetConfig, Secret};
-use quorate_http::{GatewayOptions, OriginPolicy};
+use quorate_http::{HubBuilder, OriginPolicy};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -127,9 +127,8 @@ impl Limits {
     }
 
     /// The part of them that concerns WebSocket and SSE clients.
-    pub(crate) fn gateway(&self, origins: OriginPolicy) -> GatewayOptions {
-        GatewayOptions::default()
-            .max_clients(self.max_clients)
+    pub(crate) fn hub(&self, hub: HubBuilder, origins: OriginPolicy) -> HubBuilder {
+        hub.max_clients(self.max_clients)
             .max_subscriptions(self.max_subscriptions)
             .max_frame_bytes(self.max_frame_bytes)
             .buffer(self.client_buffer)

@@ -68,6 +68,15 @@ fn describe() {
             "Leases lost before they were released",
         ),
         (http::FRAMES, "Frames sent to clients"),
+        (http::FRAMES_RECEIVED, "Frames received from clients"),
+        (
+            http::DROPPED,
+            "Messages dropped because a client was slower than they came",
+        ),
+        (
+            http::REPLACED,
+            "Messages replaced by a newer one of a latest-only topic while they waited",
+        ),
         (http::DISCONNECTED, "Clients disconnected by the server"),
         (http::REFUSED, "Clients refused"),
         (REQUESTS, "HTTP requests"),

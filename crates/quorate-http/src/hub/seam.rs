@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
+use axum::extract::ws::{Utf8Bytes, close_code};
 use axum::http::HeaderMap;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::identity::{ClientInfo, Identity};
+use crate::frame::RequestId;
 use crate::problem::Problem;
 
 /// What a handler's context and the hooks may do with a connected client.
@@ -88,6 +89,48 @@ pub(crate) enum CloseWith {
     TooManyMessages,
     /// 1013: it is slower than what it subscribed to, and the policy says so.
     TooSlow,
+}
+
+impl CloseWith {
+    /// The close code.
+    pub(crate) const fn code(self) -> u16 {
+        match self {
+            Self::Restarting | Self::FleetClosed => close_code::RESTART,
+            Self::Unauthenticated | Self::Expired => 4401,
+            Self::Revoked => 4403,
+            Self::TooManyMessages => close_code::POLICY,
+            Self::TooSlow => close_code::AGAIN,
+        }
+    }
+
+    /// The reason as clients see it.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Restarting | Self::FleetClosed => "restarting",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::TooManyMessages => "rate",
+            Self::TooSlow => "slow",
+        }
+    }
+
+    /// The reason as metrics have it.
+    pub(crate) const fn metric(self) -> &'static str {
+        match self {
+            Self::Restarting => "drain",
+            Self::FleetClosed => "closed",
+            other => other.reason(),
+        }
+    }
+
+    /// Whether the client is told when to come back.
+    pub(crate) const fn comes_back(self) -> bool {
+        matches!(
+            self,
+            Self::Restarting | Self::FleetClosed | Self::TooManyMessages | Self::TooSlow
+        )
+    }
 }
 
 /// Where a room gets its messages: a topic or pattern of an open hub, or a declared event. The same name
@@ -265,26 +308,4 @@ pub(crate) trait Dispatch: Debug + Send + Sync {
         kind: &str,
         data: Box<RawValue>,
     ) -> Option<BoxFuture<'static, Result<Option<Box<RawValue>>, Problem>>>;
-}
-
-/// The id that a client gave a request: a number, or text of at most 64 bytes. Written as it is in JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RequestId(Box<str>);
-
-impl RequestId {
-    /// Reads an id. `None`: it is neither.
-    pub(crate) fn of(value: &Value) -> Option<Self> {
-        /// Longest text a client may use as an id.
-        const LONGEST: usize = 64;
-        match value {
-            Value::Number(number) => Some(Self(number.to_string().into())),
-            Value::String(text) if text.len() <= LONGEST => Some(Self(value.to_string().into())),
-            _ => None,
-        }
-    }
-
-    /// As it stands in a frame, quotes included.
-    pub(crate) fn as_json(&self) -> &str {
-        &self.0
-    }
 }

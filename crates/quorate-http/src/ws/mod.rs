@@ -1,46 +1,105 @@
-//! WebSocket: subscribe and receive.
+//! WebSocket: how a connection becomes a session.
 
 mod session;
+mod verbs;
 
-use axum::extract::State;
+use std::net::SocketAddr;
+
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::HeaderMap;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 
-use crate::gateway::Gateway;
+use crate::frame::{Hello, PROTOCOL, millis};
+use crate::hub::{Hub, Identity};
 use crate::rejection::Rejection;
-
-const TRANSPORT: &str = "ws";
+use crate::socket::{self, SocketLimits};
+use crate::telemetry::{self, Transport};
 
 /// What a client may name as its subprotocol. One that names none gets the newest version.
 const SUBPROTOCOL: &str = "quorate.v1";
-
-/// Both buffers of a connection. axum's own read buffer takes 128 KiB from every idle client.
-const SOCKET_BUFFER: usize = 4 * 1024;
 
 /// A client's frames are refused politely up to this many times the limit, and beyond it the
 /// connection is broken off without looking at them.
 const POLITENESS: usize = 4;
 
+/// Whether a client has said who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Authentication {
+    /// Nobody asks.
+    None,
+    /// It has to, before anything else.
+    Required,
+    Done,
+}
+
+impl Authentication {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Required => "required",
+            Self::Done => "done",
+        }
+    }
+}
+
 pub(crate) async fn route(
-    State(gateway): State<Gateway>,
+    State(hub): State<Hub>,
     headers: HeaderMap,
+    extensions: Extensions,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Rejection> {
-    gateway.check_origin(&headers, TRANSPORT)?;
+    hub.check_origin(&headers, Transport::WebSocket)?;
     let upgrade = upgrade?;
-    let client = gateway.admit(TRANSPORT)?;
-    let options = &gateway.shared.options;
-    // What is being sent waits in the subscriptions' buffers; here is room for one batch.
-    let largest_batch = options.buffer_bytes.saturating_mul(4).max(1024 * 1024);
-    let upgrade = upgrade
-        .protocols([SUBPROTOCOL])
-        .read_buffer_size(SOCKET_BUFFER)
-        .write_buffer_size(SOCKET_BUFFER)
-        .max_write_buffer_size(largest_batch)
-        .max_frame_size(options.max_frame_bytes.saturating_mul(POLITENESS))
-        .max_message_size(options.max_frame_bytes.saturating_mul(POLITENESS))
-        .on_failed_upgrade(|error| tracing::debug!(%error, "websocket upgrade failed"));
-    Ok(upgrade.on_upgrade(move |socket| session::run(gateway, client, socket)))
+    let address = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0);
+    // Before the hook is asked: whoever waits for it counts.
+    let place = hub.admit(Transport::WebSocket)?;
+    let (identity, authentication) = identify(&hub, &headers, address).await?;
+    let options = &hub.shared.options;
+    let limits = SocketLimits {
+        message_bytes: options.max_frame_bytes.saturating_mul(POLITENESS),
+        // What waits, waits in the outbox. A frame handed over is taken, however large it is.
+        unsent_bytes: usize::MAX,
+    };
+    let upgrade = socket::configure(upgrade, limits).protocols([SUBPROTOCOL]);
+    Ok(upgrade.on_upgrade(move |socket| {
+        let connected = place.take(&hub, address, identity, |client| {
+            let options = &hub.shared.options;
+            let hello = Hello {
+                event: "hello",
+                protocol: PROTOCOL,
+                client: &client.id,
+                instance: hub.shared.fleet.service(),
+                authentication: authentication.as_str(),
+                heartbeat_ms: millis(options.heartbeat),
+                max_subscriptions: options.max_subscriptions,
+                max_frame_bytes: options.max_frame_bytes,
+                max_requests: options.max_requests,
+            };
+            Some(hello.to_text())
+        });
+        session::run(hub, connected, authentication, socket)
+    }))
+}
+
+/// Who connects, as far as the headers say.
+async fn identify(
+    hub: &Hub,
+    headers: &HeaderMap,
+    address: Option<SocketAddr>,
+) -> Result<(Option<Identity>, Authentication), Rejection> {
+    let Some(gatekeeper) = &hub.shared.gatekeeper else {
+        return Ok((None, Authentication::None));
+    };
+    let connect = gatekeeper.connect(headers, address).await;
+    let identity = connect.inspect_err(|_| telemetry::refused(Transport::WebSocket, "access"))?;
+    let authentication = match identity {
+        Some(_) => Authentication::Done,
+        None if gatekeeper.required() => Authentication::Required,
+        None => Authentication::None,
+    };
+    Ok((identity, authentication))
 }

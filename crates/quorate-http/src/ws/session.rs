@@ -1,349 +1,372 @@
-//! One connected WebSocket client.
+//! One connected WebSocket client: a loop that reads, works, writes and keeps the time, and in which
+//! none of these waits for another.
 
-use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use bytes::Bytes;
-use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture, FutureExt};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
-use quorate::{ConnectionStatus, Event, Subscription};
-use serde_json::Value;
-use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_stream::StreamNotifyClose;
+use futures_util::{Sink, SinkExt, Stream};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::frame::{ControlFrame, EventFrame, PROTOCOL, Request, read_request};
-use crate::gateway::{Client, Gateway};
+use super::Authentication;
+use super::verbs::Work;
+use crate::frame::{Closing, FrameError, gap_line, read_request};
+use crate::hub::{CloseWith, Connected, Hub, Item, Next};
 use crate::problem::{Code, Problem};
-use crate::sse::{Subscriptions, subscribe};
-use crate::topic::{Selector, TopicPath};
+use crate::socket;
 
-/// Events written before one flush: many messages share a write, and none waits long.
+/// Frames read, and written, before other tasks get their turn.
 const BATCH: usize = 64;
+
+/// How long a client may take to answer a farewell.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a session ends.
 enum End {
     /// The client left, or its connection broke.
     Gone,
+    /// The client said goodbye, and waits for an answer.
+    Answer,
     /// The client takes nothing.
-    Slow,
-    /// The server sends it away.
-    Close {
-        code: u16,
-        reason: &'static str,
-        metric: &'static str,
-    },
-}
-
-type Step = Result<(), End>;
-
-/// A subscription being made.
-type Making = BoxFuture<'static, Result<Made, Aborted>>;
-
-struct Made {
-    name: String,
-    id: Option<Value>,
-    result: quorate::Result<Subscription<Bytes>>,
+    Stuck,
+    /// What it sent cannot be read.
+    Unreadable(CloseFrame),
+    /// A frame is too large.
+    Oversized,
+    /// It gives no sign of life.
+    Silent,
+    /// The hub sends it away.
+    Close(CloseWith),
 }
 
 struct Session {
-    gateway: Gateway,
-    client: Client,
     socket: WebSocket,
-    subscriptions: Subscriptions,
-    making: FuturesUnordered<Making>,
-    /// What `making` works on, and how to stop it.
-    pending: HashMap<String, AbortHandle>,
+    work: Work,
+    authentication_due: Option<Instant>,
     last_seen: Instant,
+    next_beat: Instant,
+    /// Since when the socket has taken nothing.
+    blocked: Option<Instant>,
+    /// Whether something was handed to the socket that may not be on its way.
+    unflushed: bool,
+    /// The one timer, for whatever comes first.
+    timer: Pin<Box<Sleep>>,
 }
 
-pub(super) async fn run(gateway: Gateway, client: Client, socket: WebSocket) {
-    let mut session = Session {
-        gateway,
-        client,
+pub(super) async fn run(
+    hub: Hub,
+    connected: Connected,
+    authentication: Authentication,
+    socket: WebSocket,
+) {
+    let now = Instant::now();
+    let options = &hub.shared.options;
+    let next_beat = now + options.heartbeat;
+    let authentication_due =
+        (authentication == Authentication::Required).then(|| now + options.authenticate_within);
+    let mut session = Box::new(Session {
         socket,
-        subscriptions: Subscriptions::new(),
-        making: FuturesUnordered::new(),
-        pending: HashMap::new(),
-        last_seen: Instant::now(),
-    };
-    // Boxed: tasks are made of it by the thousand, and it is polled in place.
-    let end = match Box::pin(session.serve()).await {
-        Ok(()) => return,
-        Err(end) => end,
-    };
-    session.finish(end).await;
+        authentication_due,
+        last_seen: now,
+        next_beat,
+        blocked: None,
+        unflushed: false,
+        timer: Box::pin(sleep_until(
+            authentication_due.unwrap_or(next_beat).min(next_beat),
+        )),
+        work: Work::new(hub, connected, authentication),
+    });
+    let end = std::future::poll_fn(|cx| session.poll(cx)).await;
+    // Boxed: tasks are made of it by the thousand, and this part of them is short.
+    Box::pin(session.finish(end)).await;
 }
+
+/// Whether a part of the loop got anything done, or why the session ends.
+type Progress = Result<bool, End>;
 
 impl Session {
-    async fn serve(&mut self) -> Step {
-        let mut status = self.gateway.shared.fleet.status();
-        let draining = self.gateway.shared.draining.clone();
-        let mut beat = interval(self.gateway.shared.options.heartbeat);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        beat.reset();
-        self.greet(&mut status).await?;
-        loop {
-            tokio::select! {
-                () = draining.cancelled() => return Err(End::Close {
-                    code: close_code::RESTART, reason: "restarting", metric: "drain",
-                }),
-                incoming = self.socket.recv() => self.received(incoming).await?,
-                Some((name, event)) = self.subscriptions.next() => {
-                    self.forward(name, event).await?;
-                }
-                Some(made) = self.making.next() => self.made(made).await?,
-                Ok(()) = status.changed() => {
-                    let status = status.borrow_and_update().clone();
-                    self.control(&ControlFrame::state(&status)).await?;
-                }
-                _ = beat.tick() => self.beat().await?,
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.work.client().wake_with(cx.waker());
+        match self.turn(cx) {
+            Ok(false) => Poll::Pending,
+            // There is more; others first.
+            Ok(true) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
+            Err(end) => Poll::Ready(end),
         }
     }
 
-    /// What the client may rely on, and the state it starts from.
-    async fn greet(&mut self, status: &mut watch::Receiver<ConnectionStatus>) -> Step {
-        let options = &self.gateway.shared.options;
-        let hello = ControlFrame::Hello {
-            event: "hello",
-            protocol: PROTOCOL,
-            heartbeat_ms: options.heartbeat.as_millis().try_into().unwrap_or(u64::MAX),
-            max_subscriptions: options.max_subscriptions,
-            max_frame_bytes: options.max_frame_bytes,
-        };
-        self.control(&hello).await?;
-        let status = status.borrow_and_update().clone();
-        self.control(&ControlFrame::state(&status)).await
+    fn turn(&mut self, cx: &mut Context<'_>) -> Progress {
+        let read = self.read(cx)?;
+        let worked = self.work.poll(cx);
+        let behind = self.work.client().is_behind();
+        let written = self.write(cx)?;
+        self.keep_time(cx)?;
+        // Reading stopped for want of room, and there is room again.
+        let resumed = behind && !self.work.client().is_behind();
+        Ok(read || worked || written || resumed)
     }
 
-    async fn received(&mut self, incoming: Option<Result<Message, axum::Error>>) -> Step {
-        self.last_seen = Instant::now();
-        match incoming {
-            None | Some(Ok(Message::Close(_))) => Err(End::Gone),
-            Some(Err(error)) => {
-                tracing::debug!(%error, "websocket");
-                Err(End::Close {
-                    code: close_code::PROTOCOL,
-                    reason: "not a frame that can be read here",
-                    metric: "protocol",
-                })
+    /// Reads frames for as long as there are some, and the client takes the answers.
+    fn read(&mut self, cx: &mut Context<'_>) -> Progress {
+        for _ in 0..BATCH {
+            if self.work.client().is_behind() {
+                return Ok(false);
             }
-            Some(Ok(Message::Text(text))) => {
-                if text.len() > self.gateway.shared.options.max_frame_bytes {
-                    return Err(End::Close {
-                        code: close_code::SIZE,
-                        reason: "frame too large",
-                        metric: "oversized",
-                    });
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(None) => return Err(End::Gone),
+                Poll::Ready(Some(Ok(message))) => {
+                    self.last_seen = Instant::now();
+                    self.received(message, cx)?;
                 }
-                let (id, request) = read_request(&text);
-                match request {
-                    Ok(request) => self.request(id, request).await,
-                    Err(problem) => self.refuse(id.as_ref(), &problem).await,
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "websocket");
+                    return Err(socket::refusal(&error).map_or(End::Gone, End::Unreadable));
                 }
             }
-            Some(Ok(Message::Binary(_))) => {
+        }
+        Ok(true)
+    }
+
+    fn received(&mut self, message: Message, cx: &mut Context<'_>) -> Result<(), End> {
+        match message {
+            Message::Text(text) => {
+                let hub = &self.work.hub().shared;
+                hub.meters.received.increment(1);
+                if text.len() > hub.options.max_frame_bytes {
+                    return Err(End::Oversized);
+                }
+                match read_request(&text) {
+                    Ok(request) => self.work.begin(request, cx),
+                    Err(refused) => {
+                        let (id, kind) = (refused.id.as_ref(), refused.kind.as_deref());
+                        let answer = FrameError::new(id, kind, &refused.problem);
+                        self.work.client().reply(answer.to_text());
+                    }
+                }
+                Ok(())
+            }
+            Message::Binary(_) => {
                 let problem = Problem::new(Code::InvalidArgument, "frames must be text");
-                self.refuse(None, &problem).await
+                let answer = FrameError::new(None, None, &problem);
+                self.work.client().reply(answer.to_text());
+                Ok(())
             }
+            Message::Close(_) => Err(End::Answer),
             // Pings are answered by the library below.
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
     }
 
-    async fn request(&mut self, id: Option<Value>, request: Request) -> Step {
-        match request {
-            Request::Ping => self.control(&ControlFrame::Pong { pong: true }).await,
-            Request::Subscribe { topic, params } => match select(&topic, params.as_ref()) {
-                Ok(selector) => self.begin(id, selector).await,
-                Err(problem) => self.refuse(id.as_ref(), &problem).await,
-            },
-            Request::Unsubscribe { topic, params } => match select(&topic, params.as_ref()) {
-                Ok(selector) => self.leave(id.as_ref(), &selector.to_string()).await,
-                Err(problem) => self.refuse(id.as_ref(), &problem).await,
-            },
-        }
-    }
-
-    /// Starts making a subscription. The answer comes when the backend has acknowledged it.
-    async fn begin(&mut self, id: Option<Value>, selector: Selector) -> Step {
-        let name = selector.to_string();
-        if self.subscriptions.contains_key(&name) {
-            return self.acknowledge(id.as_ref(), &name).await;
-        }
-        if self.pending.contains_key(&name) {
-            let problem = Problem::new(
-                Code::AlreadyExists,
-                format!("`{name}` is being subscribed to already"),
-            );
-            return self.refuse(id.as_ref(), &problem).await;
-        }
-        let limit = self.gateway.shared.options.max_subscriptions;
-        if self.subscriptions.len() + self.pending.len() >= limit {
-            let problem = Problem::new(
-                Code::ResourceExhausted,
-                format!("a client may have at most {limit} subscriptions"),
-            );
-            return self.refuse(id.as_ref(), &problem).await;
-        }
-        let (abort, registration) = AbortHandle::new_pair();
-        self.pending.insert(name.clone(), abort);
-        let gateway = self.gateway.clone();
-        let make = async move {
-            let result = subscribe(&gateway, &selector).await;
-            Made { name, id, result }
-        };
-        self.making.push(Abortable::new(make, registration).boxed());
-        Ok(())
-    }
-
-    async fn made(&mut self, made: Result<Made, Aborted>) -> Step {
-        // Unsubscribed before it was made: answered then.
-        let Ok(Made { name, id, result }) = made else {
-            return Ok(());
-        };
-        self.pending.remove(&name);
-        match result {
-            Ok(subscription) => {
-                self.subscriptions
-                    .insert(name.clone(), StreamNotifyClose::new(subscription));
-                self.acknowledge(id.as_ref(), &name).await
-            }
-            Err(error) => self.refuse(id.as_ref(), &Problem::from(&error)).await,
-        }
-    }
-
-    async fn leave(&mut self, id: Option<&Value>, name: &str) -> Step {
-        let pending = self.pending.remove(name);
-        if let Some(abort) = &pending {
-            abort.abort();
-        }
-        if pending.is_some() || self.subscriptions.remove(name).is_some() {
-            return self.acknowledge(id, name).await;
-        }
-        let problem = Problem::new(Code::NotFound, format!("`{name}` is not subscribed to"));
-        self.refuse(id, &problem).await
-    }
-
-    /// Sends an event and whatever else is ready, in one write.
-    async fn forward(&mut self, mut name: String, mut event: Option<Event<Bytes>>) -> Step {
+    /// Writes what waits for as long as the socket takes it.
+    fn write(&mut self, cx: &mut Context<'_>) -> Progress {
         let mut sent = 0;
-        loop {
-            let Some(present) = event else {
-                return Err(End::Close {
-                    code: close_code::RESTART,
-                    reason: "closed",
-                    metric: "closed",
-                });
-            };
-            if let Some(frame) = EventFrame::of(&name, &present) {
-                self.write(frame.to_line(), false).await?;
-                sent += 1;
-            }
-            if sent == BATCH {
+        let mut more = true;
+        while more && sent < BATCH {
+            if self.ready(cx)?.is_pending() {
                 break;
             }
-            match self.subscriptions.next().now_or_never().flatten() {
-                Some(next) => (name, event) = next,
-                None => break,
+            match self.work.client().next() {
+                Next::End(end) => return Err(End::Close(end)),
+                Next::Nothing => more = false,
+                Next::Send(item) => {
+                    if let Some(frame) = self.frame(item) {
+                        self.hand_over(Message::Text(frame))?;
+                        sent += 1;
+                    }
+                }
             }
         }
-        self.flush().await?;
-        self.client.sent(sent.try_into().unwrap_or(u64::MAX));
+        if sent > 0 {
+            self.work.sent(sent);
+        }
+        self.flush(cx)?;
+        // Seen also while the socket takes nothing.
+        if let Some(end) = self.work.client().ending() {
+            return Err(End::Close(end));
+        }
+        Ok(sent == BATCH)
+    }
+
+    fn frame(&self, item: Item) -> Option<Utf8Bytes> {
+        match item {
+            Item::Reply(text) => Some(Utf8Bytes::from(text.into_string())),
+            Item::Event { event, .. } => Some(event.frame.clone()),
+            Item::Dropped {
+                subscription,
+                missed,
+            } => {
+                let topic = self.work.client().topic_of(subscription)?;
+                Some(gap_line(&topic, "buffer_full", Some(missed)).into())
+            }
+        }
+    }
+
+    /// Whether the socket takes another frame.
+    fn ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        let ready = self.socket.poll_ready_unpin(cx);
+        self.note(&ready)
+    }
+
+    fn hand_over(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|_| End::Gone)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.unflushed {
+            let flushed = self.socket.poll_flush_unpin(cx);
+            if self.note(&flushed)?.is_ready() {
+                self.unflushed = false;
+            }
+        }
         Ok(())
     }
 
-    async fn beat(&mut self) -> Step {
-        if self.last_seen.elapsed() > self.gateway.shared.options.idle_timeout {
-            return Err(End::Close {
-                code: close_code::POLICY,
-                reason: "no sign of life",
-                metric: "idle",
-            });
+    /// Keeps in mind since when the socket takes nothing.
+    fn note(&mut self, poll: &Poll<Result<(), axum::Error>>) -> Result<Poll<()>, End> {
+        match poll {
+            Poll::Ready(Ok(())) => {
+                self.blocked = None;
+                Ok(Poll::Ready(()))
+            }
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            Poll::Pending => {
+                self.blocked.get_or_insert_with(Instant::now);
+                Ok(Poll::Pending)
+            }
         }
-        self.send(Message::Ping(Bytes::new()), true).await
     }
 
-    async fn acknowledge(&mut self, id: Option<&Value>, topic: &str) -> Step {
-        let ok = true;
-        self.control(&ControlFrame::Ok { id, ok, topic }).await
-    }
-
-    async fn refuse(&mut self, id: Option<&Value>, problem: &Problem) -> Step {
-        self.control(&ControlFrame::error(id, problem)).await
-    }
-
-    async fn control(&mut self, frame: &ControlFrame<'_>) -> Step {
-        self.write(frame.to_text(), true).await
-    }
-
-    async fn write(&mut self, text: String, flush: bool) -> Step {
-        self.send(Message::Text(Utf8Bytes::from(text)), flush).await
-    }
-
-    async fn flush(&mut self) -> Step {
-        let limit = self.gateway.shared.options.send_timeout;
-        settle(timeout(limit, self.socket.flush()).await)
-    }
-
-    async fn send(&mut self, message: Message, flush: bool) -> Step {
-        let limit = self.gateway.shared.options.send_timeout;
-        // While a slow client is waited for here, its messages wait in its subscriptions' buffers.
-        settle(if flush {
-            timeout(limit, self.socket.send(message)).await
-        } else {
-            timeout(limit, self.socket.feed(message)).await
-        })
-    }
-
-    async fn finish(&mut self, end: End) {
-        // Its subscriptions end before the farewell, which may take a while.
-        self.subscriptions.clear();
-        self.making.clear();
-        match end {
-            End::Gone => {}
-            End::Slow => self.client.disconnected("slow"),
-            End::Close {
-                code,
-                reason,
-                metric,
-            } => {
-                self.client.disconnected(metric);
-                let mut farewell = Ok(());
-                if code == close_code::RESTART {
-                    let comeback = self.gateway.comeback().as_millis();
-                    farewell = self
-                        .control(&ControlFrame::Closing {
-                            event: "closing",
-                            reason,
-                            retry_after_ms: comeback.try_into().unwrap_or(u64::MAX),
-                        })
-                        .await;
+    /// Does what is due, and sets the timer for what comes next.
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let now = Instant::now();
+            self.overdue(now)?;
+            if now >= self.next_beat {
+                self.next_beat = now + self.work.hub().shared.options.heartbeat;
+                // One that waits for the socket has nothing to be asked.
+                if self.blocked.is_none() {
+                    self.hand_over(Message::Ping(Bytes::new()))?;
+                    self.flush(cx)?;
                 }
-                if farewell.is_ok() {
-                    let frame = CloseFrame {
-                        code,
-                        reason: Utf8Bytes::from_static(reason),
-                    };
-                    // Whether it arrives or not, this is the end.
-                    let _ = self.send(Message::Close(Some(frame)), true).await;
+            }
+            let due = self.due();
+            // Later is found out when it fires: most of the time nothing changes.
+            if self.timer.deadline() > due || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(due);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> Result<(), End> {
+        let options = &self.work.hub().shared.options;
+        if self
+            .blocked
+            .is_some_and(|since| now >= since + options.send_timeout)
+        {
+            return Err(End::Stuck);
+        }
+        if now > self.last_seen + options.idle_timeout {
+            return Err(End::Silent);
+        }
+        if self.authentication_due().is_some_and(|due| now >= due) {
+            return Err(End::Close(CloseWith::Unauthenticated));
+        }
+        if self.work.expires().is_some_and(|due| now >= due) {
+            return Err(End::Close(CloseWith::Expired));
+        }
+        Ok(())
+    }
+
+    fn due(&self) -> Instant {
+        let options = &self.work.hub().shared.options;
+        let unblocked = self.blocked.map(|since| since + options.send_timeout);
+        [unblocked, self.authentication_due(), self.work.expires()]
+            .into_iter()
+            .flatten()
+            .fold(self.next_beat, Instant::min)
+    }
+
+    /// Until when it has to say who it is.
+    fn authentication_due(&self) -> Option<Instant> {
+        self.authentication_due.filter(|_| self.work.is_unknown())
+    }
+
+    async fn finish(self: Box<Self>, end: End) {
+        let Farewell {
+            closing,
+            close,
+            metric,
+        } = self.farewell(&end);
+        if let Some(metric) = metric {
+            self.work.disconnected(metric);
+        }
+        let Self {
+            mut socket, work, ..
+        } = *self;
+        let patience = FAREWELL.min(work.hub().shared.options.send_timeout);
+        // Its subscriptions and requests end before the farewell, which may take a while. The place is
+        // kept: a drain waits until the farewell is said.
+        let _place = work.end();
+        if matches!(end, End::Gone | End::Stuck) {
+            return;
+        }
+        if let Some(closing) = closing {
+            let say = socket.send(Message::Text(closing.to_text().into()));
+            if !matches!(tokio::time::timeout(patience, say).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        socket::hang_up(&mut socket, close, patience).await;
+    }
+
+    fn farewell(&self, end: &End) -> Farewell {
+        let close = |code, reason| {
+            Some(CloseFrame {
+                code,
+                reason: Utf8Bytes::from_static(reason),
+            })
+        };
+        let plain = |close, metric| Farewell {
+            closing: None,
+            close,
+            metric,
+        };
+        match end {
+            End::Gone | End::Answer => plain(None, None),
+            End::Stuck => plain(None, Some("slow")),
+            End::Unreadable(frame) => plain(Some(frame.clone()), Some("protocol")),
+            End::Oversized => plain(
+                close(close_code::SIZE, "frame too large"),
+                Some("oversized"),
+            ),
+            End::Silent => plain(close(close_code::POLICY, "no sign of life"), Some("idle")),
+            End::Close(with) => {
+                let comeback = with.comes_back().then(|| self.work.hub().comeback());
+                Farewell {
+                    closing: Some(Closing::new(with.reason(), comeback)),
+                    close: close(with.code(), with.reason()),
+                    metric: Some(with.metric()),
                 }
             }
         }
     }
 }
 
-/// A write that failed ends the session: the client is gone, or takes too long.
-fn settle(written: Result<Result<(), axum::Error>, tokio::time::error::Elapsed>) -> Step {
-    written.map_err(|_| End::Slow)?.map_err(|_| End::Gone)
-}
-
-fn select(topic: &str, params: Option<&Value>) -> Result<Selector, Problem> {
-    let selector = match params {
-        None => Selector::parse(topic),
-        Some(params) => TopicPath::with_params(topic, params).map(Selector::Topic),
-    };
-    selector.map_err(|error| Problem::from(&error))
+/// What is said at the end.
+struct Farewell {
+    closing: Option<Closing>,
+    close: Option<CloseFrame>,
+    metric: Option<&'static str>,
 }

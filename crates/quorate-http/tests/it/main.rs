@@ -1,4 +1,4 @@
-//! The gateway over real sockets, on the in-process home.
+//! The hub over real sockets, on the in-process home.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 mod sse;

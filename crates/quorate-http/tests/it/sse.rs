@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use quorate_http::GatewayOptions;
 use serde_json::json;
 
 use crate::support::Served;
 
 #[tokio::test]
 async fn messages_of_topics_and_patterns_arrive_once_per_subscription() {
-    let served = Served::start(GatewayOptions::default()).await;
+    let served = Served::start(|hub| hub).await;
     let mut stream = served.get("/sse?topic=notes&topic=orders:*").await;
     assert_eq!(stream.status, 200);
     let hello = stream.event().await.unwrap();
@@ -38,7 +37,7 @@ async fn messages_of_topics_and_patterns_arrive_once_per_subscription() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_told() {
-    let served = Served::start(GatewayOptions::default()).await;
+    let served = Served::start(|hub| hub).await;
     let mut stream = served.get("/sse?topic=notes").await;
     let channel = served.fleet.channel("events:notes").unwrap();
     channel.publish("not an envelope").await.unwrap();
@@ -50,7 +49,7 @@ async fn what_cannot_be_read_is_told() {
 
 #[tokio::test]
 async fn a_client_slower_than_its_messages_is_told_how_many_it_missed() {
-    let served = Served::start(GatewayOptions::default().buffer(3)).await;
+    let served = Served::start(|hub| hub.buffer(3)).await;
     let mut stream = served.get("/sse?topic=notes").await;
     for n in 0..10 {
         served.publish("notes", json!(n)).await;
@@ -68,8 +67,7 @@ async fn a_client_slower_than_its_messages_is_told_how_many_it_missed() {
 
 #[tokio::test]
 async fn an_idle_stream_shows_that_it_lives() {
-    let options = GatewayOptions::default().heartbeat(Duration::from_millis(20));
-    let served = Served::start(options).await;
+    let served = Served::start(|hub| hub.heartbeat(Duration::from_millis(20))).await;
     let mut stream = served.get("/sse?topic=notes").await;
     stream.event().await.unwrap();
     let beat = stream.event().await.unwrap();
@@ -78,7 +76,7 @@ async fn an_idle_stream_shows_that_it_lives() {
 
 #[tokio::test]
 async fn a_drain_ends_every_stream_and_spreads_the_return() {
-    let served = Served::start(GatewayOptions::default()).await;
+    let served = Served::start(|hub| hub).await;
     let mut delays = Vec::new();
     let mut streams = Vec::new();
     for _ in 0..8 {
@@ -86,9 +84,9 @@ async fn a_drain_ends_every_stream_and_spreads_the_return() {
         stream.event().await.unwrap();
         streams.push(stream);
     }
-    let gateway = served.gateway.clone();
+    let hub = served.hub.clone();
     let drained = async {
-        gateway.drain().await;
+        hub.drain().await;
     };
     let read = async {
         for mut stream in streams {
@@ -103,7 +101,7 @@ async fn a_drain_ends_every_stream_and_spreads_the_return() {
     tokio::join!(drained, read);
     delays.dedup();
     assert!(delays.len() > 1, "all at once: {delays:?}");
-    assert_eq!(served.gateway.clients(), 0);
+    assert_eq!(served.hub.clients(), 0);
     let refused = served.get("/sse?topic=notes").await;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.json().await["code"], "UNAVAILABLE");
@@ -111,7 +109,7 @@ async fn a_drain_ends_every_stream_and_spreads_the_return() {
 
 #[tokio::test]
 async fn a_closed_fleet_ends_its_streams() {
-    let served = Served::start(GatewayOptions::default()).await;
+    let served = Served::start(|hub| hub).await;
     let mut stream = served.get("/sse?topic=notes").await;
     stream.event().await.unwrap();
     served.fleet.close().await;
@@ -126,12 +124,7 @@ async fn a_closed_fleet_ends_its_streams() {
 
 #[tokio::test]
 async fn wrong_requests_are_refused_with_the_rule() {
-    let served = Served::start(
-        GatewayOptions::default()
-            .max_subscriptions(2)
-            .max_clients(1),
-    )
-    .await;
+    let served = Served::start(|hub| hub.max_subscriptions(2).max_clients(1)).await;
     for (path, status, says) in [
         ("/sse", 400, "from 1 to 2"),
         ("/sse?topic=a&topic=b&topic=c", 400, "from 1 to 2"),

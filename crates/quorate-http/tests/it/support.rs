@@ -1,4 +1,4 @@
-//! A gateway that listens, and clients to talk to it.
+//! A hub that listens, and clients to talk to it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use axum::Router;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
 use quorate::{Codec, Fleet, TopicSpec};
-use quorate_http::{Gateway, GatewayOptions};
+use quorate_http::{Hub, HubBuilder};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -21,10 +21,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 /// Only what fails takes that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A gateway on a port of its own, gone with the test.
+/// A hub on a port of its own, gone with the test.
 pub(crate) struct Served {
     pub(crate) fleet: Fleet,
-    pub(crate) gateway: Gateway,
+    pub(crate) hub: Hub,
     pub(crate) address: SocketAddr,
     serving: JoinHandle<()>,
 }
@@ -36,17 +36,17 @@ impl Drop for Served {
 }
 
 impl Served {
-    pub(crate) async fn start(options: GatewayOptions) -> Self {
+    pub(crate) async fn start(configure: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
         let fleet = Fleet::embedded();
-        let gateway = Gateway::with_options(fleet.clone(), options);
-        let router: Router = gateway.router();
+        let hub = configure(Hub::builder(fleet.clone()).open()).build();
+        let router: Router = hub.router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         #[expect(clippy::disallowed_methods, reason = "ended by this value's drop")]
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             fleet,
-            gateway,
+            hub,
             address,
             serving,
         }
@@ -83,7 +83,7 @@ impl Served {
             .header("host", self.address.to_string())
             .body(axum::body::Body::empty())
             .unwrap();
-        let router: Router = self.gateway.router();
+        let router: Router = self.hub.router();
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         Stream {
             status: response.status().as_u16(),
@@ -95,13 +95,13 @@ impl Served {
     /// Waits until that many clients are connected.
     pub(crate) async fn clients(&self, count: usize) {
         let reached = async {
-            while self.gateway.clients() != count {
+            while self.hub.clients() != count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(PATIENCE, reached)
             .await
-            .unwrap_or_else(|_| panic!("{} clients, not {count}", self.gateway.clients()));
+            .unwrap_or_else(|_| panic!("{} clients, not {count}", self.hub.clients()));
     }
 }
 

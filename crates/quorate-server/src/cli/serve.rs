@@ -100,7 +100,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     stop.cancel();
     let finish = async {
         let drained = timeout_at(deadline, async {
-            app.gateway.drain().await;
+            app.hub.drain().await;
             // Its panic, if it had one, has been reported by now.
             let _ = serving.await;
         });

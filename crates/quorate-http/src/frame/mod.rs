@@ -1,0 +1,15 @@
+//! What goes over the wire; see `docs/protocol.md`.
+
+mod control;
+mod event;
+mod request;
+
+pub(crate) use control::{
+    Answer, Closing, FrameError, Hello, TopicEvent, gap_line, millis, state_line,
+};
+pub(crate) use event::EventFrame;
+pub use event::event_line;
+pub(crate) use request::{Request, RequestId, Verb, read_request};
+
+/// The version of the protocol, as in the WebSocket subprotocol `quorate.v1`.
+pub const PROTOCOL: u32 = 1;

@@ -1,0 +1,212 @@
+//! How a hub is made.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::Fleet;
+
+use super::handle::Hub;
+use super::outbox::{Limits, Overflow};
+use super::seam::{DeclaredEvent, Dispatch, Gatekeeper};
+use crate::origin::OriginPolicy;
+
+/// Limits and times of a hub.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) max_clients: usize,
+    pub(crate) max_subscriptions: usize,
+    pub(crate) max_frame_bytes: usize,
+    pub(crate) max_requests: usize,
+    pub(crate) buffer: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) heartbeat: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) send_timeout: Duration,
+    pub(crate) subscribe_deadline: Duration,
+    pub(crate) authenticate_within: Duration,
+    pub(crate) reconnect_spread: Duration,
+    pub(crate) origins: OriginPolicy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_clients: 10_000,
+            max_subscriptions: 64,
+            max_frame_bytes: 16 * 1024,
+            max_requests: 32,
+            buffer: 256,
+            buffer_bytes: 1024 * 1024,
+            overflow: Overflow::default(),
+            heartbeat: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(40),
+            send_timeout: Duration::from_secs(10),
+            subscribe_deadline: Duration::from_secs(10),
+            authenticate_within: Duration::from_secs(10),
+            reconnect_spread: Duration::from_secs(5),
+            origins: OriginPolicy::same_origin(),
+        }
+    }
+}
+
+impl Options {
+    /// What may wait for one client.
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits {
+            messages: self.buffer,
+            bytes: self.buffer_bytes,
+            overflow: self.overflow,
+        }
+    }
+}
+
+/// A [`Hub`] about to be made.
+///
+/// # Example
+/// ```
+/// use quorate::Fleet;
+/// use quorate_http::Hub;
+/// use std::time::Duration;
+///
+/// let hub = Hub::builder(Fleet::embedded())
+///     .max_clients(1_000)
+///     .heartbeat(Duration::from_secs(10))
+///     .open()
+///     .build();
+/// # let _ = hub;
+/// ```
+#[must_use = "a hub is made by `build`"]
+pub struct HubBuilder {
+    pub(crate) fleet: Fleet,
+    pub(crate) options: Options,
+    pub(crate) open: bool,
+    pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
+    pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    pub(crate) requests: Option<Arc<dyn Dispatch>>,
+}
+
+impl HubBuilder {
+    pub(crate) fn new(fleet: Fleet) -> Self {
+        Self {
+            fleet,
+            options: Options::default(),
+            open: false,
+            events: HashMap::new(),
+            gatekeeper: None,
+            requests: None,
+        }
+    }
+
+    /// Lets clients subscribe to any topic and pattern of the fleet, declared or not. Put the routes
+    /// behind a layer of your own: nothing here asks who they are.
+    pub fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// Clients at once, of both transports; more are refused. Default 10 000.
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.options.max_clients = clients;
+        self
+    }
+
+    /// Subscriptions of one client. Default 64.
+    pub fn max_subscriptions(mut self, subscriptions: usize) -> Self {
+        self.options.max_subscriptions = subscriptions;
+        self
+    }
+
+    /// The largest frame a client may send. Default 16 KiB.
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Requests of one client that are worked on at once; more are refused. Default 32.
+    pub fn max_requests(mut self, requests: usize) -> Self {
+        self.options.max_requests = requests;
+        self
+    }
+
+    /// Messages that may wait for one client, of all its subscriptions; beyond them
+    /// [`overflow`](Self::overflow) says what happens. At least 1. Default 256.
+    pub fn buffer(mut self, messages: usize) -> Self {
+        self.options.buffer = messages.max(1);
+        self
+    }
+
+    /// Bytes of frames that may wait for one client. At least 1. Default 1 MiB. A single larger message
+    /// still passes.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.options.buffer_bytes = bytes.max(1);
+        self
+    }
+
+    /// What happens when a client is slower than the messages it subscribed to. Default: the oldest are
+    /// dropped, and the client is told of the gap.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.options.overflow = overflow;
+        self
+    }
+
+    /// How often a client is sent a sign of life; at least 10 ms. Default 15 s.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.options.heartbeat = interval.max(Duration::from_millis(10));
+        self
+    }
+
+    /// How long a WebSocket client may be silent, its answers to our pings included. Default 40 s.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.options.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a WebSocket client may take to accept what is sent. Default 10 s.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.options.send_timeout = timeout;
+        self
+    }
+
+    /// How long making a subscription may take. Default 10 s.
+    pub fn subscribe_deadline(mut self, deadline: Duration) -> Self {
+        self.options.subscribe_deadline = deadline;
+        self
+    }
+
+    /// Within what time a client has to say who it is, where that is required. Default 10 s.
+    pub fn authenticate_within(mut self, time: Duration) -> Self {
+        self.options.authenticate_within = time;
+        self
+    }
+
+    /// Over how long clients are told to spread their return after a drain. Default 5 s.
+    pub fn reconnect_spread(mut self, spread: Duration) -> Self {
+        self.options.reconnect_spread = spread;
+        self
+    }
+
+    /// Which pages may connect. Default: those of this service.
+    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+        self.options.origins = origins;
+        self
+    }
+
+    /// Makes the hub.
+    #[must_use]
+    pub fn build(self) -> Hub {
+        Hub::new(self)
+    }
+}
+
+impl fmt::Debug for HubBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubBuilder")
+            .field("fleet", &self.fleet)
+            .field("options", &self.options)
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}

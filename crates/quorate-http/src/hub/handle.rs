@@ -1,0 +1,351 @@
+//! What services hold, and what clients connect to.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::routing::get;
+use quorate::{ConnectionState, Fleet};
+use rand::RngExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::builder::{HubBuilder, Options};
+use super::client::Client;
+use super::identity::Identity;
+use super::registry::Registry;
+use super::room::Rooms;
+use super::seam::{CloseWith, DeclaredEvent, Dispatch, Gatekeeper};
+use crate::frame::state_line;
+use crate::problem::{Code, Problem};
+use crate::rejection::Rejection;
+use crate::telemetry::{self, Meters, Transport};
+use crate::topic::Selector;
+use crate::{sse, ws};
+
+/// Lets browsers and other clients take part in the events of a fleet, over WebSocket and Server-Sent
+/// Events. The protocol is described in `docs/protocol.md`.
+///
+/// Whatever is published on any instance reaches the clients of every instance. Each topic that clients of
+/// this instance want is subscribed to once, and each message is encoded once, however many they are.
+///
+/// # Slow clients
+/// What waits for a client is bounded; [`HubBuilder::overflow`] says what happens beyond the bound. A
+/// client that takes nothing at all is disconnected. It never delays another.
+///
+/// # Clone
+/// Clones are the same hub.
+///
+/// # Example
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use axum::Router;
+/// use quorate::Fleet;
+/// use quorate_http::Hub;
+///
+/// let hub = Hub::builder(Fleet::embedded()).open().build();
+/// // GET /live/ws and GET /live/sse?topic=orders:*
+/// let app: Router = Router::new().nest("/live", hub.router());
+/// # let _ = app;
+/// hub.drain().await; // at shutdown: tells every client to come back elsewhere
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) fleet: Fleet,
+    pub(crate) options: Options,
+    /// Whether clients may name any topic and pattern.
+    pub(crate) open: bool,
+    pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
+    pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
+    pub(crate) requests: Option<Arc<dyn Dispatch>>,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) registry: Registry,
+    pub(crate) meters: Meters,
+    draining: CancellationToken,
+    /// Waited for by `drain`.
+    clients: TaskTracker,
+    count: AtomicUsize,
+    last_number: AtomicU64,
+    state_watched: Once,
+    tasks: TaskTracker,
+    /// Ends the tasks that are nobody's in particular when the hub is gone.
+    gone: CancellationToken,
+}
+
+impl Hub {
+    /// A hub with options and events of your own.
+    pub fn builder(fleet: Fleet) -> HubBuilder {
+        HubBuilder::new(fleet)
+    }
+
+    pub(crate) fn new(builder: HubBuilder) -> Self {
+        // A tracker that is closed from the start may still be given tokens and tasks, and is waited for
+        // by looking whether there are any.
+        let closed = || {
+            let tracker = TaskTracker::new();
+            tracker.close();
+            tracker
+        };
+        let tasks = closed();
+        let deadline = builder.options.subscribe_deadline;
+        let shared = Shared {
+            rooms: Rooms::new(builder.fleet.clone(), tasks.clone(), deadline),
+            fleet: builder.fleet,
+            options: builder.options,
+            open: builder.open,
+            events: builder.events,
+            gatekeeper: builder.gatekeeper,
+            requests: builder.requests,
+            registry: Registry::default(),
+            meters: Meters::new(),
+            draining: CancellationToken::new(),
+            clients: closed(),
+            count: AtomicUsize::new(0),
+            last_number: AtomicU64::new(0),
+            state_watched: Once::new(),
+            tasks,
+            gone: CancellationToken::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// `GET /ws` and `GET /sse`, to be nested or merged where they are wanted.
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        Router::new()
+            .route("/ws", get(ws::route))
+            .route("/sse", get(sse::route))
+            .with_state(self.clone())
+    }
+
+    /// Answers with the events of `selectors` as Server-Sent Events, once every subscription is made.
+    ///
+    /// For handlers of your own, for instance one that decides who may see what: nothing is asked here.
+    ///
+    /// # Errors
+    /// A problem if there are none or too many, a limit was reached, or a subscription cannot be made.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, nothing is left behind.
+    pub async fn sse(&self, selectors: Vec<Selector>) -> Result<Response, Rejection> {
+        sse::respond(self.clone(), selectors).await
+    }
+
+    /// The fleet whose events these are.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.shared.fleet
+    }
+
+    /// Clients connected now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new clients, tells the connected ones to come back in a while, each in its own, and
+    /// returns when all of them are gone. Give it a time limit: a client that does not take its
+    /// farewell holds it up for `send_timeout`.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the clients are sent away all the same.
+    pub async fn drain(&self) {
+        self.shared.draining.cancel();
+        for client in self.shared.registry.all() {
+            client.end(CloseWith::Restarting);
+        }
+        self.shared.clients.wait().await;
+    }
+
+    /// Refuses what does not come from an allowed origin.
+    pub(crate) fn check_origin(
+        &self,
+        headers: &HeaderMap,
+        transport: Transport,
+    ) -> Result<(), Problem> {
+        if self.shared.options.origins.allows(headers) {
+            return Ok(());
+        }
+        telemetry::refused(transport, "origin");
+        Err(Problem::new(
+            Code::PermissionDenied,
+            "pages of this origin may not connect",
+        ))
+    }
+
+    /// A place for one more client.
+    pub(crate) fn admit(&self, transport: Transport) -> Result<Place, Problem> {
+        let shared = &self.shared;
+        if shared.draining.is_cancelled() {
+            return Err(
+                Problem::new(Code::Unavailable, "the server is shutting down")
+                    .with_retry_after(self.comeback()),
+            );
+        }
+        let limit = shared.options.max_clients;
+        if shared.count.fetch_add(1, Ordering::Relaxed) >= limit {
+            shared.count.fetch_sub(1, Ordering::Relaxed);
+            telemetry::refused(transport, "full");
+            return Err(Problem::new(
+                Code::ResourceExhausted,
+                format!("the server has its {limit} clients"),
+            )
+            .with_retry_after(self.comeback()));
+        }
+        shared.meters.clients(transport).increment(1.0);
+        Ok(Place {
+            shared: shared.clone(),
+            transport,
+            _token: shared.clients.token(),
+        })
+    }
+
+    /// How long a client sent away should wait: different for each, so that they do not come back all
+    /// at once.
+    pub(crate) fn comeback(&self) -> Duration {
+        let spread = self.shared.options.reconnect_spread;
+        Duration::from_millis(200) + spread.mul_f64(rand::rng().random())
+    }
+
+    /// Tells clients of every change of the fleet's connection, from the first client on.
+    fn watch_state(&self) {
+        self.shared.state_watched.call_once(|| {
+            let mut status = self.shared.fleet.status();
+            let hub = Arc::downgrade(&self.shared);
+            let watch = async move {
+                while status.changed().await.is_ok() {
+                    let status = status.borrow_and_update().clone();
+                    let Some(hub) = hub.upgrade() else {
+                        return;
+                    };
+                    let clients = hub.registry.all();
+                    let closed = status.state == ConnectionState::Closed;
+                    let line = state_line(&status);
+                    for client in clients {
+                        if client.transport == Transport::WebSocket {
+                            client.reply(line.clone());
+                        }
+                        if closed {
+                            client.end(CloseWith::FleetClosed);
+                        }
+                    }
+                }
+            };
+            let gone = self.shared.gone.clone();
+            self.shared
+                .tasks
+                .spawn(gone.run_until_cancelled_owned(watch));
+        });
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("fleet", &self.shared.fleet)
+            .field("clients", &self.clients())
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place taken by a client that is connecting.
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    transport: Transport,
+    // Dropped with the rest: then `drain` no longer waits for this client.
+    _token: TaskTrackerToken,
+}
+
+impl Place {
+    /// The client that takes it. With `hello` it is greeted, and told of the state from then on.
+    pub(crate) fn take(
+        self,
+        hub: &Hub,
+        address: Option<SocketAddr>,
+        identity: Option<Identity>,
+        hello: impl FnOnce(&Client) -> Option<String>,
+    ) -> Connected {
+        let number = self.shared.last_number.fetch_add(1, Ordering::Relaxed);
+        let client = Client::new(
+            self.shared.clone(),
+            number,
+            self.transport,
+            address,
+            identity,
+        );
+        hub.watch_state();
+        let hello = hello(&client);
+        let greeted = hello.is_some();
+        hello.into_iter().for_each(|hello| client.reply(hello));
+        self.shared.registry.insert(client.clone());
+        if greeted {
+            let status = self.shared.fleet.status();
+            // Borrowed until it is queued: no change can come between, and be told before it.
+            let status = status.borrow();
+            client.reply(state_line(&status));
+        }
+        // Whoever began to drain before the client was in the list has not seen it.
+        if self.shared.draining.is_cancelled() {
+            client.end(CloseWith::Restarting);
+        }
+        Connected {
+            client,
+            place: self,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.count.fetch_sub(1, Ordering::Relaxed);
+        self.shared.meters.clients(self.transport).decrement(1.0);
+    }
+}
+
+/// A connected client, for as long as this lives.
+pub(crate) struct Connected {
+    pub(crate) client: Arc<Client>,
+    place: Place,
+}
+
+impl Connected {
+    /// Counts frames sent to it.
+    pub(crate) fn sent(&self, frames: u64) {
+        let Place {
+            shared, transport, ..
+        } = &self.place;
+        shared.meters.frames(*transport).increment(frames);
+    }
+
+    /// Counts it as sent away.
+    pub(crate) fn disconnected(&self, reason: &'static str) {
+        telemetry::disconnected(self.place.transport, reason);
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.client.leave_all();
+        self.place.shared.registry.remove(&self.client.id);
+    }
+}
