@@ -12,6 +12,11 @@ use crate::servers::{ServerKind, shared};
 /// How soon publishers confirm what they last sent, in homes made for tests.
 pub const BEACON_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the members of an instance outlive it, in homes made for tests.
+///
+/// Long enough for a test's instance to renew it on a busy machine, short enough to wait for its end.
+pub const PRESENCE_LEASE: Duration = Duration::from_secs(3);
+
 /// The longest any condition may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -149,6 +154,7 @@ fn builder() -> FleetBuilder {
     Fleet::builder()
         .service("a")
         .beacon_interval(BEACON_INTERVAL)
+        .presence_lease(PRESENCE_LEASE)
 }
 
 /// A namespace nobody else uses: tests share servers.

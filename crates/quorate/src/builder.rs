@@ -18,6 +18,7 @@ use crate::fleet::{Fleet, Home, Inner};
 use crate::history::{HistoryPort, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
 use crate::lock::{LockPort, Locks, MemoryLocks};
+use crate::presence::{MemoryPresence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
 use crate::state::{ConnectionState, Monitor, StateChange};
@@ -55,6 +56,7 @@ pub struct FleetBuilder {
     events: Option<Arc<dyn EventsPort>>,
     history: Option<Arc<dyn HistoryPort>>,
     locks: Option<Arc<dyn LockPort>>,
+    presence: Option<Arc<dyn PresencePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
     clock: Option<TestClock>,
     /// The name of a further instance: wins over the service in the URL.
@@ -147,6 +149,8 @@ options! {
     ping_interval: Duration;
     /// How soon after a message its publisher confirms what it last sent. Default 1 s.
     beacon_interval: Duration;
+    /// How long the members of an instance outlive it on rosters. Default 10 s.
+    presence_lease: Duration;
 }
 
 impl FleetBuilder {
@@ -216,6 +220,12 @@ impl FleetBuilder {
     /// Keeps locks in a backend of your own.
     pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
         self.locks = Some(port);
+        self
+    }
+
+    /// Keeps rosters in a backend of your own.
+    pub fn presence_port(mut self, port: Arc<dyn PresencePort>) -> Self {
+        self.presence = Some(port);
         self
     }
 
@@ -322,6 +332,14 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.locks()),
         };
+        let presence: Arc<dyn PresencePort> = match (&self.presence, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                Arc::new(MemoryPresence::new(home.rosters(), events.clone()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.presence()),
+        };
         let monitor = Arc::new(match &home {
             Home::Embedded(_) => {
                 Monitor::new(ConnectionState::Ready, "in-process", self.hooks.clone())
@@ -349,10 +367,13 @@ impl FleetBuilder {
             port: locks,
             hub: hub.clone(),
         });
+        let lease = settings.presence_lease;
+        let presences = Presences::new(context.clone(), presence, hub.clone(), lease);
         let inner = Inner {
             context,
             hub,
             locks,
+            presences,
             monitor,
             home,
             service,

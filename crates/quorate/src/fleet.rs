@@ -20,6 +20,7 @@ use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::history::HistoryPort;
 use crate::key::Namespace;
 use crate::lock::{Lock, LockPort, Locks};
+use crate::presence::{Presence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::state::{ConnectionState, ConnectionStatus, Health, Monitor, StateChange};
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) locks: Arc<Locks>,
+    pub(crate) presences: Arc<Presences>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) home: Home,
     pub(crate) service: Arc<str>,
@@ -249,6 +251,18 @@ impl Fleet {
         self.inner.locks.port.clone()
     }
 
+    /// The roster called `name`: who is present there.
+    #[must_use]
+    pub fn presence(&self, name: &str) -> Presence {
+        Presence::new(self.inner.presences.clone(), &self.namespace, name)
+    }
+
+    /// The backend of this instance's rosters, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn presence_port(&self) -> Arc<dyn PresencePort> {
+        self.inner.presences.port.clone()
+    }
+
     /// What this instance is subscribed to, with the number of local subscriptions of each.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<(Target, usize)> {
@@ -351,7 +365,7 @@ impl Fleet {
         })
     }
 
-    /// Closes the instance: subscriptions end, locks are given back, what is under way may finish for
+    /// Closes the instance: subscriptions end, locks are given back, its members leave every roster, what is under way may finish for
     /// at most 5 s. Repeating it is harmless, and it does not hang on a dead server.
     ///
     /// Further instances, and whoever shares this one's home, are not touched.

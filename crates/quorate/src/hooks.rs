@@ -24,6 +24,9 @@ pub enum ErrorSource {
     Decode,
     /// A lease that could not be renewed or released in the background.
     Lock,
+    /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
+    /// could not be read again.
+    Presence,
 }
 
 impl ErrorSource {
@@ -37,6 +40,7 @@ impl ErrorSource {
             Self::Listener => "listener",
             Self::Decode => "decode",
             Self::Lock => "lock",
+            Self::Presence => "presence",
         }
     }
 }

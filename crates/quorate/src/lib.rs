@@ -28,6 +28,7 @@
 //! * [`events`]: typed topics over every instance; what is lost shows as a gap.
 //! * [`history`]: topics that keep their messages; who was away reads what it missed.
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
+//! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
 //! Everything starts there.
@@ -63,6 +64,7 @@ mod hooks;
 mod key;
 pub mod lock;
 mod port;
+pub mod presence;
 #[cfg(feature = "redis")]
 mod redis;
 mod state;
@@ -83,6 +85,7 @@ pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};
 pub use port::CallOptions;
+pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};
 #[cfg(feature = "redis")]
 pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
@@ -108,6 +111,8 @@ mod documents {
     struct History;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
+    #[doc = include_str!("../../../docs/guide/presence.md")]
+    struct Presence;
     #[doc = include_str!("../../../docs/guide/configuration.md")]
     struct Configuration;
     #[doc = include_str!("../../../docs/guide/testing.md")]

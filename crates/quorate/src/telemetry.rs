@@ -36,3 +36,9 @@ pub const ERRORS: &str = "quorate_errors_total";
 pub const LOCKS_HELD: &str = "quorate_locks_held";
 /// Counter of leases lost before they were released.
 pub const LOCKS_LOST: &str = "quorate_locks_lost_total";
+/// Gauge of members that this process has on rosters.
+pub const PRESENCE_MEMBERS: &str = "quorate_presence_members";
+/// Counter of times an instance found its lease on a roster ended, and joined again.
+pub const PRESENCE_REJOINED: &str = "quorate_presence_rejoined_total";
+/// Counter of rosters read again by a watch, because changes may have been missing.
+pub const PRESENCE_RESYNCS: &str = "quorate_presence_resyncs_total";

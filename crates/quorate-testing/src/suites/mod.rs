@@ -17,6 +17,7 @@
 pub mod events;
 pub mod history;
 pub mod lock;
+pub mod presence;
 
 /// Makes a module of tests, one per clause, from a list of clauses.
 #[doc(hidden)]

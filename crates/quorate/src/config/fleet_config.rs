@@ -152,6 +152,11 @@ pub struct FleetConfig {
     /// A message lost at the end of a burst is noticed within twice this time.
     #[serde(deserialize_with = "duration")]
     pub beacon_interval: Option<Duration>,
+    /// How long the members of an instance outlive it on rosters; from 100 ms to 1 h. Default 10 s.
+    ///
+    /// It is renewed every third of this time.
+    #[serde(deserialize_with = "duration")]
+    pub presence_lease: Option<Duration>,
 }
 
 impl FleetConfig {
@@ -197,6 +202,7 @@ impl FleetConfig {
             max_payload,
             ping_interval,
             beacon_interval,
+            presence_lease,
         )
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_payload: usize,
     pub(crate) beacon_interval: Duration,
+    pub(crate) presence_lease: Duration,
     pub(crate) connection: ConnectionSettings,
 }
 
@@ -109,6 +110,7 @@ impl Settings {
                 secs(1),
                 millis(10),
             )?,
+            presence_lease: presence_lease(&config)?,
             connection: connection(&config, &service)?,
             service,
         })
@@ -268,6 +270,17 @@ fn connection(config: &FleetConfig, service: &str) -> Result<ConnectionSettings>
     })
 }
 
+fn presence_lease(config: &FleetConfig) -> Result<Duration> {
+    let lease = config.presence_lease.unwrap_or(secs(10));
+    if !(millis(100)..=secs(3600)).contains(&lease) {
+        return Err(Error::config(
+            "presence_lease",
+            "must be from 100 ms to 1 h",
+        ));
+    }
+    Ok(lease)
+}
+
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -322,6 +335,7 @@ mod tests {
     fn defaults_are_the_documented_ones() {
         let settings = resolve(r#"{"url":"redis://h"}"#).unwrap();
         assert_eq!(settings.command_timeout, secs(5));
+        assert_eq!(settings.presence_lease, secs(10));
         assert_eq!(settings.connection.connect_timeout, secs(10));
         assert_eq!(settings.retry, RetryPolicy::DEFAULT);
         assert_eq!(settings.namespace.as_str(), "quorate");
@@ -364,6 +378,8 @@ mod tests {
                 "cache_url",
             ),
             (r#"{"host":"h","beacon_interval":"1ms"}"#, "beacon_interval"),
+            (r#"{"host":"h","presence_lease":"99ms"}"#, "presence_lease"),
+            (r#"{"host":"h","presence_lease":"2h"}"#, "presence_lease"),
         ] {
             let error = resolve(json).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Config);

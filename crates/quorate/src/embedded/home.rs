@@ -7,6 +7,7 @@ use crate::embedded::Table;
 use crate::events::{Bus, MemoryEvents};
 use crate::history::Log;
 use crate::lock::LockState;
+use crate::presence::RosterState;
 
 /// The state of one in-process home.
 ///
@@ -17,6 +18,7 @@ pub(crate) struct EmbeddedHome {
     bus: Arc<Bus>,
     histories: Arc<Table<Log>>,
     locks: Arc<Table<LockState>>,
+    rosters: Arc<Table<RosterState>>,
 }
 
 impl EmbeddedHome {
@@ -25,7 +27,8 @@ impl EmbeddedHome {
         Self {
             bus: Arc::default(),
             histories: Arc::new(Table::new(clock.clone())),
-            locks: Arc::new(Table::new(clock)),
+            locks: Arc::new(Table::new(clock.clone())),
+            rosters: Arc::new(Table::new(clock)),
         }
     }
 
@@ -40,5 +43,9 @@ impl EmbeddedHome {
 
     pub(crate) fn locks(&self) -> Arc<Table<LockState>> {
         self.locks.clone()
+    }
+
+    pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {
+        self.rosters.clone()
     }
 }

@@ -17,6 +17,7 @@ use crate::events::RedisEvents;
 use crate::history::RedisHistory;
 use crate::hooks::ErrorSource;
 use crate::lock::RedisLocks;
+use crate::presence::RedisPresence;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
 
 /// A function that decides how long to wait before reconnect number `n`, or to give up.
@@ -67,6 +68,10 @@ impl RedisHome {
 
     pub(crate) fn locks(&self) -> RedisLocks {
         RedisLocks::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
+    }
+
+    pub(crate) fn presence(&self) -> RedisPresence {
+        RedisPresence::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
     }
 
     /// Passes the link's changes of state on to the fleet's monitor.

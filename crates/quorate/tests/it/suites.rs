@@ -2,7 +2,7 @@
 
 use quorate_testing::harness::{Embedded, OnServer};
 use quorate_testing::servers::ServerKind;
-use quorate_testing::{events_suite, history_suite, lock_suite};
+use quorate_testing::{events_suite, history_suite, lock_suite, presence_suite};
 
 mod events {
     use super::*;
@@ -26,4 +26,12 @@ mod lock {
     lock_suite!(redis, OnServer(ServerKind::Redis));
     lock_suite!(valkey, OnServer(ServerKind::Valkey));
     lock_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod presence {
+    use super::*;
+    presence_suite!(embedded, Embedded);
+    presence_suite!(redis, OnServer(ServerKind::Redis));
+    presence_suite!(valkey, OnServer(ServerKind::Valkey));
+    presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
