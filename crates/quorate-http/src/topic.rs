@@ -261,6 +261,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_number_means_the_same_topic_after_a_journey(number in proptest::num::f64::NORMAL) {
+            let canonical = canonical_json(&json!(number));
+            let received: Value = serde_json::from_str(&canonical).unwrap();
+            prop_assert_eq!(canonical_json(&received), canonical);
+        }
+
+        #[test]
         fn a_full_name_reads_back(name in "[a-z][a-z0-9./-]{0,20}", key in proptest::option::of("[^\\p{Cc}]{0,40}")) {
             let path = TopicPath { name, key };
             prop_assert_eq!(TopicPath::parse(&path.to_string()).unwrap(), path);
