@@ -1,6 +1,7 @@
 //! The hub over real sockets, on the in-process home.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+mod conformance;
 mod sse;
 mod support;
 mod ws;
