@@ -1,5 +1,6 @@
 //! Checks that take too long, or need tools that take too long to compile, for every change.
 
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -173,11 +174,26 @@ fn fuzz(seconds: u32) -> Result<()> {
     }
     let targets = String::from_utf8_lossy(&output.stdout);
     for target in targets.split_whitespace() {
-        let limit = format!("-max_total_time={seconds}");
-        let mut command = cargo(["fuzz", "run", "--sanitizer", "none", target, "--", &limit]);
-        process::run(command.env("RUSTC_BOOTSTRAP", "1"))?;
+        process::run(&mut fuzz_target(target, seconds)?)?;
     }
     Ok(())
+}
+
+/// The command that runs one target, from what it has found so far, and from its examples if it has some.
+fn fuzz_target(target: &str, seconds: u32) -> Result<Command> {
+    let folder = |kind: &str| crate::workspace().join("fuzz").join(kind).join(target);
+    let found = folder("corpus");
+    fs::create_dir_all(&found).with_context(|| format!("cannot create {}", found.display()))?;
+    let examples = Some(folder("seeds")).filter(|examples| examples.is_dir());
+    let mut command = cargo(["fuzz", "run", "--sanitizer", "none", target]);
+    command
+        .env("RUSTC_BOOTSTRAP", "1")
+        .arg(found)
+        .args(examples);
+    // Input that takes longer than these seconds is a finding, too.
+    command.args(["--", "-timeout=10"]);
+    command.arg(format!("-max_total_time={seconds}"));
+    Ok(command)
 }
 
 fn with_servers(command: &mut Command) -> Result<()> {

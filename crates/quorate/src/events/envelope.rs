@@ -312,6 +312,47 @@ pub(crate) fn body(message: &Bytes) -> Result<(ReadHeader, Bytes), EnvelopeError
     Ok((header, message.slice(payload_at..)))
 }
 
+/// A message read, and written again. For the fuzz targets of this repository; not part of the API.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reread {
+    /// All that its prefix and its header say.
+    pub says: String,
+    /// Its payload.
+    pub payload: Bytes,
+    /// The same message as this version writes it, unless it has no room for it.
+    pub written: Option<Bytes>,
+}
+
+/// Reads a message as a subscriber would, and writes it as a publisher would.
+///
+/// # Errors
+/// Why it is not a message of ours.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub fn reread(message: &Bytes) -> Result<Reread, EnvelopeError> {
+    let prefix = prefix(message)?;
+    let (header, payload) = body(message)?;
+    let written = head(
+        prefix.exclude_self,
+        prefix.kept,
+        &header.borrowed(),
+        message.len(),
+    )
+    .map(|mut bytes| {
+        place(&mut bytes, prefix.publisher, prefix.run, prefix.sequence);
+        bytes.extend_from_slice(&payload);
+        bytes.into()
+    });
+    Ok(Reread {
+        says: format!("{prefix:?} {header:?}"),
+        payload,
+        written,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,9 @@ mod subscription;
 
 pub use envelope::EnvelopeError;
 pub(crate) use envelope::place_kept;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use envelope::{Reread, reread};
 pub use handle::{Topic, TopicPattern};
 pub(crate) use hub::Hub;
 pub use listener::{HandlerResult, Listen, Listener};
