@@ -22,6 +22,8 @@
 //!
 //! Nothing here authenticates: put the routes behind a layer of your own.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod frame;
 #[allow(dead_code, reason = "being built")]
 mod hub;

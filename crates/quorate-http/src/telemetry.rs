@@ -15,6 +15,12 @@ pub const REPLACED: &str = "quorate_http_replaced_total";
 pub const DISCONNECTED: &str = "quorate_http_disconnected_total";
 /// Counter of connections refused, by `transport` and `reason` (`full`, `origin`, `access`).
 pub const REFUSED: &str = "quorate_http_refused_total";
+/// Counter of attempts of the client to connect to a hub, by `result` (`ok`, `failed`).
+#[cfg(feature = "client")]
+pub const CLIENT_CONNECTIONS: &str = "quorate_client_connections_total";
+/// Counter of messages that the client dropped because a subscription's buffer was full.
+#[cfg(feature = "client")]
+pub const CLIENT_DROPPED: &str = "quorate_client_dropped_total";
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,6 @@
+//! The client, against a server that follows a script and against the hub.
+
+mod calls;
+mod connecting;
+mod script;
+mod streams;
