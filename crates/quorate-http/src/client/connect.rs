@@ -290,7 +290,7 @@ impl Greeting {
                 } => {
                     let error = ClientError::from(error);
                     return match error.code() {
-                        Code::Unimplemented | Code::InvalidArgument if !required => Ok(None),
+                        Code::Unimplemented | Code::FailedPrecondition if !required => Ok(None),
                         Code::PermissionDenied => Err(Lost::for_good(error)),
                         _ => Err(Lost {
                             retry_after: error.retry_after(),
