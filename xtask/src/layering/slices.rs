@@ -9,7 +9,8 @@ use super::{LIBRARY, Source, Violation, files};
 
 /// The capabilities, each a folder of the library.
 const SLICES: [&str; 10] = [
-    "store", "events", "history", "presence", "cache", "session", "limit", "lock", "queue", "durable",
+    "store", "events", "history", "presence", "cache", "session", "limit", "lock", "queue",
+    "durable",
 ];
 
 /// What decisions must not know of: everything with a clock, a socket or a task in it.

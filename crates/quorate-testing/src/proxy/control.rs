@@ -126,7 +126,8 @@ type Connection = JoinSet<()>;
 /// What the accepting task shares with the handle.
 #[derive(Debug)]
 struct Inner {
-    upstream: SocketAddr,
+    /// Where new connections go. Locked briefly.
+    upstream: Mutex<SocketAddr>,
     controls: Controls,
     /// By number. Locked briefly, to add, reap or take; never across an await.
     connections: Mutex<HashMap<u64, Connection>>,
@@ -157,7 +158,7 @@ impl Proxy {
             stats: watch::Sender::new(ProxyStats::default()),
         };
         let inner = Inner {
-            upstream,
+            upstream: Mutex::new(upstream),
             controls,
             connections: Mutex::default(),
             next: AtomicU64::new(0),
@@ -181,6 +182,13 @@ impl Proxy {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
+    }
+
+    /// Forwards new connections to another server, as a load balancer does when one is gone. Open ones
+    /// are left alone: [`cut`](Self::cut) ends them.
+    pub fn retarget(&self, upstream: SocketAddr) {
+        let target = &self.inner.upstream;
+        *target.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
     }
 
     /// Resets every open connection, on both sides; returns when they are gone. New ones are
@@ -288,7 +296,7 @@ impl Inner {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let (upstream, controls) = (self.upstream, self.controls.clone());
+            let (upstream, controls) = (self.upstream(), self.controls.clone());
             // Counted and kept under one lock: who has seen the count can cut the connection.
             let mut connections = self.connections();
             let open = Open::count(&self.controls);
@@ -300,6 +308,10 @@ impl Inner {
             connections.retain(|_, task| task.try_join_next().is_none());
             connections.insert(self.next.fetch_add(1, Ordering::Relaxed), connection);
         }
+    }
+
+    fn upstream(&self) -> SocketAddr {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Connection>> {
@@ -314,7 +326,7 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy")
             .field("addr", &self.addr())
-            .field("upstream", &self.inner.upstream)
+            .field("upstream", &self.inner.upstream())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

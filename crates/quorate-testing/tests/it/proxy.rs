@@ -75,6 +75,20 @@ async fn without_faults_everything_passes_and_is_counted() {
 }
 
 #[tokio::test]
+async fn new_connections_go_where_it_is_told() {
+    let (first, proxy) = setup().await;
+    let second = Server::start(ServerKind::Redis).await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    call(&mut client, "SET which first", "+OK\r\n").await;
+    proxy.retarget(second.addr());
+    // An open connection stays where it is.
+    call(&mut client, "GET which", "$5\r\nfirst\r\n").await;
+    let mut other = TcpStream::connect(proxy.addr()).await.unwrap();
+    call(&mut other, "GET which", "$-1\r\n").await;
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_large_reply_passes_whole() {
     let (server, proxy) = setup().await;
     let value = "x".repeat(1 << 20);
