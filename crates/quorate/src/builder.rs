@@ -15,7 +15,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::{Error, Result};
 use crate::events::{EventsPort, Hub};
 use crate::fleet::{Fleet, Home, Inner};
-use crate::history::{HistoryPort, MemoryHistory};
+use crate::history::{GroupPort, HistoryPort, MemoryGroups, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
 use crate::lock::{LockPort, Locks, MemoryLocks};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
@@ -55,6 +55,7 @@ pub struct FleetBuilder {
     hooks: Hooks,
     events: Option<Arc<dyn EventsPort>>,
     history: Option<Arc<dyn HistoryPort>>,
+    groups: Option<Arc<dyn GroupPort>>,
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
@@ -217,6 +218,13 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps consumer groups in a backend of your own: the one that
+    /// [`history_port`](Self::history_port) keeps the messages in.
+    pub fn group_port(mut self, port: Arc<dyn GroupPort>) -> Self {
+        self.groups = Some(port);
+        self
+    }
+
     /// Keeps locks in a backend of your own.
     pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
         self.locks = Some(port);
@@ -324,6 +332,14 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.histories()),
         };
+        let groups: Option<Arc<dyn GroupPort>> = match (&self.groups, &home) {
+            (Some(port), _) => Some(port.clone()),
+            // The home's own would look for messages where there are none.
+            (None, _) if self.history.is_some() => None,
+            (None, Home::Embedded(home)) => Some(Arc::new(MemoryGroups::new(home.histories()))),
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Some(Arc::new(home.groups())),
+        };
         let locks: Arc<dyn LockPort> = match (&self.locks, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => {
@@ -358,6 +374,7 @@ impl FleetBuilder {
             context.clone(),
             events,
             history,
+            groups,
             service.clone(),
             settings.max_payload,
             settings.beacon_interval,

@@ -17,7 +17,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
-use crate::history::HistoryPort;
+use crate::history::{GroupPort, HistoryPort};
 use crate::key::Namespace;
 use crate::lock::{Lock, LockPort, Locks};
 use crate::presence::{Presence, PresencePort, Presences};
@@ -222,6 +222,13 @@ impl Fleet {
     #[must_use]
     pub fn history_port(&self) -> Arc<dyn HistoryPort> {
         self.inner.hub.history_port()
+    }
+
+    /// The backend of consumer groups, for tests of backends; `None` where kept topics are in a backend
+    /// of the user's own that has none.
+    #[must_use]
+    pub fn group_port(&self) -> Option<Arc<dyn GroupPort>> {
+        self.inner.hub.group_port()
     }
 
     /// A channel of bytes, exactly `<namespace>:<name>` on the wire.

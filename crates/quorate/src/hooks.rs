@@ -22,6 +22,9 @@ pub enum ErrorSource {
     Listener,
     /// A message could not be decoded, or was refused by its `validate`.
     Decode,
+    /// A consumer group that could not be asked, or a delivery that could not be settled, in the
+    /// background.
+    Group,
     /// A lease that could not be renewed or released in the background.
     Lock,
     /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
@@ -39,6 +42,7 @@ impl ErrorSource {
             Self::Connection => "connection",
             Self::Listener => "listener",
             Self::Decode => "decode",
+            Self::Group => "group",
             Self::Lock => "lock",
             Self::Presence => "presence",
         }

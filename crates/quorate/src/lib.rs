@@ -77,10 +77,11 @@ pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use events::{
-    Event, Gap, GapReason, Message, Overflow, Receipt, Subscription, Topic, TopicSpec,
+    Consumer, ConsumerGroup, Event, Gap, GapReason, Message, Overflow, Receipt, Subscription,
+    Topic, TopicSpec,
 };
 pub use fleet::Fleet;
-pub use history::{Keep, Position};
+pub use history::{GroupStatus, Keep, Position};
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};

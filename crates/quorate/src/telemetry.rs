@@ -28,6 +28,11 @@ pub const GAPS: &str = "quorate_events_gaps_total";
 pub const REFILLS: &str = "quorate_events_refills_total";
 /// Counter of messages that could not be decoded.
 pub const UNDECODABLE: &str = "quorate_events_undecodable_total";
+/// Counter of messages that consumer groups handed out, by `attempt` (`first` or `again`).
+pub const GROUP_DELIVERIES: &str = "quorate_events_group_deliveries_total";
+/// Counter of what became of them, by `result` (`acknowledged`, `extended`, `retried`, `returned`, or
+/// `stale` where another consumer had it since).
+pub const GROUP_SETTLEMENTS: &str = "quorate_events_group_settlements_total";
 /// Gauge of local subscriptions.
 pub const SUBSCRIPTIONS: &str = "quorate_events_subscriptions";
 /// Counter of calls to `on_error`, by `source`.

@@ -15,6 +15,7 @@
 )]
 
 pub mod events;
+pub mod group;
 pub mod history;
 pub mod lock;
 pub mod presence;

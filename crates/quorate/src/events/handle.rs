@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
+use super::consumer::ConsumerGroup;
 use super::glob;
 use super::hub::Hub;
 use super::listener::{HandlerResult, Listen};
@@ -52,7 +53,7 @@ pub struct Topic<T> {
     name: Arc<str>,
     /// What its history belongs to.
     pub(super) unit: Key,
-    channel: Channel,
+    pub(super) channel: Channel,
     /// Made at the first publish: who only subscribes has no sequence.
     outgoing: OnceLock<Arc<Outgoing>>,
 }
@@ -158,6 +159,16 @@ impl<T: Send + Sync + 'static> Topic<T> {
     /// ```
     pub fn history(&self) -> ReadHistory<T> {
         ReadHistory::new(self.clone())
+    }
+
+    /// A consumer group of a kept topic: each message is given to one of the group's consumers, on
+    /// whichever instance, until it is acknowledged. See [`ConsumerGroup`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the name breaks the rules of topics' names,
+    /// [`ErrorKind::Unsupported`] if the topic is not [kept](TopicSpec::keep).
+    pub fn group(&self, name: &str) -> Result<ConsumerGroup<T>> {
+        ConsumerGroup::new(self, name)
     }
 
     /// Calls `handler` for each message, one after the other, in the background.

@@ -17,7 +17,7 @@ use super::port::{CallOptions, Channel, EventsPort, Receipt, Submission, Target}
 use super::route::{Phase, Reading, Route, TypedGroup};
 use crate::context::{Attempt, Call, Context, Operation, Repeat, timed_out_waiting};
 use crate::error::{Error, Result};
-use crate::history::HistoryPort;
+use crate::history::{GroupPort, HistoryPort};
 use crate::telemetry;
 
 static SUBSCRIBE: Operation =
@@ -35,6 +35,8 @@ pub(crate) struct Hub {
     pub(crate) context: Arc<Context>,
     port: Arc<dyn EventsPort>,
     history: Arc<dyn HistoryPort>,
+    /// `None`: the history is of the user's own, and has none.
+    groups: Option<Arc<dyn GroupPort>>,
     routes: Mutex<HashMap<Target, Arc<Route>>>,
     outgoings: Outgoings,
     /// Identifies this instance in sequences; random, so that two never meet.
@@ -60,6 +62,7 @@ impl Hub {
         context: Arc<Context>,
         port: Arc<dyn EventsPort>,
         history: Arc<dyn HistoryPort>,
+        groups: Option<Arc<dyn GroupPort>>,
         service: Arc<str>,
         max_payload: usize,
         beacon_interval: Duration,
@@ -68,6 +71,7 @@ impl Hub {
             context,
             port,
             history,
+            groups,
             routes: Mutex::default(),
             outgoings: Outgoings::default(),
             publisher: rand::random(),
@@ -137,6 +141,10 @@ impl Hub {
             .await?;
         self.meters.published.increment(1);
         Ok(receipt)
+    }
+
+    pub(crate) fn group_port(&self) -> Option<Arc<dyn GroupPort>> {
+        self.groups.clone()
     }
 
     pub(crate) fn history_port(&self) -> Arc<dyn HistoryPort> {

@@ -21,7 +21,7 @@ static READ: Operation = Operation::new("events.history", "events", "history", R
 
 /// Added to the time since the first attempt when an append is repeated: the server's clock may run a
 /// little faster than ours.
-const SLACK: Duration = Duration::from_secs(1);
+pub(super) const SLACK: Duration = Duration::from_secs(1);
 
 /// One read of a history, unless told otherwise.
 pub(super) const PAGE: PageLimit = PageLimit {

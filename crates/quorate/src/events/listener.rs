@@ -88,10 +88,7 @@ where
                     () = listen(subscription, self.handler, &context.hooks) => {}
                 }
             });
-            Ok(Listener {
-                stop: stop.drop_guard(),
-                done,
-            })
+            Ok(Listener::new(stop.drop_guard(), done))
         })
     }
 }
@@ -144,6 +141,10 @@ pub struct Listener {
 }
 
 impl Listener {
+    pub(super) const fn new(stop: DropGuard, done: CancellationToken) -> Self {
+        Self { stop, done }
+    }
+
     /// Stops the handler and waits until it has ended and its subscription is given up.
     ///
     /// A call under way is dropped at its next await point.

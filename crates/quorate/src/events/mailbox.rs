@@ -31,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
     pub(crate) overflow: Overflow,
+    /// Only that something came matters: what comes while something waits is as good as in it.
+    pub(crate) wake_ups: bool,
 }
 
 pub(crate) enum Item<T> {
@@ -111,6 +113,9 @@ impl<T> Mailbox<T> {
         let mut state = self.state.lock();
         if state.closed {
             return false;
+        }
+        if self.limits.wake_ups && !state.items.is_empty() {
+            return true;
         }
         let bytes = item.bytes();
         let mut lost = 0;
@@ -271,6 +276,7 @@ mod tests {
             topic: "t".into(),
             header: None,
             place: None,
+            delivered: None,
             payload: Bytes::from(vec![0; bytes]),
             decoded: OnceLock::from(Ok(number)),
         }))
@@ -282,6 +288,7 @@ mod tests {
                 messages,
                 bytes,
                 overflow,
+                wake_ups: false,
             },
             Arc::new(MailboxMeters::new()),
         )

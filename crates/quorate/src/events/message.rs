@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::envelope::{EnvelopeError, ReadHeader};
 use super::spec::Validate;
 use crate::codec::{Codec, CodecError};
-use crate::history::Position;
+use crate::history::{Position, Settle, Settlement, TakeId};
 
 /// What a subscription yields.
 #[derive(Debug)]
@@ -209,8 +209,33 @@ pub(crate) struct Shared<T> {
     pub(crate) header: Option<ReadHeader>,
     /// Epoch and offset, if the topic is kept.
     pub(crate) place: Option<(u64, u64)>,
+    /// Which delivery it is, if it came through a consumer group.
+    pub(crate) delivered: Option<Delivered>,
     pub(crate) payload: Bytes,
     pub(crate) decoded: OnceLock<Result<T, Undecodable>>,
+}
+
+/// One delivery of a consumer group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) offset: u64,
+    pub(crate) attempt: u32,
+    pub(crate) take: TakeId,
+}
+
+impl Delivered {
+    /// What tells it from every other.
+    pub(crate) const fn tag(self) -> (u64, TakeId) {
+        (self.offset, self.take)
+    }
+
+    pub(crate) const fn settled(self, settle: Settle) -> Settlement {
+        Settlement {
+            offset: self.offset,
+            take: self.take,
+            settle,
+        }
+    }
 }
 
 impl<T> Shared<T> {
@@ -342,6 +367,18 @@ impl<T> Message<T> {
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.0.position()
+    }
+
+    /// How many times its consumer group handed it out by now, from 1; 1 for what came through a
+    /// subscription.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.delivered.map_or(1, |delivered| delivered.attempt)
+    }
+
+    /// Which delivery it is, if it came through a consumer group.
+    pub(super) fn delivered(&self) -> Option<Delivered> {
+        self.0.delivered
     }
 
     /// When it was published, by the publisher's clock, to the millisecond.

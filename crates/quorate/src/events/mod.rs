@@ -10,6 +10,7 @@
 //! within twice the beacon interval (1 s unless configured). A reconnect is a gap of unknown size.
 
 mod catch_up;
+mod consumer;
 mod envelope;
 mod glob;
 mod handle;
@@ -32,6 +33,7 @@ mod sequence;
 mod spec;
 mod subscription;
 
+pub use consumer::{Consumer, ConsumerGroup, GroupListen, Settling};
 pub use envelope::EnvelopeError;
 pub(crate) use envelope::place_kept;
 #[cfg(feature = "internals")]

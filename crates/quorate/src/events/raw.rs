@@ -137,7 +137,7 @@ pub(crate) fn subscribe_raw(hub: &Arc<Hub>, channel: Channel) -> Subscribe<Bytes
         Ok(Target::Channel(channel)),
         raw_reading(&Namespace::default()),
     )
-    .buffer(1)
+    .wake_ups()
 }
 
 fn raw_reading(namespace: &Namespace) -> Reading<Bytes> {

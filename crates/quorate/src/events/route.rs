@@ -343,6 +343,7 @@ impl<T: Send + Sync + 'static> TypedGroup<T> {
                 topic,
                 header: None,
                 place: None,
+                delivered: None,
                 payload: message.clone(),
                 decoded: OnceLock::new(),
             }));
@@ -357,20 +358,33 @@ pub(super) fn enveloped<T>(
     message: &Bytes,
     prefix: &Result<Prefix, EnvelopeError>,
 ) -> Item<T> {
+    match opened(topic, message, prefix) {
+        Ok(shared) => Item::Message(Arc::new(shared)),
+        Err(undecodable) => Item::Undecodable(undecodable),
+    }
+}
+
+/// A message out of its envelope.
+pub(super) fn opened<T>(
+    topic: Arc<str>,
+    message: &Bytes,
+    prefix: &Result<Prefix, EnvelopeError>,
+) -> Result<Shared<T>, Undecodable> {
     let read = prefix
         .clone()
         .and_then(|prefix| Ok((prefix, envelope::body(message)?)));
     match read {
-        Ok((prefix, (header, payload))) => Item::Message(Arc::new(Shared {
+        Ok((prefix, (header, payload))) => Ok(Shared {
             topic,
             header: Some(header),
             place: prefix.kept.then_some((prefix.run, prefix.sequence)),
+            delivered: None,
             payload,
             decoded: OnceLock::new(),
-        })),
+        }),
         Err(error) => {
             let error = UndecodableError::Envelope(error);
-            Item::Undecodable(Undecodable::new(topic, message.clone(), error))
+            Err(Undecodable::new(topic, message.clone(), error))
         }
     }
 }

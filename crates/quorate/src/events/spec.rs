@@ -217,6 +217,11 @@ const fn check(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Checks the name of a consumer group, which obeys the rules of topics.
+pub(crate) fn check_group(name: &str) -> Result<()> {
+    check(name.as_bytes()).map_err(|rule| Error::invalid("group", rule))
+}
+
 /// Checks the key of a keyed topic. It may be empty: `type:` is a topic of its own.
 pub(crate) fn check_key(key: &str) -> Result<()> {
     if key.len() > MAX_TOPIC_KEY {

@@ -50,6 +50,7 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
             messages: DEFAULT_BUFFER,
             bytes: DEFAULT_BUFFER_BYTES,
             overflow: Overflow::default(),
+            wake_ups: false,
         };
         Self {
             hub,
@@ -95,6 +96,13 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
     /// What to do when the buffer is full. Default: drop the oldest.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.limits.overflow = overflow;
+        self
+    }
+
+    /// Keeps one message at most: only that something came matters.
+    pub(super) fn wake_ups(mut self) -> Self {
+        self.limits.messages = 1;
+        self.limits.wake_ups = true;
         self
     }
 
@@ -293,15 +301,7 @@ impl<T: Send + Sync + 'static> Subscription<T> {
             }
         };
         let hub = &self.membership.hub;
-        let report = |undecodable: &super::Undecodable| {
-            metrics::counter!(telemetry::UNDECODABLE).increment(1);
-            let error = Error::new(ErrorKind::Decode)
-                .with_operation("events.receive")
-                .with_target(undecodable.topic())
-                .with_message(undecodable.to_string())
-                .with_source(undecodable.clone());
-            hub.context.hooks.error(ErrorSource::Decode, &error);
-        };
+        let report = |undecodable: &_| report_undecodable(hub, undecodable);
         let reading = &self.membership.group.reading;
         Poll::Ready(Some(match item {
             Item::Message(shared) => shared.open(&reading.codec, reading.validate, report),
@@ -313,6 +313,17 @@ impl<T: Send + Sync + 'static> Subscription<T> {
             Item::Skipped(_) => unreachable!("only kept topics have them, and take them out"),
         }))
     }
+}
+
+/// Counts and reports a message that cannot be read.
+pub(super) fn report_undecodable(hub: &Hub, undecodable: &super::Undecodable) {
+    metrics::counter!(telemetry::UNDECODABLE).increment(1);
+    let error = Error::new(ErrorKind::Decode)
+        .with_operation("events.receive")
+        .with_target(undecodable.topic())
+        .with_message(undecodable.to_string())
+        .with_source(undecodable.clone());
+    hub.context.hooks.error(ErrorSource::Decode, &error);
 }
 
 impl<T: Send + Sync + 'static> Stream for Subscription<T> {

@@ -1,12 +1,15 @@
 //! What the history of one topic does: pure functions of its state and the time, mirrored by
 //! `scripts/`.
 
-use std::collections::VecDeque;
+mod view;
+
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Position;
+use super::group::Group;
 use crate::clock::{Micros, whole_micros};
 
 /// How long what is known of an idle history (its epoch, its last offset) outlives its messages. Within
@@ -126,6 +129,8 @@ pub(crate) struct Log {
     ends: Micros,
     bytes: u64,
     entries: VecDeque<Entry>,
+    /// Its consumer groups, by name.
+    pub(super) groups: HashMap<String, Group>,
 }
 
 #[derive(Clone, Debug)]
@@ -219,7 +224,7 @@ impl Log {
         }
         let top = Position::new(self.epoch, self.last, self.mark);
         // Offset of the first message that is still kept; what has ended is as good as gone.
-        let kept_from = self.first() + self.ended(now);
+        let kept_from = self.kept_from(now);
         let start = match from {
             From::Beginning => kept_from,
             From::Latest(count) => kept_from.max((self.last + 1).saturating_sub(count.into())),
@@ -285,26 +290,6 @@ impl Log {
     /// How many entries have ended.
     fn ended(&self, now: Micros) -> u64 {
         self.entries.partition_point(|entry| entry.ends <= now) as u64
-    }
-
-    /// Frees what has ended.
-    pub(crate) fn free_ended(&mut self, now: Micros) {
-        let ended = usize::try_from(self.ended(now)).unwrap_or(usize::MAX);
-        for entry in self.entries.drain(..ended) {
-            self.bytes -= entry.message.len() as u64;
-        }
-    }
-
-    /// When something of it can be freed: its messages, then all of it.
-    pub(crate) fn due(&self, now: Micros) -> Micros {
-        if self.epoch == 0 {
-            return now;
-        }
-        if self.entries.is_empty() {
-            self.ends.plus(RETENTION)
-        } else {
-            self.ends
-        }
     }
 }
 

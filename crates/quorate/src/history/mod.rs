@@ -2,8 +2,9 @@
 //!
 //! A topic with [`TopicSpec::keep`](crate::TopicSpec::keep) appends each message to a history and
 //! announces it in one step. Subscriptions of it refill what they missed from there; see
-//! [`events`](crate::events).
+//! [`events`](crate::events). Consumer groups share its work.
 
+mod group;
 mod log;
 mod memory;
 mod port;
@@ -11,6 +12,13 @@ mod position;
 #[cfg(feature = "redis")]
 mod redis;
 
+pub(crate) use group::MemoryGroups;
+#[cfg(feature = "redis")]
+pub(crate) use group::RedisGroups;
+pub use group::{
+    Content, GroupPort, GroupStatus, Handed, MAX_SETTLEMENTS, Settle, Settlement, Take, TakeId,
+    TakeReply, Taken,
+};
 pub(crate) use log::Log;
 pub use log::{From, Keep, PageLimit, Replay};
 pub(crate) use memory::MemoryHistory;

@@ -14,7 +14,7 @@ use crate::config::{Protocol, ServerTarget, Settings, WhenUnavailable};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::events::RedisEvents;
-use crate::history::RedisHistory;
+use crate::history::{RedisGroups, RedisHistory};
 use crate::hooks::ErrorSource;
 use crate::lock::RedisLocks;
 use crate::presence::RedisPresence;
@@ -64,6 +64,10 @@ impl RedisHome {
     pub(crate) fn histories(&self) -> RedisHistory {
         let scripts = ScriptRunner::new(self.state.clone(), self.clock.clone());
         RedisHistory::new(scripts, self.state.clone())
+    }
+
+    pub(crate) fn groups(&self) -> RedisGroups {
+        RedisGroups::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
     }
 
     pub(crate) fn locks(&self) -> RedisLocks {

@@ -2,7 +2,7 @@
 
 use quorate_testing::harness::{Embedded, OnServer};
 use quorate_testing::servers::ServerKind;
-use quorate_testing::{events_suite, history_suite, lock_suite, presence_suite};
+use quorate_testing::{events_suite, group_suite, history_suite, lock_suite, presence_suite};
 
 mod events {
     use super::*;
@@ -10,6 +10,14 @@ mod events {
     events_suite!(redis, OnServer(ServerKind::Redis));
     events_suite!(valkey, OnServer(ServerKind::Valkey));
     events_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod group {
+    use super::*;
+    group_suite!(embedded, Embedded);
+    group_suite!(redis, OnServer(ServerKind::Redis));
+    group_suite!(valkey, OnServer(ServerKind::Valkey));
+    group_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod history {
