@@ -33,8 +33,8 @@ export type Json = null | boolean | number | string | readonly Json[] | {
   readonly [name: string]: Json | undefined;
 };
 /**
- * JSON of which there is only one for each value: members sorted at every depth, no blanks, whole
- * numbers without a fraction. The same text as the server makes.
+ * JSON of which there is only one for each value: members sorted at every depth, no blanks, numbers
+ * as JavaScript writes them. The same text as the server makes.
  */
 export declare function canonicalJson(value: unknown): string;
 /**

@@ -64,12 +64,9 @@ function wrapped(thrown, code, doing, outcome) {
 }
 
 // Topics by event and parameters, as the server names them. All of it pure functions.
-/** The largest whole number that the server reads as one. */
-const LARGEST_WHOLE = 2 ** 64;
-const SMALLEST_WHOLE = -(2 ** 63);
 /**
- * JSON of which there is only one for each value: members sorted at every depth, no blanks, whole
- * numbers without a fraction. The same text as the server makes.
+ * JSON of which there is only one for each value: members sorted at every depth, no blanks, numbers
+ * as JavaScript writes them. The same text as the server makes.
  */
 function canonicalJson(value) {
   // First as JSON sees it: `undefined` members left out, dates as text, `toJSON` heeded.
@@ -79,20 +76,10 @@ function canonicalJson(value) {
 function write(value) {
   if (Array.isArray(value))
     return `[${value.map(write).join(",")}]`;
-  if (typeof value === "number")
-    return writeNumber(value);
   if (typeof value !== "object" || value === null)
     return JSON.stringify(value);
   const members = Object.entries(value).sort(([a], [b]) => compareCodePoints(a, b));
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${write(member)}`).join(",")}}`;
-}
-function writeNumber(value) {
-  if (Number.isInteger(value) && value >= SMALLEST_WHOLE && value < LARGEST_WHOLE)
-    return JSON.stringify(value);
-  // The server changes to exponents elsewhere than JavaScript does.
-  const [digits, exponent] = value.toExponential().split("e");
-  const power = Number(exponent);
-  return power > -6 && power < 16 ? JSON.stringify(value) : `${digits}e${power}`;
 }
 /** JavaScript sorts by UTF-16 units, which is another order beyond the basic plane. */
 function compareCodePoints(a, b) {

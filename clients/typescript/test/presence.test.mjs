@@ -47,6 +47,9 @@ test("after an interruption the whole roster replaces what was known, and only w
   second.cut();
   const third = await server.next();
   await third.accept({ topic: "room:1" });
+  // A change to what nobody knows on this connection, though it would go with what was known before.
+  third.send(changed(3, [ada], []));
+  await third.accept({ topic: "room:1", count: 2, members: [bob, eve] });
   third.send(whole(bob, eve), whole(bob, { ...eve, info: "new" }));
   await until(() => seen.length === 3);
   assert.deepEqual(seen[2], [2, "c-2,c-3", "c-3", ""], "the same roster is no news, other information is");

@@ -39,7 +39,8 @@ test("a connection that breaks before the missed messages came resumes at the sa
   await peer.accept({ topic: "room:1", position: at(3) });
   peer.cut();
   const second = await server.next();
-  assert.equal((await second.accept({ topic: "room:1", position: at(3), recovered: true })).after, at(3));
+  // Even if the server names the place where it will be then.
+  assert.equal((await second.accept({ topic: "room:1", position: at(9), recovered: true })).after, at(3));
   second.cut();
   const third = await server.next();
   assert.equal((await third.accept({ topic: "room:1", position: at(3), recovered: true })).after, at(3));

@@ -4,6 +4,7 @@
 #[cfg(feature = "client")]
 mod client;
 mod conformance;
+mod script;
 mod sse;
 mod support;
 mod ws;
