@@ -65,7 +65,12 @@ fn install() -> Result<()> {
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    process::run(&mut npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
+    process::run(&mut npm([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]))?;
     fs::write(&stamp, lock).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
@@ -157,7 +162,13 @@ mod tests {
     fn versions_and_summaries_are_read() {
         assert_eq!(major("v20.20.2"), Some(20));
         assert_eq!(major("20"), None);
-        let lines = ["ℹ tests 7", "ℹ pass 5", "ℹ fail 1", "ℹ cancelled 1", "ℹ todo 0"];
+        let lines = [
+            "ℹ tests 7",
+            "ℹ pass 5",
+            "ℹ fail 1",
+            "ℹ cancelled 1",
+            "ℹ todo 0",
+        ];
         assert!(lines.iter().all(|line| is_summary(line)));
         assert!(!is_summary("ℹ duration_ms 5") && !is_summary("✔ tests 7"));
         assert_eq!(

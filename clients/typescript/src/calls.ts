@@ -13,6 +13,8 @@ export interface CallTraits {
   internal?: boolean;
   /** Called with each report of progress. */
   onProgress?: ((progress: any) => void) | undefined;
+  /** Called with the answer before any later frame is looked at, which a promise does not promise. */
+  onAnswer?: (frame: Frame) => void;
 }
 
 interface Call {
@@ -42,6 +44,8 @@ export class Calls {
   #window = WINDOW;
   #maxFrame = Infinity;
   #underway = new Map<number, Call>();
+  /** What was given up but is not answered yet: to the server it is under way. */
+  #forsaken = new Set<number>();
   #queue: Call[] = [];
   /** How many may be sent now; finite only while a backlog is worked off, so as not to be taken for a flood. */
   #credit = Infinity;
@@ -114,6 +118,7 @@ export class Calls {
     this.#refill = undefined;
     const interrupted = [...this.#underway.values()];
     this.#underway.clear();
+    this.#forsaken.clear();
     this.#queue.unshift(...interrupted.filter((call) => call.traits.repeatable));
     for (const call of this.#queue) call.id = undefined;
     for (const call of interrupted.filter((call) => !call.traits.repeatable)) {
@@ -132,7 +137,7 @@ export class Calls {
   /** Takes a frame that may be an answer. `false`: it is none, of any request that is waited for. */
   answered(frame: Frame): boolean {
     const call = this.#underway.get(frame["id"] as number);
-    if (call === undefined) return false;
+    if (call === undefined) return this.#forgotten(frame);
     if ("progress" in frame) {
       try {
         call.traits.onProgress?.(frame["progress"]);
@@ -142,19 +147,35 @@ export class Calls {
       return true;
     }
     this.#underway.delete(call.id!);
+    if (!("error" in frame)) call.traits.onAnswer?.(frame);
     this.#settle(call, () => ("error" in frame ? call.reject(errorOf(frame["error"])) : call.resolve(frame)));
     this.#pump();
     return true;
   }
 
+  /** Takes the answer to what was given up. */
+  #forgotten(frame: Frame): boolean {
+    const id = frame["id"] as number;
+    if (!this.#forsaken.has(id)) return false;
+    if (!("progress" in frame)) {
+      this.#forsaken.delete(id);
+      this.#pump();
+    }
+    return true;
+  }
+
+  get #full(): boolean {
+    return this.#underway.size + this.#forsaken.size >= this.#window;
+  }
+
   #hasRoom(): boolean {
-    const direct = this.#send !== undefined && this.#queue.length === 0 && this.#underway.size < this.#window;
+    const direct = this.#send !== undefined && this.#queue.length === 0 && !this.#full;
     return direct || this.#queue.length < this.#queueLimit;
   }
 
   /** Sends what may be sent: no more at once than the server answers, and not too fast. */
   #pump(): void {
-    while (this.#send !== undefined && this.#queue.length > 0 && this.#underway.size < this.#window) {
+    while (this.#send !== undefined && this.#queue.length > 0 && !this.#full) {
       if (this.#credit === 0) {
         this.#refill ??= startTimer(PACE, () => {
           this.#refill = undefined;
@@ -181,10 +202,11 @@ export class Calls {
   /** The user gave up, or the time is up. */
   #abandon(call: Call, error: (outcome: "not_applied" | "unknown") => QuorateError): void {
     const sent = call.id !== undefined && this.#underway.delete(call.id);
-    if (sent) this.#send?.(`{"cancel":${call.id}}`);
-    else this.#queue = this.#queue.filter((queued) => queued !== call);
+    if (sent) {
+      this.#forsaken.add(call.id!);
+      this.#send?.(`{"cancel":${call.id}}`);
+    } else this.#queue = this.#queue.filter((queued) => queued !== call);
     this.#settle(call, () => call.reject(error(sent && !call.traits.repeatable ? "unknown" : "not_applied")));
-    if (sent) this.#pump();
   }
 
   #settle(call: Call, how: () => void): void {

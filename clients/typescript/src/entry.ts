@@ -263,7 +263,7 @@ export class Entry implements FeedOwner {
         continue;
       }
       const interrupted = again && !told && feed.active;
-      feed.activated(position);
+      feed.activated(this.#position);
       // Nobody keeps what was published meanwhile.
       if (interrupted) feed.gap(gapOf(position === undefined ? {} : { position }, this.#topic, "reconnected"));
     }
@@ -318,17 +318,16 @@ export class Entry implements FeedOwner {
     if (this.#askingForRoster) return;
     this.#askingForRoster = true;
     const frame = { presence: this.#event, ...this.#paramsMember() };
-    this.#host.call(frame, {}, { internal: true }).then(
-      (answer) => {
-        this.#askingForRoster = false;
-        if (this.#wire !== "idle") this.#setRoster(rosterOf(answer, this.#topic));
-      },
-      (error: unknown) => {
-        this.#askingForRoster = false;
-        // A new connection brings a new roster by itself.
-        if (this.#wire !== "idle") this.report(error);
-      },
-    );
+    const onAnswer = (answer: Frame) => {
+      this.#askingForRoster = false;
+      if (this.#wire !== "idle") this.#setRoster(rosterOf(answer, this.#topic));
+    };
+    this.#host.call(frame, {}, { internal: true, onAnswer }).catch((error: unknown) => {
+      // A new connection brings a new roster by itself.
+      if (!this.#askingForRoster) return;
+      this.#askingForRoster = false;
+      this.report(error);
+    });
   }
 
   #wantsMembers(): boolean {

@@ -175,6 +175,21 @@ test("never more are under way than the server takes, and none is lost", async (
   assert.deepEqual(await Promise.all(answers), [2, 4, 6, 8, 10]);
 });
 
+test("what was given up is under way until the server has answered it", async (t) => {
+  const { client, peer } = await ready(t, { hello: { ...HELLO, max_requests: 1 } });
+  const abort = new AbortController();
+  const first = client.request("slow", null, { signal: abort.signal });
+  const { id } = await peer.next();
+  const second = client.request("quick");
+  abort.abort();
+  await assert.rejects(first, { code: "CANCELLED" });
+  assert.deepEqual(await peer.next(), { cancel: id });
+  assert.equal(peer.unread, 0);
+  peer.send({ id, progress: 1 }, { id, error: { code: "CANCELLED", message: "cancelled", retryable: false } });
+  assert.equal((await peer.accept({ data: 2 })).type, "quick");
+  assert.equal(await second, 2);
+});
+
 test("a backlog is worked off in order, however long", async (t) => {
   const { server, connect } = await setup(t, { hello: null });
   const client = connect();

@@ -403,6 +403,8 @@ class Calls {
   #window = WINDOW;
   #maxFrame = Infinity;
   #underway = new Map();
+  /** What was given up but is not answered yet: to the server it is under way. */
+  #forsaken = new Set();
   #queue = [];
   /** How many may be sent now; finite only while a backlog is worked off, so as not to be taken for a flood. */
   #credit = Infinity;
@@ -471,6 +473,7 @@ class Calls {
     this.#refill = undefined;
     const interrupted = [...this.#underway.values()];
     this.#underway.clear();
+    this.#forsaken.clear();
     this.#queue.unshift(...interrupted.filter((call) => call.traits.repeatable));
     for (const call of this.#queue)
       call.id = undefined;
@@ -490,7 +493,7 @@ class Calls {
   answered(frame) {
     const call = this.#underway.get(frame["id"]);
     if (call === undefined)
-      return false;
+      return this.#forgotten(frame);
     if ("progress" in frame) {
       try {
         call.traits.onProgress?.(frame["progress"]);
@@ -501,17 +504,33 @@ class Calls {
       return true;
     }
     this.#underway.delete(call.id);
+    if (!("error" in frame))
+      call.traits.onAnswer?.(frame);
     this.#settle(call, () => ("error" in frame ? call.reject(errorOf(frame["error"])) : call.resolve(frame)));
     this.#pump();
     return true;
   }
+  /** Takes the answer to what was given up. */
+  #forgotten(frame) {
+    const id = frame["id"];
+    if (!this.#forsaken.has(id))
+      return false;
+    if (!("progress" in frame)) {
+      this.#forsaken.delete(id);
+      this.#pump();
+    }
+    return true;
+  }
+  get #full() {
+    return this.#underway.size + this.#forsaken.size >= this.#window;
+  }
   #hasRoom() {
-    const direct = this.#send !== undefined && this.#queue.length === 0 && this.#underway.size < this.#window;
+    const direct = this.#send !== undefined && this.#queue.length === 0 && !this.#full;
     return direct || this.#queue.length < this.#queueLimit;
   }
   /** Sends what may be sent: no more at once than the server answers, and not too fast. */
   #pump() {
-    while (this.#send !== undefined && this.#queue.length > 0 && this.#underway.size < this.#window) {
+    while (this.#send !== undefined && this.#queue.length > 0 && !this.#full) {
       if (this.#credit === 0) {
         this.#refill ??= startTimer(PACE, () => {
           this.#refill = undefined;
@@ -538,13 +557,13 @@ class Calls {
   /** The user gave up, or the time is up. */
   #abandon(call, error) {
     const sent = call.id !== undefined && this.#underway.delete(call.id);
-    if (sent)
+    if (sent) {
+      this.#forsaken.add(call.id);
       this.#send?.(`{"cancel":${call.id}}`);
+    }
     else
       this.#queue = this.#queue.filter((queued) => queued !== call);
     this.#settle(call, () => call.reject(error(sent && !call.traits.repeatable ? "unknown" : "not_applied")));
-    if (sent)
-      this.#pump();
   }
   #settle(call, how) {
     call.release();
@@ -1002,7 +1021,7 @@ class Entry {
         continue;
       }
       const interrupted = again && !told && feed.active;
-      feed.activated(position);
+      feed.activated(this.#position);
       // Nobody keeps what was published meanwhile.
       if (interrupted)
         feed.gap(gapOf(position === undefined ? {} : { position }, this.#topic, "reconnected"));
@@ -1061,15 +1080,17 @@ class Entry {
       return;
     this.#askingForRoster = true;
     const frame = { presence: this.#event, ...this.#paramsMember() };
-    this.#host.call(frame, {}, { internal: true }).then((answer) => {
+    const onAnswer = (answer) => {
       this.#askingForRoster = false;
       if (this.#wire !== "idle")
         this.#setRoster(rosterOf(answer, this.#topic));
-    }, (error) => {
-      this.#askingForRoster = false;
+    };
+    this.#host.call(frame, {}, { internal: true, onAnswer }).catch((error) => {
       // A new connection brings a new roster by itself.
-      if (this.#wire !== "idle")
-        this.report(error);
+      if (!this.#askingForRoster)
+        return;
+      this.#askingForRoster = false;
+      this.report(error);
     });
   }
   #wantsMembers() {

@@ -10,6 +10,7 @@ mod outbox;
 mod rate;
 mod registry;
 mod room;
+mod script;
 mod seam;
 mod source;
 mod token;
