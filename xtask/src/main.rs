@@ -8,7 +8,6 @@ mod deep;
 #[cfg(test)]
 mod guarantees;
 mod layering;
-mod node;
 mod process;
 mod progress;
 mod servers;

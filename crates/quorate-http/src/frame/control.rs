@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::ConnectionStatus;
+use quorate::{ConnectionStatus, Position};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -40,6 +40,8 @@ pub(crate) struct TopicEvent<'a> {
     pub(crate) topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) position: Option<Position>,
 }
 
 /// An answer that says yes. What is absent is left out.
@@ -50,6 +52,10 @@ pub(crate) struct Answer<'a> {
     pub(crate) ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovered: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +83,69 @@ impl<'a> Answer<'a> {
             topic: Some(topic),
             ..Self::to(id)
         }
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        to_json(self)
+    }
+}
+
+/// The answer to a read of a history.
+#[derive(Debug, Serialize)]
+pub(crate) struct HistoryAnswer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a RequestId>,
+    ok: bool,
+    topic: &'a str,
+    messages: Vec<&'a RawValue>,
+    position: Option<Position>,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<LostGap>,
+}
+
+#[derive(Debug, Serialize)]
+struct LostGap {
+    missed: Option<u64>,
+    position: Option<Position>,
+}
+
+impl<'a> HistoryAnswer<'a> {
+    /// `messages` are frames as they are sent to subscribers.
+    pub(crate) fn new(
+        id: Option<&'a RequestId>,
+        topic: &'a str,
+        messages: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let frame = |text| serde_json::from_str(text).expect("frames are JSON");
+        Self {
+            id,
+            ok: true,
+            topic,
+            messages: messages.map(frame).collect(),
+            position: None,
+            complete: true,
+            gap: None,
+        }
+    }
+
+    /// After which position a further read goes on.
+    pub(crate) fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
+    }
+
+    /// Whether nothing newer is kept.
+    pub(crate) fn complete(mut self, complete: bool) -> Self {
+        self.complete = complete;
+        self
+    }
+
+    /// That what was asked for is not there any more: so many messages, where that is known.
+    pub(crate) fn lost(mut self, lost: Option<Option<u64>>) -> Self {
+        let position = self.position;
+        self.gap = lost.map(|missed| LostGap { missed, position });
+        self
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -158,7 +227,13 @@ impl<'a> TopicEvent<'a> {
             event,
             topic,
             reason: None,
+            position: None,
         }
+    }
+
+    pub(crate) fn at(mut self, position: Option<Position>) -> Self {
+        self.position = position;
+        self
     }
 
     pub(crate) fn because(mut self, reason: &'static str) -> Self {
@@ -171,20 +246,28 @@ impl<'a> TopicEvent<'a> {
     }
 }
 
-/// What a client missed because it was too slow.
-pub(crate) fn gap_line(topic: &str, reason: &'static str, missed: Option<u64>) -> String {
+/// Messages that a client misses, for a reason of the hub's own.
+pub(crate) fn gap_line(
+    topic: &str,
+    reason: &'static str,
+    missed: Option<u64>,
+    position: Option<Position>,
+) -> String {
     #[derive(Serialize)]
     struct GapFrame<'a> {
         event: &'static str,
         topic: &'a str,
         reason: &'static str,
         missed: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<Position>,
     }
     to_json(&GapFrame {
         event: "gap",
         topic,
         reason,
         missed,
+        position,
     })
 }
 

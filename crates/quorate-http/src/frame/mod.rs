@@ -5,7 +5,7 @@ mod event;
 mod request;
 
 pub(crate) use control::{
-    Answer, Closing, FrameError, Hello, TopicEvent, gap_line, millis, state_line,
+    Answer, Closing, FrameError, Hello, HistoryAnswer, TopicEvent, gap_line, millis, state_line,
 };
 pub(crate) use event::EventFrame;
 pub use event::event_line;

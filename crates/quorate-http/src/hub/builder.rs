@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::Fleet;
+use quorate::{Codec, Fleet, Keep, Result, TopicSpec};
 
 use super::handle::Hub;
 use super::outbox::{Limits, Overflow};
+use super::ring::RingLimits;
 use super::seam::{DeclaredEvent, Dispatch, Gatekeeper};
+use super::source::Kept;
 use crate::origin::OriginPolicy;
 
 /// Limits and times of a hub.
@@ -22,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) buffer: usize,
     pub(crate) buffer_bytes: usize,
     pub(crate) overflow: Overflow,
+    pub(crate) ring: RingLimits,
     pub(crate) heartbeat: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) send_timeout: Duration,
@@ -41,6 +44,10 @@ impl Default for Options {
             buffer: 256,
             buffer_bytes: 1024 * 1024,
             overflow: Overflow::default(),
+            ring: RingLimits {
+                events: 1024,
+                bytes: 1024 * 1024,
+            },
             heartbeat: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(40),
             send_timeout: Duration::from_secs(10),
@@ -83,6 +90,7 @@ pub struct HubBuilder {
     pub(crate) fleet: Fleet,
     pub(crate) options: Options,
     pub(crate) open: bool,
+    pub(crate) kept: Kept,
     pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
     pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
     pub(crate) requests: Option<Arc<dyn Dispatch>>,
@@ -94,6 +102,7 @@ impl HubBuilder {
             fleet,
             options: Options::default(),
             open: false,
+            kept: Kept::new(),
             events: HashMap::new(),
             gatekeeper: None,
             requests: None,
@@ -105,6 +114,17 @@ impl HubBuilder {
     pub fn open(mut self) -> Self {
         self.open = true;
         self
+    }
+
+    /// Of an open hub: that the topic of this name, and its keys, are kept. Then clients resume after the
+    /// position they know, and what they publish is kept so. All who publish to the topic must keep it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the name or a bound breaks its rule.
+    pub fn keep(mut self, name: impl Into<String>, keep: Keep) -> Result<Self> {
+        let spec = TopicSpec::try_with_codec(name, Codec::bytes())?.try_keep(keep)?;
+        self.kept.insert(spec.name().to_owned(), keep);
+        Ok(self)
     }
 
     /// Clients at once, of both transports; more are refused. Default 10 000.
@@ -149,6 +169,17 @@ impl HubBuilder {
     /// dropped, and the client is told of the gap.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.options.overflow = overflow;
+        self
+    }
+
+    /// Messages, and bytes of frames, that are kept in memory of each kept topic that clients of this
+    /// instance subscribe to: who comes back is caught up from there, and from the topic's history only
+    /// with what came before. Default 1 024 and 1 MiB.
+    pub fn recover_from_memory(mut self, messages: usize, bytes: usize) -> Self {
+        self.options.ring = RingLimits {
+            events: messages,
+            bytes,
+        };
         self
     }
 

@@ -6,18 +6,20 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use futures_util::FutureExt;
-use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::feed::Feed;
 use super::handle::Shared;
 use super::identity::{ClientInfo, Identity, wall_clock};
+use super::join::{Joining, Phase, Welcome};
 use super::outbox::{Item, Outbox, Pushed};
-use super::room::Seat;
 use super::seam::{
-    ClientPort, CloseWith, RoomEvent, RoomOptions, RoomSource, SubscribeOptions, Subscribed,
+    ClientPort, CloseWith, RoomEvent, RoomEventKind, RoomOptions, RoomSource, SubscribeOptions,
+    Subscribed,
 };
-use crate::frame::{Answer, RequestId, TopicEvent};
+use crate::frame::TopicEvent;
 use crate::problem::{Code, Problem};
 use crate::telemetry::Transport;
 
@@ -28,23 +30,27 @@ pub(crate) struct Client {
     pub(crate) id: Arc<str>,
     pub(crate) transport: Transport,
     address: Option<SocketAddr>,
-    hub: Arc<Shared>,
+    pub(super) hub: Arc<Shared>,
     own: Weak<Self>,
     // One short lock: nothing of the user's runs under it, and no other lock is taken.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    outbox: Outbox,
-    subscriptions: Vec<Subscription>,
+pub(super) struct State {
+    pub(super) outbox: Outbox,
+    pub(super) subscriptions: Vec<Subscription>,
     /// Numbers subscriptions, so that events for one that is over find nothing.
-    last_subscription: u32,
+    pub(super) last_subscription: u32,
     identity: Option<Arc<Identity>>,
     /// When the identity runs out.
     expires: Option<Instant>,
     /// Of who serves the client.
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
+    /// Subscriptions that have begun to lag, for who serves the client.
+    pub(super) lagging: Vec<u32>,
+    /// Of those that catch up, and wait for room.
+    pub(super) turns: Vec<Waker>,
     /// Whether it was woken since it last found nothing to send.
     woken: bool,
     end: Option<CloseWith>,
@@ -53,6 +59,12 @@ struct State {
 }
 
 impl State {
+    pub(super) fn feed(&mut self, subscription: u32) -> Option<&mut Feed> {
+        let mut known = self.subscriptions.iter_mut();
+        let found = known.find(|one| one.number == subscription)?;
+        Some(&mut found.feed)
+    }
+
     fn identify(&mut self, identity: Arc<Identity>) {
         let left = identity.remaining(wall_clock());
         self.expires = left.and_then(|left| Instant::now().checked_add(left));
@@ -60,7 +72,7 @@ impl State {
     }
 
     /// Ends it, once. Who serves the client is woken also while it waits for the socket.
-    fn finish(&mut self, end: CloseWith) {
+    pub(super) fn finish(&mut self, end: CloseWith) {
         if self.end.is_none() {
             self.end = Some(end);
             self.woken = false;
@@ -68,29 +80,11 @@ impl State {
     }
 }
 
-struct Subscription {
-    number: u32,
-    name: Arc<str>,
-    phase: Phase,
-}
-
-enum Phase {
-    /// Being made; how to stop it.
-    Pending(AbortHandle),
-    /// Made, and about to get its seat.
-    Seating,
-    Active(Seat),
-}
-
-/// What a client is told when its subscription is made.
-#[derive(Debug)]
-pub(crate) enum Welcome {
-    /// An answer to its request.
-    Answer(Option<RequestId>),
-    /// That the server subscribed it.
-    Event,
-    /// Nothing: the response that begins says it.
-    Silent,
+pub(super) struct Subscription {
+    pub(super) number: u32,
+    pub(super) name: Arc<str>,
+    pub(super) phase: Phase,
+    pub(super) feed: Feed,
 }
 
 /// What is next for who serves a client.
@@ -126,7 +120,7 @@ impl Client {
         })
     }
 
-    /// Whom to wake when there is something to send, or the connection is to end.
+    /// Whom to wake when there is something to send or to do, or the connection is to end.
     pub(crate) fn wake_with(&self, waker: &Waker) {
         let mut state = self.state.lock();
         match &mut state.waker {
@@ -141,13 +135,22 @@ impl Client {
         if let Some(end) = state.end {
             return Next::End(end);
         }
-        match state.outbox.pop() {
-            Some(item) => Next::Send(item),
-            None => {
-                state.woken = false;
-                Next::Nothing
-            }
-        }
+        let Some(item) = state.outbox.pop() else {
+            // Whoever serves it may have looked for lagging subscriptions a moment too early.
+            state.woken = !state.lagging.is_empty();
+            let waker = state.waker.clone().filter(|_| state.woken);
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
+            return Next::Nothing;
+        };
+        let turns = if !state.turns.is_empty() && state.outbox.has_room(0, &self.half()) {
+            std::mem::take(&mut state.turns)
+        } else {
+            Vec::new()
+        };
+        drop(state);
+        turns.into_iter().for_each(Waker::wake);
+        Next::Send(item)
     }
 
     /// Whether it is to end, and why.
@@ -162,47 +165,64 @@ impl Client {
         replies >= options.max_requests.max(1) || bytes > options.buffer_bytes
     }
 
-    /// Events of a room for one subscription.
+    /// Events of a room for one subscription, the first of which has this number.
     pub(crate) fn deliver(
         &self,
         subscription: u32,
         options: RoomOptions,
+        first: u64,
         events: &[Arc<RoomEvent>],
     ) {
         let limits = &self.hub.options.limits();
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         let known = state
             .subscriptions
-            .iter()
-            .any(|one| one.number == subscription);
-        if !known || state.end.is_some() {
+            .iter_mut()
+            .find(|one| one.number == subscription);
+        let Some(Subscription { feed, .. }) = known else {
+            return;
+        };
+        if state.end.is_some() || feed.lagging {
             return;
         }
         let mut lost = 0;
-        for event in events {
-            if event.except.as_deref() == Some(&*self.id) {
+        for (number, event) in (first..).zip(events) {
+            if feed.has_seen(number, event.position) {
                 continue;
             }
-            let event = event.clone();
-            match state
-                .outbox
-                .push(subscription, event, options.latest_only, limits)
-            {
-                Pushed::Queued => {}
-                Pushed::Replaced => self.hub.meters.replaced.increment(1),
-                Pushed::Dropped(dropped) => lost += dropped,
-                Pushed::Refused => {
-                    lost += 1;
-                    state.finish(CloseWith::TooSlow);
+            if event.except.as_deref() != Some(&*self.id) {
+                let is_kept = event.kind == RoomEventKind::Message && event.position.is_some();
+                if is_kept && !state.outbox.has_room(event.frame.len(), limits) {
+                    // Not dropped: it is read again when there is room.
+                    feed.lagging = true;
+                    state.lagging.push(subscription);
                     break;
                 }
+                let event = event.clone();
+                match state
+                    .outbox
+                    .push(subscription, event, options.latest_only, limits)
+                {
+                    Pushed::Queued => {}
+                    Pushed::Replaced => self.hub.meters.replaced.increment(1),
+                    Pushed::Dropped(dropped) => lost += dropped,
+                    Pushed::Refused => {
+                        lost += 1;
+                        state.finish(CloseWith::TooSlow);
+                        break;
+                    }
+                }
+            }
+            if feed.cursor.is_some() {
+                feed.advance(number, event.position);
             }
         }
         if lost > 0 {
             state.dropped += lost;
             self.hub.meters.dropped.increment(lost);
         }
-        Self::wake(state);
+        Self::wake(guard);
     }
 
     /// The connection is to be ended. The first reason counts.
@@ -219,8 +239,9 @@ impl Client {
         Self::wake(state);
     }
 
-    fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
-        if state.woken || (state.outbox.is_empty() && state.end.is_none()) {
+    pub(super) fn wake(mut state: parking_lot::MutexGuard<'_, State>) {
+        let idle = state.outbox.is_empty() && state.lagging.is_empty() && state.end.is_none();
+        if state.woken || idle {
             return;
         }
         state.woken = true;
@@ -240,127 +261,17 @@ impl Client {
         self.state.lock().expires
     }
 
-    /// Subscribes to a room, and tells the client with `welcome` before the first event.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, there is no subscription.
-    pub(crate) async fn join(
-        self: Arc<Self>,
-        source: Arc<dyn RoomSource>,
-        allowed: impl Future<Output = Result<(), Problem>> + Send,
-        welcome: Welcome,
-    ) -> Result<Subscribed, Joining> {
-        let Some((pending, registration)) = self.reserve(source.name(), &welcome)? else {
-            let topic = source.name().into();
-            return Ok(Subscribed { topic });
-        };
-        let enter = async {
-            allowed.await?;
-            let interest = self.hub.rooms.enter(&source);
-            interest.opened().await.map(|()| interest)
-        };
-        let entered = Abortable::new(enter, registration).await;
-        let interest = entered.map_err(|_| Joining::Withdrawn)??;
-        let subscription = pending.number;
-        let seat = interest.sit(&self, subscription, || self.welcome(subscription, &welcome));
-        let seat = seat.ok_or(Joining::Withdrawn)?;
-        let topic = seat.room().name.clone();
-        pending.done(seat)?;
-        Ok(Subscribed { topic })
-    }
-
-    /// Keeps a place for a subscription that is being made. `None`: there is one already, and `welcome`
-    /// was said again.
-    fn reserve(
-        self: &Arc<Self>,
-        name: &str,
-        welcome: &Welcome,
-    ) -> Result<Option<(Pending, futures_util::future::AbortRegistration)>, Problem> {
-        let limit = self.hub.options.max_subscriptions;
-        let mut state = self.state.lock();
-        if let Some(known) = state.subscriptions.iter().find(|one| &*one.name == name) {
-            if matches!(known.phase, Phase::Active(_)) {
-                if let Some(frame) = welcome.frame(name) {
-                    state.outbox.reply(frame.into());
-                    Self::wake(state);
-                }
-                return Ok(None);
-            }
-            return Err(Problem::new(
-                Code::AlreadyExists,
-                format!("`{name}` is being subscribed to already"),
-            ));
-        }
-        if state.subscriptions.len() >= limit {
-            return Err(Problem::new(
-                Code::ResourceExhausted,
-                format!("a client may have at most {limit} subscriptions"),
-            ));
-        }
-        let (abort, registration) = AbortHandle::new_pair();
-        state.last_subscription += 1;
-        let number = state.last_subscription;
-        state.subscriptions.push(Subscription {
-            number,
-            name: name.into(),
-            phase: Phase::Pending(abort),
-        });
-        let client = self.clone();
-        Ok(Some((Pending { client, number }, registration)))
-    }
-
-    /// Tells the client that it is subscribed, unless it changed its mind meanwhile.
-    fn welcome(&self, subscription: u32, welcome: &Welcome) -> bool {
-        let mut state = self.state.lock();
-        let pending = state
-            .subscriptions
-            .iter_mut()
-            .find(|one| one.number == subscription);
-        let Some(pending) = pending else {
-            return false;
-        };
-        pending.phase = Phase::Seating;
-        let frame = welcome.frame(&pending.name);
-        if let Some(frame) = frame {
-            state.outbox.reply(frame.into());
-        }
-        Self::wake(state);
-        true
-    }
-
-    /// Ends a subscription, or the making of it. `false`: there was none.
-    pub(crate) fn leave(&self, name: &str) -> bool {
-        let mut state = self.state.lock();
-        let at = state
-            .subscriptions
-            .iter()
-            .position(|one| &*one.name == name);
-        let Some(at) = at else {
-            return false;
-        };
-        let left = state.subscriptions.swap_remove(at);
-        state.outbox.forget(left.number);
-        drop(state);
-        if let Phase::Pending(abort) = &left.phase {
-            abort.abort();
-        }
-        // The seat is given up here, without the lock.
-        true
-    }
-
-    /// Ends everything: for who served it.
-    pub(crate) fn leave_all(&self) {
-        let mut state = self.state.lock();
-        let left = std::mem::take(&mut state.subscriptions);
-        state.outbox = Outbox::default();
-        state.waker = None;
-        drop(state);
-        drop(left);
-    }
-
     /// Subscriptions, those being made included.
     pub(crate) fn subscriptions(&self) -> usize {
         self.state.lock().subscriptions.len()
+    }
+
+    /// The number of a subscription, as items have it.
+    pub(crate) fn subscription(&self, topic: &str) -> Option<u32> {
+        let state = self.state.lock();
+        let mut known = state.subscriptions.iter();
+        let found = known.find(|one| &*one.name == topic);
+        found.map(|one| one.number)
     }
 
     /// What frames of a subscription name. `None`: it is over.
@@ -369,69 +280,6 @@ impl Client {
         let mut known = state.subscriptions.iter();
         let found = known.find(|one| one.number == subscription);
         found.map(|one| one.name.clone())
-    }
-}
-
-/// Why a client was not subscribed.
-#[derive(Debug)]
-pub(crate) enum Joining {
-    /// It unsubscribed before it was.
-    Withdrawn,
-    Refused(Problem),
-}
-
-impl From<Problem> for Joining {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
-    }
-}
-
-impl Welcome {
-    fn frame(&self, topic: &str) -> Option<String> {
-        match self {
-            Self::Answer(id) => Some(Answer::about(id.as_ref(), topic).to_text()),
-            Self::Event => Some(TopicEvent::new("subscribed", topic).to_text()),
-            Self::Silent => None,
-        }
-    }
-}
-
-/// A place that is kept for a subscription, and given back if nothing comes of it.
-struct Pending {
-    client: Arc<Client>,
-    number: u32,
-}
-
-impl Pending {
-    /// The subscription is made.
-    fn done(self, seat: Seat) -> Result<(), Joining> {
-        let mut state = self.client.state.lock();
-        let own = state
-            .subscriptions
-            .iter_mut()
-            .find(|one| one.number == self.number);
-        match own {
-            Some(own) => {
-                own.phase = Phase::Active(seat);
-                Ok(())
-            }
-            None => {
-                // Given up without the lock.
-                drop(state);
-                drop(seat);
-                Err(Joining::Withdrawn)
-            }
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        let mut state = self.client.state.lock();
-        let number = self.number;
-        state
-            .subscriptions
-            .retain(|one| one.number != number || matches!(one.phase, Phase::Active(_)));
     }
 }
 
@@ -469,14 +317,14 @@ impl ClientPort for Client {
     fn subscribe(
         &self,
         source: Arc<dyn RoomSource>,
-        _options: SubscribeOptions,
+        options: SubscribeOptions,
     ) -> BoxFuture<'static, Result<Subscribed, Problem>> {
         let client = self.own.upgrade();
         async move {
             let gone = || Problem::new(Code::Cancelled, "the client is gone");
             let client = client.ok_or_else(gone)?;
             // Whoever calls this has decided that it may.
-            let joined = client.join(source, std::future::ready(Ok(())), Welcome::Event);
+            let joined = client.join(source, options, std::future::ready(Ok(())), Welcome::Event);
             joined.await.map_err(|joining| match joining {
                 Joining::Refused(problem) => problem,
                 Joining::Withdrawn => {

@@ -21,9 +21,9 @@ use super::builder::{HubBuilder, Options};
 use super::client::Client;
 use super::identity::Identity;
 use super::registry::Registry;
-use super::room::Rooms;
-use super::script;
+use super::rooms::Rooms;
 use super::seam::{CloseWith, DeclaredEvent, Dispatch, Gatekeeper};
+use super::source::Kept;
 use crate::frame::state_line;
 use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     /// Whether clients may name any topic and pattern.
     pub(crate) open: bool,
+    pub(crate) kept: Kept,
     pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
     pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
     pub(crate) requests: Option<Arc<dyn Dispatch>>,
@@ -100,12 +101,13 @@ impl Hub {
             tracker
         };
         let tasks = closed();
-        let deadline = builder.options.subscribe_deadline;
+        let (deadline, ring) = (builder.options.subscribe_deadline, builder.options.ring);
         let shared = Shared {
-            rooms: Rooms::new(builder.fleet.clone(), tasks.clone(), deadline),
+            rooms: Rooms::new(builder.fleet.clone(), tasks.clone(), deadline, ring),
             fleet: builder.fleet,
             options: builder.options,
             open: builder.open,
+            kept: builder.kept,
             events: builder.events,
             gatekeeper: builder.gatekeeper,
             requests: builder.requests,
@@ -124,13 +126,11 @@ impl Hub {
         }
     }
 
-    /// `GET /ws`, `GET /sse` and `GET /client.js` (the client for browsers, as a module), to be nested or
-    /// merged where they are wanted.
+    /// `GET /ws` and `GET /sse`, to be nested or merged where they are wanted.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         Router::new()
             .route("/ws", get(ws::route))
             .route("/sse", get(sse::route))
-            .route("/client.js", get(script::route))
             .with_state(self.clone())
     }
 
@@ -144,7 +144,14 @@ impl Hub {
     /// # Cancel safety
     /// When the future is dropped, nothing is left behind.
     pub async fn sse(&self, selectors: Vec<Selector>) -> Result<Response, Rejection> {
-        sse::respond(self.clone(), selectors).await
+        let asked = sse::Asked {
+            selectors,
+            last_event_id: None,
+            address: None,
+            identity: None,
+            checked: false,
+        };
+        sse::respond(self.clone(), asked).await
     }
 
     /// The fleet whose events these are.

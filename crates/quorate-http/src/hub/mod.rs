@@ -4,29 +4,37 @@ mod access;
 mod builder;
 mod client;
 mod credentials;
+mod feed;
 mod handle;
 mod identity;
+mod join;
+mod named;
 mod outbox;
 mod rate;
+mod recover;
 mod registry;
+mod ring;
 mod room;
-mod script;
+mod rooms;
 mod seam;
 mod source;
 mod token;
 
 pub use access::{Authenticate, Denied};
 pub use builder::HubBuilder;
-pub(crate) use client::{Client, Joining, Next, Welcome};
+pub(crate) use client::{Client, Next};
 pub use credentials::Credentials;
 pub(crate) use handle::Connected;
 pub use handle::Hub;
 pub use identity::{ClientInfo, Identity};
+pub(crate) use join::{Joining, Welcome};
+pub(crate) use named::Named;
 pub(crate) use outbox::Item;
 pub use outbox::Overflow;
+pub(crate) use recover::{MAX_READ, catch_up, position};
 pub(crate) use seam::{
-    ClientPort, ClientPublish, CloseWith, DeclaredEvent, Published, RequestContext, RoomEventKind,
-    RoomSource,
+    ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published, RequestContext,
+    RoomEventKind, RoomSource, SubscribeOptions,
 };
 pub(crate) use source::OpenSource;
 pub use token::ConnectionTokens;

@@ -111,9 +111,10 @@ impl Outbox {
                 Overflow::DropOldest => None,
                 Overflow::KeepLatest => self.superseded(subscription, &event),
             };
-            // A full queue has a message.
             let Some(at) = victim.or_else(|| self.oldest()) else {
-                break;
+                // Only kept messages wait, and those are never dropped: they wait their turn.
+                self.add_and_lose(subscription, event);
+                return Pushed::Dropped(dropped + 1);
             };
             self.lose(at);
             dropped += 1;
@@ -128,6 +129,23 @@ impl Outbox {
             0 => Pushed::Queued,
             dropped => Pushed::Dropped(dropped),
         }
+    }
+
+    /// Counts a message as missing at the end.
+    fn add_and_lose(&mut self, subscription: u32, event: Arc<RoomEvent>) {
+        self.messages += 1;
+        self.bytes += event.frame.len();
+        self.items.push_back(Item::Event {
+            subscription,
+            event,
+        });
+        self.lose(self.items.len() - 1);
+    }
+
+    /// Whether a kept message of so many bytes may be added. Such messages are not dropped: who finds no
+    /// room reads them again later.
+    pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
+        !self.is_full(bytes, limits)
     }
 
     fn is_full(&self, more: usize, limits: &Limits) -> bool {
@@ -176,10 +194,9 @@ impl Outbox {
         None
     }
 
-    /// Where the oldest message stands. Before it there are only gaps and answers, and few of them:
-    /// gaps of one subscription are merged, and answers are bounded by who reads requests.
+    /// Where the oldest message stands that may be dropped.
     fn oldest(&self) -> Option<usize> {
-        self.items.iter().position(Item::is_message)
+        self.items.iter().position(Item::may_be_dropped)
     }
 
     /// The oldest message that is followed by a newer one of its topic, the arriving one included.
@@ -192,7 +209,7 @@ impl Outbox {
                 subscription,
                 event,
             } = item
-                && item.is_message()
+                && item.may_be_dropped()
                 && !seen.insert((*subscription, event.topic.as_deref()))
             {
                 oldest = Some(at);
@@ -340,6 +357,12 @@ impl Item {
 
     fn is_message(&self) -> bool {
         matches!(self, Self::Event { event, .. } if event.kind != RoomEventKind::Gap)
+    }
+
+    /// What is kept is not dropped here: nothing would tell the client where to go on.
+    fn may_be_dropped(&self) -> bool {
+        matches!(self, Self::Event { event, .. }
+            if event.kind != RoomEventKind::Gap && event.position.is_none())
     }
 
     fn is_of(&self, wanted: u32) -> bool {

@@ -9,7 +9,7 @@ use axum::extract::ws::{Utf8Bytes, close_code};
 use axum::http::HeaderMap;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use quorate::Fleet;
+use quorate::{Fleet, Message, Position};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub(crate) trait ClientPort: Debug + Send + Sync {
 /// What may be asked for when subscribing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SubscribeOptions {
+    /// What follows this position first.
+    pub(crate) after: Option<Position>,
     /// The last so many kept messages first.
     pub(crate) recent: Option<u32>,
     /// Whether to be told who is there.
@@ -70,6 +72,8 @@ pub(crate) struct SubscribeOptions {
 pub(crate) struct Subscribed {
     /// What frames of the subscription name in `topic` or `subscription`.
     pub(crate) topic: Arc<str>,
+    /// After which position the stream continues, where the topic is kept.
+    pub(crate) position: Option<Position>,
 }
 
 /// Why the server ends a connection: the close code, and whether the client is told to come back.
@@ -142,11 +146,50 @@ pub(crate) trait RoomSource: Debug + Send + Sync {
     /// How its messages are treated.
     fn options(&self) -> RoomOptions;
 
-    /// Subscribes to the fleet. The stream ends only with the fleet.
-    fn open(
+    /// Subscribes to the fleet.
+    fn open(&self, fleet: &Fleet) -> BoxFuture<'static, quorate::Result<OpenRoom>>;
+
+    /// Reads what its topic keeps. Only asked of rooms that have a position.
+    ///
+    /// # Errors
+    /// `Unsupported` if nothing is kept, and those of the home.
+    fn history(
         &self,
         fleet: &Fleet,
-    ) -> BoxFuture<'static, quorate::Result<BoxStream<'static, RoomEvent>>>;
+        from: HistoryFrom,
+        limit: u32,
+    ) -> BoxFuture<'static, quorate::Result<HistoryPage>>;
+}
+
+/// A room that was opened.
+pub(crate) struct OpenRoom {
+    /// Of a kept topic: after which position the first event comes.
+    pub(crate) position: Option<Position>,
+    /// Ends only with the fleet.
+    pub(crate) events: BoxStream<'static, RoomEvent>,
+}
+
+/// Where a read of a history begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HistoryFrom {
+    /// With what follows this position.
+    After(Position),
+    /// With the last messages, as many as the limit says.
+    Latest,
+}
+
+/// A part of a history.
+#[derive(Clone, Debug)]
+pub(crate) struct HistoryPage {
+    /// Oldest first, without a hole, each with its position.
+    pub(crate) events: Vec<RoomEvent>,
+    /// After which position a further read goes on.
+    pub(crate) position: Position,
+    /// Whether nothing newer is kept.
+    pub(crate) complete: bool,
+    /// What was asked for is no longer kept: there are no events, and the history goes on at
+    /// `position`. So many are missing, where that is known.
+    pub(crate) lost: Option<Option<u64>>,
 }
 
 /// How the messages of a room are treated.
@@ -167,6 +210,8 @@ pub(crate) struct RoomEvent {
     pub(crate) kind: RoomEventKind,
     /// Of a message: its id.
     pub(crate) id: Option<Uuid>,
+    /// Of a message of a kept topic: its place. Of a gap in one: where it goes on.
+    pub(crate) position: Option<Position>,
     /// The client that is not to get it, because it published it and asked so.
     pub(crate) except: Option<Box<str>>,
     /// Of a message in a room of several topics (a pattern): the concrete one. `None`: the room's.
@@ -191,9 +236,17 @@ impl RoomEvent {
             frame: frame.into(),
             kind,
             id: None,
+            position: None,
             except: None,
             topic: None,
         }
+    }
+
+    /// Notes what the hub has to know of a message.
+    pub(crate) fn about<T>(&mut self, message: &Message<T>) {
+        self.id = message.id();
+        self.except = message.except().map(Into::into);
+        self.position = message.position();
     }
 }
 
@@ -248,6 +301,8 @@ pub(crate) struct ClientPublish {
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     pub(crate) topic: Arc<str>,
+    /// Of the message, where the topic is kept.
+    pub(crate) position: Option<Position>,
 }
 
 /// What the session knows of a request: for the handler's context.

@@ -1,16 +1,20 @@
 //! Topics and patterns of a fleet, as the rooms of an open hub have them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
-use quorate::{Codec, Event, Fleet};
+use quorate::events::{History, Subscribe};
+use quorate::{Codec, Error, ErrorKind, Event, Fleet, Keep, Topic, TopicSpec};
 use serde_json::Value;
 
 use super::identity::{ClientInfo, Identity};
-use super::seam::{ClientPublish, Published, RoomEvent, RoomEventKind, RoomOptions, RoomSource};
+use super::seam::{
+    ClientPublish, HistoryFrom, HistoryPage, OpenRoom, Published, RoomEvent, RoomEventKind,
+    RoomOptions, RoomSource,
+};
 use crate::frame::EventFrame;
 use crate::problem::{Code, Problem};
 use crate::topic::{Selector, TopicPath};
@@ -20,22 +24,56 @@ use crate::topic::{Selector, TopicPath};
 pub(crate) struct OpenSource {
     selector: Selector,
     name: Arc<str>,
+    keep: Option<Keep>,
 }
 
+/// Which topics of an open hub are kept, by name: their keys are too.
+pub(crate) type Kept = HashMap<String, Keep>;
+
 impl OpenSource {
-    pub(crate) fn new(selector: Selector) -> Self {
-        let name = selector.to_string().into();
-        Self { selector, name }
+    pub(crate) fn new(selector: Selector, kept: &Kept) -> Self {
+        let keep = match &selector {
+            Selector::Topic(path) => kept.get(path.name()).copied(),
+            Selector::Pattern(_) => None,
+        };
+        Self {
+            name: selector.to_string().into(),
+            selector,
+            keep,
+        }
     }
 
     /// The topic or pattern of a frame.
-    pub(crate) fn select(topic: &str, params: &Value) -> Result<Self, Problem> {
+    pub(crate) fn select(topic: &str, params: &Value, kept: &Kept) -> Result<Self, Problem> {
         let selector = match params {
             Value::Null => Selector::parse(topic),
             params => TopicPath::with_params(topic, params).map(Selector::Topic),
         };
         let selector = selector.map_err(|error| Problem::from(&error))?;
-        Ok(Self::new(selector))
+        Ok(Self::new(selector, kept))
+    }
+
+    /// `None`: a pattern.
+    fn topic(&self, fleet: &Fleet) -> quorate::Result<Option<Topic<Bytes>>> {
+        let Selector::Topic(path) = &self.selector else {
+            return Ok(None);
+        };
+        let mut spec = TopicSpec::try_with_codec(path.name(), Codec::bytes())?;
+        if let Some(keep) = self.keep {
+            spec = spec.try_keep(keep)?;
+        }
+        let topic = fleet.topic(&spec);
+        Ok(Some(match path.key() {
+            Some(key) => topic.key(key)?,
+            None => topic,
+        }))
+    }
+
+    fn subscribe(&self, fleet: &Fleet) -> quorate::Result<Subscribe<Bytes>> {
+        match self.topic(fleet)? {
+            Some(topic) => Ok(topic.subscribe()),
+            None => self.selector.subscribe(fleet),
+        }
     }
 }
 
@@ -47,12 +85,11 @@ impl OpenSource {
         client: ClientInfo,
         publish: ClientPublish,
     ) -> Result<Published, Problem> {
-        let Selector::Topic(path) = &self.selector else {
+        let failed = |error| Problem::from(&error);
+        let Some(topic) = self.topic(fleet).map_err(failed)? else {
             let text = "publish must name one topic, not a pattern";
             return Err(Problem::new(Code::InvalidArgument, text));
         };
-        let failed = |error| Problem::from(&error);
-        let topic = path.topic(fleet, Codec::bytes()).map_err(failed)?;
         let data = Bytes::from(Box::<str>::from(publish.data).into_string());
         let user = client.identity().map(Identity::user);
         let mut publishing = topic
@@ -65,9 +102,10 @@ impl OpenSource {
         if !publish.echo {
             publishing = publishing.except(client.client_id());
         }
-        publishing.await.map_err(failed)?;
+        let receipt = publishing.await.map_err(failed)?;
         Ok(Published {
             topic: self.name.clone(),
+            position: receipt.position,
         })
     }
 }
@@ -81,18 +119,66 @@ impl RoomSource for OpenSource {
         RoomOptions::default()
     }
 
-    fn open(
-        &self,
-        fleet: &Fleet,
-    ) -> BoxFuture<'static, quorate::Result<BoxStream<'static, RoomEvent>>> {
-        let subscribe = self.selector.subscribe(fleet);
+    fn open(&self, fleet: &Fleet) -> BoxFuture<'static, quorate::Result<OpenRoom>> {
+        let subscribe = self.subscribe(fleet);
         let (name, many) = (self.name.clone(), self.selector.is_pattern());
         async move {
             let events = subscribe?.await?;
+            let position = events.position();
             let encode = move |event| std::future::ready(encode(&name, many, &event));
-            Ok(events.filter_map(encode).boxed())
+            let events = events.filter_map(encode).boxed();
+            Ok(OpenRoom { position, events })
         }
         .boxed()
+    }
+
+    fn history(
+        &self,
+        fleet: &Fleet,
+        from: HistoryFrom,
+        limit: u32,
+    ) -> BoxFuture<'static, quorate::Result<HistoryPage>> {
+        let topic = self.topic(fleet);
+        let (name, is_kept) = (self.name.clone(), self.keep.is_some());
+        async move {
+            let topic = topic?.filter(|_| is_kept);
+            let topic = topic.ok_or_else(|| not_kept(&name))?;
+            let history = read(&topic, from, limit).await?;
+            Ok(page(&history, |event| encode(&name, false, event)))
+        }
+        .boxed()
+    }
+}
+
+fn not_kept(name: &str) -> Error {
+    Error::new(ErrorKind::Unsupported)
+        .with_target(name)
+        .with_message("only a topic that is kept has a history")
+}
+
+/// Reads from a topic's history.
+pub(crate) async fn read<T: Send + Sync + 'static>(
+    topic: &Topic<T>,
+    from: HistoryFrom,
+    limit: u32,
+) -> quorate::Result<History<T>> {
+    let read = topic.history();
+    match from {
+        HistoryFrom::After(position) => read.after(position).limit(limit).await,
+        HistoryFrom::Latest => read.latest(limit).await,
+    }
+}
+
+/// What was read, as clients see it.
+pub(crate) fn page<T>(
+    history: &History<T>,
+    encode: impl Fn(&Event<T>) -> Option<RoomEvent>,
+) -> HistoryPage {
+    HistoryPage {
+        events: history.events.iter().filter_map(encode).collect(),
+        position: history.position,
+        complete: history.complete,
+        lost: history.gap.as_ref().map(|gap| gap.missed),
     }
 }
 
@@ -106,10 +192,15 @@ fn encode(name: &str, many: bool, event: &Event<Bytes>) -> Option<RoomEvent> {
         _ => RoomEventKind::Undecodable,
     };
     let mut encoded = RoomEvent::new(kind, frame.to_line());
-    if let Event::Message(message) = event {
-        encoded.id = message.id();
-        encoded.except = message.except().map(Into::into);
-        encoded.topic = many.then(|| message.topic().into());
+    match event {
+        Event::Message(message) => {
+            encoded.about(message);
+            encoded.topic = many.then(|| message.topic().into());
+        }
+        Event::Gap(gap) => encoded.position = gap.position,
+        _ => {}
     }
+    // What is kept of one topic among others has no place of its own in the room.
+    encoded.position = encoded.position.filter(|_| !many);
     Some(encoded)
 }

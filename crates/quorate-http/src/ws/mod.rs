@@ -1,5 +1,6 @@
 //! WebSocket: how a connection becomes a session.
 
+mod asked;
 mod session;
 mod verbs;
 

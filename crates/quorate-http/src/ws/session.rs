@@ -102,6 +102,7 @@ impl Session {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Progress {
         let read = self.read(cx)?;
+        self.work.catch_up(cx);
         let worked = self.work.poll(cx);
         let behind = self.work.client().is_behind();
         let written = self.write(cx)?;
@@ -202,7 +203,7 @@ impl Session {
                 missed,
             } => {
                 let topic = self.work.client().topic_of(subscription)?;
-                Some(gap_line(&topic, "buffer_full", Some(missed)).into())
+                Some(gap_line(&topic, "buffer_full", Some(missed), None).into())
             }
         }
     }

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Authentication;
-use crate::frame::{Answer, FrameError, Request, RequestId, Verb, millis};
+use super::asked::{
+    cancelled, history_answer, history_read, publish_for, refuse, renew, subscribe_options,
+};
+use crate::frame::{Answer, Request, RequestId, Verb, millis};
 use crate::hub::{
-    Client, ClientPort, ClientPublish, Connected, DeclaredEvent, Hub, Identity, Joining,
-    OpenSource, Published, RequestContext, RoomSource, Welcome,
+    Client, ClientPort, ClientPublish, Connected, HistoryFrom, Hub, Joining, Named, RequestContext,
+    SubscribeOptions, Welcome, catch_up,
 };
 use crate::problem::{Code, Problem};
 
@@ -163,11 +166,11 @@ impl Work {
                 recent,
                 members,
             } => {
-                if after.is_some() || recent.is_some() || members {
-                    let text = "after, recent and members cannot be asked for here yet";
-                    return self.refuse(id.as_ref(), &Problem::new(Code::Unimplemented, text));
-                }
-                self.subscribe(id, &topic, &params, cx);
+                let options = match subscribe_options(after.as_deref(), recent, members) {
+                    Ok(options) => options,
+                    Err(problem) => return self.refuse(id.as_ref(), &problem),
+                };
+                self.subscribe(id, &topic, params, options, cx);
             }
             Verb::Unsubscribe { topic, params } => self.unsubscribe(id.as_ref(), &topic, &params),
             Verb::Call { kind, data } => self.call(id, kind, data, cx),
@@ -191,8 +194,17 @@ impl Work {
                 };
                 self.publish(id, topic, publish, cx);
             }
-            Verb::Presence { .. } | Verb::History { .. } => {
-                let text = "this server has neither presence nor history yet";
+            Verb::History {
+                topic,
+                params,
+                after,
+                limit,
+            } => {
+                let read = history_read(after.as_deref(), limit);
+                self.history(id, &topic, params, read, cx);
+            }
+            Verb::Presence { .. } => {
+                let text = "this server does not know who is present yet";
                 self.refuse(id.as_ref(), &Problem::new(Code::Unimplemented, text));
             }
         }
@@ -230,49 +242,24 @@ impl Work {
         self.start(task.boxed(), cx);
     }
 
-    /// What a client means by a topic and parameters.
-    fn source(&self, topic: &str, params: &Value) -> Result<Named, Problem> {
-        let shared = &self.hub.shared;
-        if let Some(event) = shared.events.get(topic) {
-            let source = event.room(params)?;
-            let event = Some(event.clone());
-            return Ok(Named { source, event });
-        }
-        if shared.open {
-            let source = Arc::new(OpenSource::select(topic, params)?);
-            let event = None;
-            return Ok(Named { source, event });
-        }
-        Err(no_event(topic))
-    }
-
     fn subscribe(
         &mut self,
         id: Option<RequestId>,
         topic: &str,
-        params: &Value,
+        params: Value,
+        options: SubscribeOptions,
         cx: &mut Context<'_>,
     ) {
-        let Named { source, event } = match self.source(topic, params) {
+        let named = match Named::of(&self.hub, topic, &params) {
             Ok(named) => named,
             Err(problem) => return self.refuse(id.as_ref(), &problem),
         };
         let client = self.client().clone();
-        let gatekeeper = self.hub.shared.gatekeeper.clone();
-        let (info, name) = (client.info(), Arc::from(source.name()));
-        let params = params.clone();
-        let allowed = async move {
-            if let Some(gatekeeper) = gatekeeper {
-                gatekeeper.subscribe(info.clone(), name).await?;
-            }
-            match event {
-                Some(event) => event.authorize_subscribe(info, &params).await,
-                None => Ok(()),
-            }
-        };
+        let source = named.source.clone();
+        let allowed = named.allowed(self.hub.clone(), client.clone(), params);
         let task = async move {
             let welcome = Welcome::Answer(id.clone());
-            match client.clone().join(source, allowed, welcome).await {
+            match client.clone().join(source, options, allowed, welcome).await {
                 Ok(_) | Err(Joining::Withdrawn) => {}
                 Err(Joining::Refused(problem)) => refuse(&client, id.as_ref(), None, &problem),
             }
@@ -281,8 +268,53 @@ impl Work {
         self.start(task.boxed(), cx);
     }
 
+    /// Starts catching up for the subscriptions that need it.
+    pub(super) fn catch_up(&mut self, cx: &mut Context<'_>) {
+        for (subscription, room) in self.client().take_lagging() {
+            let catching = catch_up(self.client().clone(), subscription, room);
+            self.start(catching.map(|()| Done::Subscribe).boxed(), cx);
+        }
+    }
+
+    fn history(
+        &mut self,
+        id: Option<RequestId>,
+        topic: &str,
+        params: Value,
+        read: Result<(HistoryFrom, u32), Problem>,
+        cx: &mut Context<'_>,
+    ) {
+        let asked = read.and_then(|read| Ok((read, Named::of(&self.hub, topic, &params)?)));
+        let counted = asked.and_then(|asked| Ok((asked, self.count(id.as_ref())?)));
+        let (((from, limit), named), cancel) = match counted {
+            Ok(counted) => counted,
+            Err(problem) => return self.refuse(id.as_ref(), &problem),
+        };
+        let (client, hub) = (self.client().clone(), self.hub.clone());
+        let source = named.source.clone();
+        let allowed = named.allowed(hub.clone(), client.clone(), params);
+        let task = async move {
+            let read = async {
+                allowed.await?;
+                let read = source.history(&hub.shared.fleet, from, limit).await;
+                read.map_err(|error| Problem::from(&error))
+            };
+            let page = tokio::select! {
+                biased;
+                page = read => page,
+                () = cancel.cancelled() => Err(cancelled()),
+            };
+            match page {
+                Ok(page) => client.reply(history_answer(id.as_ref(), source.name(), &page)),
+                Err(problem) => refuse(&client, id.as_ref(), None, &problem),
+            }
+            Done::Counted(id)
+        };
+        self.start(task.boxed(), cx);
+    }
+
     fn unsubscribe(&self, id: Option<&RequestId>, topic: &str, params: &Value) {
-        let name = match self.source(topic, params) {
+        let name = match Named::of(&self.hub, topic, params) {
             Ok(named) => named.source.name().to_owned(),
             Err(problem) => return self.refuse(id, &problem),
         };
@@ -379,7 +411,10 @@ impl Work {
             };
             match published {
                 Ok(published) => {
-                    let answer = Answer::about(id.as_ref(), &published.topic);
+                    let answer = Answer {
+                        position: published.position,
+                        ..Answer::about(id.as_ref(), &published.topic)
+                    };
                     client.reply(answer.to_text());
                 }
                 Err(problem) => refuse(&client, id.as_ref(), None, &problem),
@@ -388,61 +423,4 @@ impl Work {
         };
         self.start(task.boxed(), cx);
     }
-}
-
-/// A room, and the event it belongs to if that is declared.
-struct Named {
-    source: Arc<dyn RoomSource>,
-    event: Option<Arc<dyn DeclaredEvent>>,
-}
-
-/// Publishes for a client, if it may.
-async fn publish_for(
-    hub: &Hub,
-    client: &Client,
-    topic: &str,
-    publish: ClientPublish,
-) -> Result<Published, Problem> {
-    let shared = &hub.shared;
-    let gatekeeper = shared.gatekeeper.as_ref();
-    if let Some(event) = shared.events.get(topic) {
-        if let Some(gatekeeper) = gatekeeper {
-            let topic = Arc::from(event.room(&publish.params)?.name());
-            gatekeeper.publish(client.info(), topic, true).await?;
-        }
-        return event.publish(&shared.fleet, client.info(), publish).await;
-    }
-    if !shared.open {
-        return Err(no_event(topic));
-    }
-    let Some(gatekeeper) = gatekeeper else {
-        let text = "clients may not publish here";
-        return Err(Problem::new(Code::PermissionDenied, text));
-    };
-    let source = OpenSource::select(topic, &publish.params)?;
-    let topic = Arc::from(source.name());
-    gatekeeper.publish(client.info(), topic, false).await?;
-    source.publish(&shared.fleet, client.info(), publish).await
-}
-
-/// Takes a new identity for a client: its first, or one of the same user.
-fn renew(client: &Client, identity: Identity) -> Result<Arc<Identity>, Problem> {
-    if let Some(known) = client.identity() {
-        known.renewed_by(&identity)?;
-    }
-    let identity = Arc::new(identity);
-    client.set_identity(identity.clone());
-    Ok(identity)
-}
-
-fn refuse(client: &Client, id: Option<&RequestId>, kind: Option<&str>, problem: &Problem) {
-    client.reply(FrameError::new(id, kind, problem).to_text());
-}
-
-fn cancelled() -> Problem {
-    Problem::new(Code::Cancelled, "cancelled by the client")
-}
-
-fn no_event(topic: &str) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no event `{topic}`"))
 }

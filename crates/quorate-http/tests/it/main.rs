@@ -4,7 +4,7 @@
 #[cfg(feature = "client")]
 mod client;
 mod conformance;
-mod script;
+mod kept;
 mod sse;
 mod support;
 mod ws;

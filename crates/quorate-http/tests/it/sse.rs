@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate::{Codec, Keep, TopicSpec};
 use serde_json::json;
 
 use crate::support::Served;
@@ -147,4 +148,65 @@ async fn wrong_requests_are_refused_with_the_rule() {
     let full = served.get("/sse?topic=a").await;
     assert_eq!(full.status, 503);
     assert_eq!(full.json().await["code"], "RESOURCE_EXHAUSTED");
+}
+
+#[tokio::test]
+async fn the_id_of_an_event_is_where_a_stream_goes_on() {
+    let keep = Keep {
+        time: Duration::from_secs(600),
+        messages: 100,
+        bytes: 1 << 20,
+    };
+    let served = Served::start(|hub| hub.keep("room", keep).unwrap()).await;
+    let spec = TopicSpec::try_with_codec("room", Codec::<u64>::json()).unwrap();
+    let room = served.fleet.topic(&spec.try_keep(keep).unwrap());
+    let id = |event: &[String]| {
+        let id = event.iter().find_map(|line| line.strip_prefix("id: "));
+        id.expect("an id").to_owned()
+    };
+    let data = |event: &[String]| {
+        let data = event.iter().find_map(|line| line.strip_prefix("data: "));
+        serde_json::from_str::<serde_json::Value>(data.unwrap()).unwrap()
+    };
+    let path = "/sse?topic=notes&topic=room";
+    let mut stream = served.get(path).await;
+    let begin = id(&stream.event().await.unwrap());
+    assert!(begin.starts_with("-,"), "{begin}");
+    drop(stream);
+    for n in 1..=3 {
+        room.publish(&n).await.unwrap();
+    }
+    // Nothing was seen but the greeting: all of it comes, and the id of each says what follows.
+    let mut stream = served.get_after(path, &begin).await;
+    assert_eq!(id(&stream.event().await.unwrap()), begin);
+    let first = stream.event().await.unwrap();
+    assert_eq!(data(&first)["data"], 1);
+    let mut stream = served.get_after(path, &id(&first)).await;
+    stream.event().await.unwrap();
+    for n in 2..=3 {
+        assert_eq!(stream.named().await.1["data"], n);
+    }
+    served.publish("notes", json!("x")).await;
+    let note = stream.event().await.unwrap();
+    assert_eq!(data(&note)["data"], "x");
+    // One topic: its position alone, also in the query.
+    let last = id(&note).split_once(',').unwrap().1.to_owned();
+    room.publish(&4).await.unwrap();
+    let mut stream = served
+        .get(&format!("/sse?topic=room&last_event_id={last}"))
+        .await;
+    assert_eq!(id(&stream.event().await.unwrap()), last);
+    let fourth = stream.event().await.unwrap();
+    assert_eq!(
+        (data(&fourth)["data"].clone(), id(&fourth)),
+        (
+            json!(4),
+            data(&fourth)["position"].as_str().unwrap().to_owned()
+        )
+    );
+    // A history that is not there.
+    let mut stream = served.get_after("/sse?topic=room", "7-3-00000009").await;
+    stream.event().await.unwrap();
+    let (event, gap) = stream.named().await;
+    assert_eq!((event.as_str(), &gap["reason"]), ("gap", &json!("history")));
 }

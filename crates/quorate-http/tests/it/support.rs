@@ -37,7 +37,11 @@ impl Drop for Served {
 
 impl Served {
     pub(crate) async fn start(configure: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
-        let fleet = Fleet::embedded();
+        Self::on(Fleet::embedded(), configure).await
+    }
+
+    /// A hub of this instance.
+    pub(crate) async fn on(fleet: Fleet, configure: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
         let hub = configure(Hub::builder(fleet.clone()).open()).build();
         let router: Router = hub.router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -79,8 +83,14 @@ impl Served {
 
     /// The answer to a GET, as far as its head.
     pub(crate) async fn get(&self, path: &str) -> Stream {
+        self.get_after(path, "").await
+    }
+
+    /// As [`get`](Self::get), of a client that has seen the event with this id.
+    pub(crate) async fn get_after(&self, path: &str, last_event_id: &str) -> Stream {
         let request = axum::http::Request::get(path)
             .header("host", self.address.to_string())
+            .header("last-event-id", last_event_id)
             .body(axum::body::Body::empty())
             .unwrap();
         let router: Router = self.hub.router();

@@ -1,0 +1,276 @@
+//! How a client comes into a room, and leaves it.
+
+use std::sync::Arc;
+
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use quorate::Position;
+
+use super::client::{Client, Subscription};
+use super::feed::Feed;
+use super::outbox::Outbox;
+use super::recover::Start;
+use super::rooms::Seat;
+use super::seam::{RoomSource, SubscribeOptions, Subscribed};
+use crate::frame::{Answer, RequestId, TopicEvent};
+use crate::problem::{Code, Problem};
+
+/// How far a subscription is.
+pub(super) enum Phase {
+    /// Being made; how to stop it.
+    Pending(AbortHandle),
+    /// Made, and about to get its seat.
+    Seating,
+    Active(Seat),
+}
+
+/// What a client is told when its subscription is made.
+#[derive(Debug)]
+pub(crate) enum Welcome {
+    /// An answer to its request.
+    Answer(Option<RequestId>),
+    /// That the server subscribed it.
+    Event,
+    /// Nothing: the response that begins says it.
+    Silent,
+}
+
+/// Why a client was not subscribed.
+#[derive(Debug)]
+pub(crate) enum Joining {
+    /// It unsubscribed before it was.
+    Withdrawn,
+    Refused(Problem),
+}
+
+impl From<Problem> for Joining {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl Welcome {
+    fn frame(&self, subscribed: &Subscribed, recovered: Option<bool>) -> Option<String> {
+        let Subscribed { topic, position } = subscribed;
+        match self {
+            Self::Answer(id) => {
+                let answer = Answer {
+                    position: *position,
+                    recovered,
+                    ..Answer::about(id.as_ref(), topic)
+                };
+                Some(answer.to_text())
+            }
+            Self::Event => Some(TopicEvent::new("subscribed", topic).at(*position).to_text()),
+            Self::Silent => None,
+        }
+    }
+}
+
+/// What came of asking for a place.
+enum Reserved {
+    New(Pending, AbortRegistration),
+    /// There is a subscription already.
+    Known(Subscribed),
+}
+
+/// A place that is kept for a subscription, and given back if nothing comes of it.
+struct Pending {
+    client: Arc<Client>,
+    number: u32,
+}
+
+impl Pending {
+    /// The subscription is made.
+    fn done(self, seat: Seat) -> Result<(), Joining> {
+        let mut state = self.client.state.lock();
+        let own = state
+            .subscriptions
+            .iter_mut()
+            .find(|one| one.number == self.number);
+        match own {
+            Some(own) => {
+                own.phase = Phase::Active(seat);
+                if own.feed.lagging {
+                    let number = own.number;
+                    state.lagging.push(number);
+                    Client::wake(state);
+                }
+                Ok(())
+            }
+            None => {
+                // Given up without the lock.
+                drop(state);
+                drop(seat);
+                Err(Joining::Withdrawn)
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut state = self.client.state.lock();
+        let number = self.number;
+        state
+            .subscriptions
+            .retain(|one| one.number != number || matches!(one.phase, Phase::Active(_)));
+    }
+}
+
+impl Client {
+    /// Subscribes to a room, and tells the client with `welcome` before the first event.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, there is no subscription.
+    pub(crate) async fn join(
+        self: Arc<Self>,
+        source: Arc<dyn RoomSource>,
+        options: SubscribeOptions,
+        allowed: impl Future<Output = Result<(), Problem>> + Send,
+        welcome: Welcome,
+    ) -> Result<Subscribed, Joining> {
+        let (pending, registration) = match self.reserve(source.name(), &welcome)? {
+            Reserved::New(pending, registration) => (pending, registration),
+            Reserved::Known(subscribed) => return Ok(subscribed),
+        };
+        let enter = async {
+            allowed.await?;
+            let interest = self.hub.rooms.enter(&source);
+            interest.opened().await?;
+            let start = interest.room.start(&options).await?;
+            Ok::<_, Problem>((interest, start))
+        };
+        let entered = Abortable::new(enter, registration).await;
+        let (interest, start) = entered.map_err(|_| Joining::Withdrawn)??;
+        let subscription = pending.number;
+        let mut subscribed = None;
+        let seat = interest.sit(&self, subscription, |next, position| {
+            let resumed = options.after.is_some();
+            subscribed = self.welcome(subscription, start, resumed, (next, position), &welcome);
+            subscribed.is_some()
+        });
+        let seat = seat.ok_or(Joining::Withdrawn)?;
+        pending.done(seat)?;
+        subscribed.ok_or(Joining::Withdrawn)
+    }
+
+    /// Keeps a place for a subscription that is being made. If there is one already, `welcome` is said
+    /// again.
+    fn reserve(self: &Arc<Self>, name: &str, welcome: &Welcome) -> Result<Reserved, Problem> {
+        let limit = self.hub.options.max_subscriptions;
+        let mut state = self.state.lock();
+        if let Some(known) = state.subscriptions.iter().find(|one| &*one.name == name) {
+            if !matches!(known.phase, Phase::Active(_)) {
+                let text = format!("`{name}` is being subscribed to already");
+                return Err(Problem::new(Code::AlreadyExists, text));
+            }
+            let subscribed = Subscribed {
+                topic: known.name.clone(),
+                position: known.feed.cursor,
+            };
+            if let Some(frame) = welcome.frame(&subscribed, None) {
+                state.outbox.reply(frame.into());
+                Self::wake(state);
+            }
+            return Ok(Reserved::Known(subscribed));
+        }
+        if state.subscriptions.len() >= limit {
+            let text = format!("a client may have at most {limit} subscriptions");
+            return Err(Problem::new(Code::ResourceExhausted, text));
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        state.last_subscription += 1;
+        let number = state.last_subscription;
+        state.subscriptions.push(Subscription {
+            number,
+            name: name.into(),
+            phase: Phase::Pending(abort),
+            feed: Feed::default(),
+        });
+        let client = self.clone();
+        Ok(Reserved::New(Pending { client, number }, registration))
+    }
+
+    /// Tells the client that it is subscribed, unless it changed its mind meanwhile. `room`: where the
+    /// room is.
+    fn welcome(
+        &self,
+        subscription: u32,
+        start: Start,
+        resumed: bool,
+        room: (u64, Option<Position>),
+        welcome: &Welcome,
+    ) -> Option<Subscribed> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut known = state.subscriptions.iter_mut();
+        let pending = known.find(|one| one.number == subscription)?;
+        pending.phase = Phase::Seating;
+        let topic = pending.name.clone();
+        let recovered = resumed.then_some(!matches!(start, Start::Lost(_)));
+        let mut gap = None;
+        pending.feed = Feed {
+            next: room.0,
+            cursor: room.1,
+            ..Feed::default()
+        };
+        match start {
+            Start::Now => {}
+            Start::After { position, page } => {
+                pending.feed.cursor = Some(position);
+                pending.feed.page = page.map(Box::new);
+                pending.feed.lagging = true;
+            }
+            Start::Lost(event) => {
+                pending.feed.lagging = event.position.is_some();
+                pending.feed.cursor = event.position;
+                gap = Some(event);
+            }
+        }
+        let subscribed = Subscribed {
+            topic,
+            position: pending.feed.cursor,
+        };
+        if let Some(frame) = welcome.frame(&subscribed, recovered) {
+            state.outbox.reply(frame.into());
+        }
+        if let Some(gap) = gap {
+            let limits = self.hub.options.limits();
+            state.outbox.push(subscription, gap, false, &limits);
+        }
+        Self::wake(guard);
+        Some(subscribed)
+    }
+
+    /// Ends a subscription, or the making of it. `false`: there was none.
+    pub(crate) fn leave(&self, name: &str) -> bool {
+        let mut state = self.state.lock();
+        let at = state
+            .subscriptions
+            .iter()
+            .position(|one| &*one.name == name);
+        let Some(at) = at else {
+            return false;
+        };
+        let left = state.subscriptions.swap_remove(at);
+        state.outbox.forget(left.number);
+        drop(state);
+        if let Phase::Pending(abort) = &left.phase {
+            abort.abort();
+        }
+        // The seat is given up here, without the lock.
+        true
+    }
+
+    /// Ends everything: for who served it.
+    pub(crate) fn leave_all(&self) {
+        let mut state = self.state.lock();
+        let left = std::mem::take(&mut state.subscriptions);
+        state.outbox = Outbox::default();
+        state.waker = None;
+        state.lagging.clear();
+        let turns = std::mem::take(&mut state.turns);
+        drop(state);
+        drop((left, turns));
+    }
+}

@@ -1,0 +1,105 @@
+//! What a frame asks for, looked at closely: which room it means, and whether the client may.
+
+use std::sync::Arc;
+
+use crate::frame::{FrameError, HistoryAnswer, RequestId};
+use crate::hub::{
+    Client, ClientPort, ClientPublish, HistoryFrom, HistoryPage, Hub, Identity, MAX_READ, Named,
+    OpenSource, Published, RoomSource, SubscribeOptions, position,
+};
+use crate::problem::{Code, Problem};
+
+pub(super) fn subscribe_options(
+    after: Option<&str>,
+    recent: Option<u32>,
+    members: bool,
+) -> Result<SubscribeOptions, Problem> {
+    Ok(SubscribeOptions {
+        after: after.map(|text| position("after", text)).transpose()?,
+        recent: recent.map(|recent| at_most("recent", recent)).transpose()?,
+        members,
+    })
+}
+
+/// What a history frame asks for. Without a position: the latest messages.
+pub(super) fn history_read(
+    after: Option<&str>,
+    limit: Option<u32>,
+) -> Result<(HistoryFrom, u32), Problem> {
+    /// Messages unless told otherwise.
+    const LIMIT: u32 = 100;
+    let from = match after {
+        Some(text) => HistoryFrom::After(position("after", text)?),
+        None => HistoryFrom::Latest,
+    };
+    Ok((from, at_most("limit", limit.unwrap_or(LIMIT))?))
+}
+
+pub(super) fn at_most(name: &str, count: u32) -> Result<u32, Problem> {
+    if count <= MAX_READ {
+        return Ok(count);
+    }
+    let text = format!("{name} must be at most {MAX_READ}");
+    Err(Problem::new(Code::InvalidArgument, text))
+}
+
+pub(super) fn history_answer(id: Option<&RequestId>, topic: &str, page: &HistoryPage) -> String {
+    let messages = page.events.iter().map(|event| event.frame.as_str());
+    HistoryAnswer::new(id, topic, messages)
+        .at(page.position)
+        .complete(page.complete)
+        .lost(page.lost)
+        .to_text()
+}
+
+/// Publishes for a client, if it may.
+pub(super) async fn publish_for(
+    hub: &Hub,
+    client: &Client,
+    topic: &str,
+    publish: ClientPublish,
+) -> Result<Published, Problem> {
+    let shared = &hub.shared;
+    let gatekeeper = shared.gatekeeper.as_ref();
+    if let Some(event) = shared.events.get(topic) {
+        if let Some(gatekeeper) = gatekeeper {
+            let topic = Arc::from(event.room(&publish.params)?.name());
+            gatekeeper.publish(client.info(), topic, true).await?;
+        }
+        return event.publish(&shared.fleet, client.info(), publish).await;
+    }
+    if !shared.open {
+        return Err(Named::none(topic));
+    }
+    let Some(gatekeeper) = gatekeeper else {
+        let text = "clients may not publish here";
+        return Err(Problem::new(Code::PermissionDenied, text));
+    };
+    let source = OpenSource::select(topic, &publish.params, &shared.kept)?;
+    let topic = Arc::from(source.name());
+    gatekeeper.publish(client.info(), topic, false).await?;
+    source.publish(&shared.fleet, client.info(), publish).await
+}
+
+/// Takes a new identity for a client: its first, or one of the same user.
+pub(super) fn renew(client: &Client, identity: Identity) -> Result<Arc<Identity>, Problem> {
+    if let Some(known) = client.identity() {
+        known.renewed_by(&identity)?;
+    }
+    let identity = Arc::new(identity);
+    client.set_identity(identity.clone());
+    Ok(identity)
+}
+
+pub(super) fn refuse(
+    client: &Client,
+    id: Option<&RequestId>,
+    kind: Option<&str>,
+    problem: &Problem,
+) {
+    client.reply(FrameError::new(id, kind, problem).to_text());
+}
+
+pub(super) fn cancelled() -> Problem {
+    Problem::new(Code::Cancelled, "cancelled by the client")
+}
