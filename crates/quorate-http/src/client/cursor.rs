@@ -33,6 +33,11 @@ impl Cursor {
         new
     }
 
+    /// Whether it is behind a message that `other` is not behind yet.
+    pub(super) fn is_after(self, other: Self) -> bool {
+        self.0.map(place) > other.0.map(place)
+    }
+
     /// The stream goes on here, wherever it was: it began, or a gap was told.
     pub(super) const fn jump(&mut self, to: Option<Position>) {
         self.0 = to;

@@ -197,6 +197,21 @@ impl Listener {
         }
     }
 
+    /// Messages are missing in the stream, which was at `stream` before.
+    ///
+    /// A listener that is ahead of the stream may have what is missing, or find it in the history: it
+    /// looks there, and is told of a gap only by what it finds.
+    pub(super) fn gap(&mut self, gap: &ClientGap, stream: Cursor) -> Needs {
+        match &mut self.phase {
+            Phase::Live if gap.position.is_some() && self.cursor.is_after(stream) => {
+                return self.fetch(None);
+            }
+            Phase::Fetching(fetch) if gap.position.is_some() => fetch.again = true,
+            _ => self.other(&Item::Gap(gap.clone())),
+        }
+        Needs::Nothing
+    }
+
     fn put_other(&mut self, item: Item) {
         if let Item::Gap(gap) = &item
             && gap.position.is_some()
@@ -221,8 +236,8 @@ impl Listener {
         if let Some(gap) = page.gap {
             self.put_other(Item::Gap(gap));
         }
-        // A page with nothing in it is the last, whatever the server says.
-        let complete = page.complete || page.messages.is_empty();
+        // A page that leads nowhere is the last, whatever the server says.
+        let complete = page.complete || !Cursor::at(page.position).is_after(self.cursor);
         for message in page.messages {
             if message
                 .position

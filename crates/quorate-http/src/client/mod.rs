@@ -49,6 +49,8 @@ mod listen;
 mod listener;
 mod mailbox;
 mod message;
+#[cfg(test)]
+mod model;
 mod room;
 mod rooms;
 mod roster;

@@ -40,8 +40,8 @@ pub(super) struct Room {
     /// Where the server's stream is.
     cursor: Cursor,
     own: Own,
-    /// Told that messages are missing, and not yet where.
-    gap_due: bool,
+    /// Announced, and to be told by the next frame.
+    gap_due: Option<ClientGap>,
     /// Whether the server was asked for presence on this connection.
     members: bool,
     roster: Option<Roster>,
@@ -76,7 +76,7 @@ impl Room {
             stage: Stage::Away,
             cursor: Cursor::default(),
             own: Own::default(),
-            gap_due: false,
+            gap_due: None,
             members: false,
             roster: None,
             listeners: Vec::new(),
@@ -130,8 +130,8 @@ impl Room {
             (Some(_), Some(true)) => {}
             // A gap follows, with the place where the stream goes on.
             (Some(_), Some(false)) => {
-                self.gap_due = true;
-                self.cursor.jump(body.position);
+                let gap = ClientGap::new(GapReason::History, None).at(body.position);
+                self.gap_due = Some(gap);
             }
             _ => {
                 self.cursor.jump(body.position);
@@ -175,8 +175,8 @@ impl Room {
     }
 
     /// The connection is gone.
-    pub(super) fn lost(&mut self) {
-        self.tell_due_gap();
+    pub(super) fn lost(&mut self, link: &mut Link) {
+        self.tell_due_gap(link);
         self.stage = Stage::Away;
         self.members = false;
         self.due = None;
@@ -188,7 +188,7 @@ impl Room {
         if !self.is_active() {
             return;
         }
-        self.tell_due_gap();
+        self.tell_due_gap(link);
         if let Some(position) = message.resumable()
             && (!self.cursor.passes(position) || self.own.contains(position))
         {
@@ -198,15 +198,16 @@ impl Room {
     }
 
     /// Messages of the stream are missing.
-    pub(super) fn gap(&mut self, gap: ClientGap) {
+    pub(super) fn gap(&mut self, gap: &ClientGap, link: &mut Link) {
         if !self.is_active() {
             return;
         }
-        self.gap_due = false;
+        self.gap_due = None;
+        let before = self.cursor;
         if gap.position.is_some() {
             self.cursor.jump(gap.position);
         }
-        self.tell(&Item::Gap(gap));
+        self.each(link, |listener| listener.gap(gap, before));
     }
 
     /// Something else of the stream arrived.
@@ -217,10 +218,9 @@ impl Room {
     }
 
     /// The connection, or the stream, went on without the gap that was announced.
-    fn tell_due_gap(&mut self) {
-        if std::mem::take(&mut self.gap_due) {
-            let gap = ClientGap::new(GapReason::History, None).at(self.cursor.position());
-            self.tell(&Item::Gap(gap));
+    fn tell_due_gap(&mut self, link: &mut Link) {
+        if let Some(gap) = self.gap_due.take() {
+            self.gap(&gap, link);
         }
     }
 

@@ -121,9 +121,11 @@ impl Rooms {
     }
 
     /// There is none any more.
-    pub(super) fn lost(&mut self) {
+    pub(super) fn lost(&mut self, link: &mut Link) {
         self.by_topic.clear();
-        self.rooms.values_mut().for_each(Room::lost);
+        for room in self.rooms.values_mut() {
+            room.lost(link);
+        }
     }
 
     /// The client is over.
@@ -188,8 +190,8 @@ impl Rooms {
         self.each(&message.subscription, |room| room.message(&message, link));
     }
 
-    pub(super) fn gap(&mut self, topic: &str, gap: &ClientGap) {
-        self.each(topic, |room| room.gap(gap.clone()));
+    pub(super) fn gap(&mut self, topic: &str, gap: &ClientGap, link: &mut Link) {
+        self.each(topic, |room| room.gap(gap, link));
     }
 
     pub(super) fn undecodable(&mut self, topic: &str, undecodable: &ClientUndecodable) {
@@ -222,6 +224,11 @@ impl Rooms {
 
     pub(super) fn published(&mut self, topic: &str, position: Position) {
         self.each(topic, |room| room.published(position));
+        // Not answered on this connection yet: then the topic is what it was asked for as.
+        let asked = self.by_key.get(topic).and_then(|id| self.rooms.get_mut(id));
+        if let Some(room) = asked {
+            room.published(position);
+        }
     }
 
     pub(super) fn resume(&mut self, listener: ListenerId, link: &mut Link) {

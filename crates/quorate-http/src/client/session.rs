@@ -112,7 +112,8 @@ impl Session {
     /// The connection is gone.
     pub(super) fn lost(&mut self) {
         self.in_flight = 0;
-        self.rooms.lost();
+        // First: what rooms still ask for is lost with the rest.
+        self.rooms.lost(&mut self.link);
         let mut again = Vec::new();
         for pending in self.link.lost().into_values() {
             match pending {
@@ -165,7 +166,7 @@ impl Session {
         let nonsense = |error| ClientError::nonsense("a frame of the server", error);
         match read(text).map_err(nonsense)? {
             ServerFrame::Message(message) => self.rooms.message(message, &mut self.link),
-            ServerFrame::Gap { topic, gap } => self.rooms.gap(&topic, &gap),
+            ServerFrame::Gap { topic, gap } => self.rooms.gap(&topic, &gap, &mut self.link),
             ServerFrame::Undecodable {
                 subscription,
                 undecodable,
