@@ -2,5 +2,6 @@
 
 mod calls;
 mod connecting;
+mod hub;
 mod script;
 mod streams;
