@@ -25,7 +25,7 @@ use super::rooms::Wanted;
 use super::session::Session;
 
 /// What happens next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// Somebody publishes.
     Publish(u8),
@@ -461,7 +461,7 @@ impl World {
             let at = position.map(|position| self.at(position));
             let consumer = &mut self.consumers[who];
             consumer.ready = None;
-            consumer.next = consumer.next.or(at.map(|at| at + 1));
+            consumer.next = consumer.next.or_else(|| at.map(|at| at + 1));
         }
         let taken = self.consumers[who]
             .mailbox
