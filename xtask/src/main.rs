@@ -8,6 +8,7 @@ mod deep;
 #[cfg(test)]
 mod guarantees;
 mod layering;
+mod node;
 mod process;
 mod progress;
 mod servers;

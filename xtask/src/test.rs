@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::process::{self, cargo, colour};
-use crate::{browser, servers};
+use crate::{browser, node, servers};
 
 /// What a test's name contains if it needs a browser.
 const BROWSER: &str = "browser_";
@@ -28,6 +28,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Need {
     Browser,
+    Node,
 }
 
 /// How a run went.
@@ -95,6 +96,7 @@ fn execute(options: &Options, collect: bool) -> Result<Report> {
         ]);
         servers::share_with(&mut doctests, &servers);
         step(&mut report, &mut doctests, collect);
+        typescript(&mut report, options.without.contains(&Need::Node));
     }
 
     if let Some(reason) = no_browser {
@@ -115,6 +117,39 @@ fn execute(options: &Options, collect: bool) -> Result<Report> {
     }
     report.summary.retain(|line| !line.is_empty());
     Ok(report)
+}
+
+/// The TypeScript client: whether what was built of it is up to date, and its tests.
+fn typescript(report: &mut Report, unwanted: bool) {
+    let missing = if unwanted {
+        Some("left out by --without node".to_owned())
+    } else {
+        node::find().err().map(|error| format!("{error:#}"))
+    };
+    if let Some(reason) = missing {
+        report.summary.push(format!(
+            "the tests of the TypeScript client need Node.js and did not run: {reason}"
+        ));
+        if !unwanted {
+            report.failures.push(
+                "the tests of the TypeScript client did not run (--without node accepts that)"
+                    .to_owned(),
+            );
+        }
+        return;
+    }
+    let hub = match node::prepare() {
+        Ok(hub) => hub,
+        Err(error) => return report.failures.push(format!("{error:#}")),
+    };
+    if let Err(error) = process::run(&mut node::check()) {
+        report.failures.push(format!("{error:#}"));
+    }
+    let (result, lines) = process::run_collecting(&mut node::test(&hub), node::is_summary);
+    report.summary.push(node::condense(&lines));
+    if let Err(error) = result {
+        report.failures.push(format!("{error:#}"));
+    }
 }
 
 /// Runs one command, and notes down how it went.

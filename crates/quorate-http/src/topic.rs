@@ -170,8 +170,8 @@ impl fmt::Display for Selector {
     }
 }
 
-/// JSON of which there is only one for each value: members sorted at every depth, no blanks, whole
-/// numbers without a fraction.
+/// JSON of which there is only one for each value: members sorted at every depth, no blanks, numbers as
+/// browsers write them (whole ones without a fraction).
 #[must_use]
 pub fn canonical_json(value: &Value) -> String {
     let mut out = String::new();
@@ -180,8 +180,6 @@ pub fn canonical_json(value: &Value) -> String {
 }
 
 fn write_canonical(value: &Value, out: &mut String) {
-    /// The largest whole number below which every whole number is a double.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::Array(items) => {
             out.push('[');
@@ -210,14 +208,28 @@ fn write_canonical(value: &Value, out: &mut String) {
             out.push('}');
         }
         Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT => {
-                // `+ 0.0` makes the negative zero a positive one.
-                write!(out, "{:.0}", float + 0.0).expect("a string takes everything");
-            }
+            Some(float) if number.is_f64() => write_float(float, out),
             _ => write!(out, "{number}").expect("a string takes everything"),
         },
         other => write!(out, "{other}").expect("a string takes everything"),
     }
+}
+
+/// As browsers write numbers. By a rule of our own: the text is a part of topics' names, and must not
+/// change with the version of a library.
+fn write_float(float: f64, out: &mut String) {
+    // `+ 0.0` makes the negative zero a positive one.
+    let float = float + 0.0;
+    let written = if float == 0.0 || (1e-6..1e21).contains(&float.abs()) {
+        write!(out, "{float}")
+    } else if float.abs() < 1.0 {
+        write!(out, "{float:e}")
+    } else {
+        let text = format!("{float:e}");
+        let (digits, exponent) = text.split_once('e').expect("`e` formats with an exponent");
+        write!(out, "{digits}e+{exponent}")
+    };
+    written.expect("a string takes everything");
 }
 
 #[cfg(test)]

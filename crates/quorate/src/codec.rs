@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 
 /// Why a value could not be encoded or decoded; the codec's own error.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -115,7 +115,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
         }
     }
 
-    /// MessagePack with field names: smaller than JSON, and as tolerant of added fields.
+    /// MessagePack with field names: smaller than JSON, and as tolerant of added fields. What is nested
+    /// more than 128 deep is not read, as with JSON.
     #[must_use]
     pub const fn message_pack() -> Self {
         Self {
@@ -124,9 +125,23 @@ impl<T: Serialize + DeserializeOwned> Codec<T> {
             encode: Encode::Behind(|value, buffer| {
                 Ok(rmp_serde::encode::write_named(buffer, value)?)
             }),
-            decode: |bytes| Ok(rmp_serde::from_slice(bytes)?),
+            decode: |bytes| Ok(read_message_pack(bytes, MAX_DEPTH)?),
         }
     }
+}
+
+/// How deep a value may be nested: as deep as `serde_json` has it.
+const MAX_DEPTH: usize = 128;
+
+/// Reads MessagePack that is nested at most `depth` deep. Every level is a call: without a limit that
+/// fits a thread's stack, whoever wrote the bytes could end the process.
+pub(crate) fn read_message_pack<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    depth: usize,
+) -> Result<T, rmp_serde::decode::Error> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(depth);
+    T::deserialize(&mut reader)
 }
 
 impl Codec<String> {
@@ -207,5 +222,21 @@ mod tests {
             assert_eq!(encoded, text.as_bytes());
             assert_eq!(Codec::text().decode(&encoded).unwrap(), text);
         }
+    }
+
+    /// Whoever may publish must not be able to exhaust the stack of who reads.
+    #[test]
+    fn endless_depth_is_an_error() {
+        const ARRAY_OF_ONE: u8 = 0x91;
+        let nested = |depth: usize| {
+            let mut bytes = vec![ARRAY_OF_ONE; depth];
+            bytes.push(0);
+            Bytes::from(bytes)
+        };
+        let codec = Codec::<serde_json::Value>::message_pack();
+        assert!(codec.decode(&nested(100)).is_ok());
+        assert!(codec.decode(&nested(100_000)).is_err());
+        let json = Bytes::from("[".repeat(100_000));
+        assert!(Codec::<serde_json::Value>::json().decode(&json).is_err());
     }
 }

@@ -22,6 +22,7 @@ use super::client::Client;
 use super::identity::Identity;
 use super::registry::Registry;
 use super::rooms::Rooms;
+use super::script;
 use super::seam::{CloseWith, DeclaredEvent, Dispatch, Gatekeeper};
 use super::source::Kept;
 use crate::frame::state_line;
@@ -126,11 +127,13 @@ impl Hub {
         }
     }
 
-    /// `GET /ws` and `GET /sse`, to be nested or merged where they are wanted.
+    /// `GET /ws`, `GET /sse` and `GET /client.js` (the client for browsers, as a module), to be nested or
+    /// merged where they are wanted.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         Router::new()
             .route("/ws", get(ws::route))
             .route("/sse", get(sse::route))
+            .route("/client.js", get(script::route))
             .with_state(self.clone())
     }
 

@@ -5,6 +5,7 @@
 mod client;
 mod conformance;
 mod kept;
+mod script;
 mod sse;
 mod support;
 mod ws;

@@ -20,11 +20,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::codec::read_message_pack;
+
 const MAGIC: u8 = 0xC1;
 const VERSION: u8 = 1;
 const PREFIX: usize = 29;
 const RUN_AT: usize = 13;
 const SEQUENCE_AT: usize = 21;
+
+/// How deep a header may be nested: it is flat, and what later versions add need not be.
+const DEPTH: usize = 16;
 
 const BEACON: u8 = 1;
 const EXCLUDE_SELF: u8 = 2;
@@ -90,7 +95,7 @@ impl Place {
 
 impl ReadHeader {
     fn new(bytes: Bytes) -> Option<Self> {
-        let header: Header<&str> = rmp_serde::from_slice(&bytes).ok()?;
+        let header: Header<&str> = read_message_pack(&bytes, DEPTH).ok()?;
         let place = |text: Option<&str>| match text {
             Some(text) => Place::of(text, &bytes).map(Some),
             None => Some(None),
@@ -445,5 +450,21 @@ mod tests {
             let text = "x".repeat(length);
             assert!(head(false, false, &header(Some(&text)), 0).is_none());
         }
+    }
+
+    /// A stranger's message must not exhaust the stack of a reader.
+    #[test]
+    fn a_member_of_endless_depth_is_damage() {
+        const ARRAY_OF_ONE: u8 = 0x91;
+        let mut bytes = fresh(false, &header(None), b"");
+        // One more member, which no version knows.
+        bytes[PREFIX] += 1;
+        bytes.extend([STR | 1, b'z']);
+        bytes.resize(PREFIX + usize::from(u16::MAX), ARRAY_OF_ONE);
+        bytes[3..5].copy_from_slice(&u16::MAX.to_le_bytes());
+        assert_eq!(
+            body(&bytes.into()).unwrap_err(),
+            EnvelopeError::Damaged("unreadable header")
+        );
     }
 }

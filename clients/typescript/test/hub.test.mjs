@@ -1,0 +1,152 @@
+// Against the real hub, over a network that breaks.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { WebSocket } from "ws";
+import { canonicalJson, QuorateClient } from "../dist/client.js";
+import { Hub, Network } from "./support/hub.mjs";
+import { until } from "./support/server.mjs";
+import { QUICK } from "./support/setup.mjs";
+
+async function setup(t) {
+  const hub = await Hub.start();
+  const network = await Network.to(hub.address);
+  const errors = [];
+  const clients = [];
+  const connect = (more = {}) => {
+    const client = new QuorateClient(network.url, { WebSocket, backoff: QUICK, onError: (error) => errors.push(error), ...more });
+    clients.push(client);
+    return client;
+  };
+  t.after(async () => {
+    for (const client of clients) client.close();
+    await network.stop();
+    await hub.kill();
+  });
+  return { hub, network, connect, errors };
+}
+
+/** A handler's record. */
+function witness() {
+  const events = [];
+  return { events, handler: (data) => events.push(data), onGap: (gap) => events.push(gap.reason) };
+}
+
+test("hub: topics with parameters of every kind are told apart, and patterns see them all", async (t) => {
+  const { hub, connect } = await setup(t);
+  const client = connect();
+  const all = [];
+  await client.on("*", null, (data, meta) => all.push(meta.topic)).ready;
+  const seen = [];
+  const kinds = [42, "forty two", { b: [1.5, { d: null, c: "é" }], a: 1e-7 }, { b: [1.5, { d: null, c: "e" }], a: 1e-7 }, [true], 1e21, 0.1];
+  for (const params of kinds) await client.on("room", params, (data) => seen.push([params, data])).ready;
+  for (const params of kinds) {
+    const key = typeof params === "string" ? params : canonicalJson(params);
+    await hub.publish(`room:${key}`, `for ${key}`);
+  }
+  await until(() => seen.length === kinds.length && all.length === kinds.length);
+  assert.deepEqual(seen, kinds.map((params) => [params, `for ${typeof params === "string" ? params : canonicalJson(params)}`]));
+});
+
+test("hub: churn leaves exactly what is wanted", async (t) => {
+  const { hub, network, connect, errors } = await setup(t);
+  const client = connect();
+  const seen = [];
+  let open = [];
+  for (let n = 0; n < 300; n += 1) {
+    const topic = n % 5;
+    open.push(client.on("room", topic, (data) => seen.push([n, data])));
+    if (n % 3 !== 0) open.splice(n % open.length, 1)[0].close();
+    if (n % 50 === 17) network.cut();
+    if (n % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (const subscription of open) subscription.close();
+  open = [];
+  const kept = client.on("room", 3, (data) => seen.push(["kept", data]));
+  await kept.ready;
+  seen.length = 0;
+  for (let topic = 0; topic < 5; topic += 1) await hub.publish(`room:${topic}`, topic);
+  await until(() => seen.length > 0);
+  const roundTrip = client.on("other", null, () => {});
+  await roundTrip.ready;
+  assert.deepEqual(seen, [["kept", 3]]);
+  assert.deepEqual(errors, []);
+});
+
+test("hub: an interruption is a gap on a topic that keeps nothing, and it goes on", async (t) => {
+  const { hub, network, connect } = await setup(t);
+  const client = connect();
+  const { events, handler, onGap } = witness();
+  await client.on("news", null, handler, { onGap }).ready;
+  await hub.publish("news", 1);
+  await until(() => events.length === 1);
+  network.cut({ open: false });
+  await until(() => client.state === "waiting");
+  await hub.publish("news", 2);
+  network.heal();
+  await until(() => events.length === 2);
+  await hub.publish("news", 3);
+  await until(() => events.length === 3);
+  assert.deepEqual(events, [1, "reconnected", 3]);
+});
+
+test("hub: a connection over which nothing comes any more is noticed", async (t) => {
+  const { hub, network, connect } = await setup(t);
+  // What a browser says of its network makes the client look; else the heartbeat does, every 15 s.
+  const browser = new EventTarget();
+  globalThis.addEventListener = browser.addEventListener.bind(browser);
+  t.after(() => delete globalThis.addEventListener);
+  const client = connect({ pongTimeout: 50 });
+  const { events, handler, onGap } = witness();
+  await client.on("news", null, handler, { onGap }).ready;
+  network.freeze();
+  await hub.publish("news", "nobody sees this");
+  browser.dispatchEvent(new Event("offline"));
+  await until(() => events.length === 1);
+  await hub.publish("news", "again");
+  await until(() => events.length === 2);
+  assert.deepEqual(events, ["reconnected", "again"]);
+});
+
+test("hub: a drain sends everybody away and says when to come back", async (t) => {
+  const { hub, network, connect } = await setup(t);
+  const client = connect();
+  await client.connect();
+  let waiting;
+  client.onState((state, detail) => state === "waiting" && (waiting ??= detail));
+  const drained = hub.post("/drain");
+  await until(() => waiting !== undefined);
+  await drained;
+  assert.ok(waiting.retryIn >= 0 && waiting.retryIn <= 10_000, `${waiting.retryIn}`);
+  assert.match(waiting.reason, /1012/);
+  const next = await Hub.start();
+  t.after(() => next.kill());
+  network.target = next.address;
+  await until(() => client.state === "ready");
+});
+
+test("hub: an instance that was killed is replaced, and everything is there again", async (t) => {
+  const { hub, network, connect, errors } = await setup(t);
+  const client = connect();
+  const seen = [];
+  const topics = Array.from({ length: 40 }, (_, n) => n);
+  await Promise.all(topics.map((n) => client.on("room", n, (data) => seen.push([n, data]), { onGap: () => seen.push(n) }).ready));
+  await hub.kill();
+  await until(() => client.state === "waiting");
+  const next = await Hub.start();
+  t.after(() => next.kill());
+  network.target = next.address;
+  await until(() => seen.length === topics.length);
+  for (const n of topics) await next.publish(`room:${n}`, n);
+  await until(() => seen.length === 2 * topics.length);
+  assert.deepEqual(seen.slice(topics.length), topics.map((n) => [n, n]));
+  assert.deepEqual(errors, []);
+});
+
+test("hub: it refuses what it does not allow, and goes on", async (t) => {
+  const { connect } = await setup(t);
+  const client = connect();
+  await assert.rejects(client.request("no.such.thing"), { code: "UNIMPLEMENTED", outcome: "not_applied" });
+  await assert.rejects(client.on("bad name", null, () => {}, { onEnd: () => {} }).ready, { code: "INVALID_ARGUMENT" });
+  await client.on("good", null, () => {}).ready;
+});
