@@ -5,8 +5,10 @@
 mod connection;
 mod differential;
 mod differential_history;
+mod differential_presence;
 mod faults;
 mod faults_history;
+mod faults_presence;
 mod operators;
 mod ports;
 mod suites;
