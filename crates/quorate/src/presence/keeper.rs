@@ -11,7 +11,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::handle::{JOIN, LEAVE, LOOK, Presences, REAP, RENEW, count_members};
-use super::member::RosterVersion;
 use super::roster::{Ending, Look, Removal, Standing};
 use super::seat::{Job, Next};
 use crate::context::Operation;
@@ -245,8 +244,9 @@ pub(super) fn standing(look: &Look) -> Standing {
         instance: it.instance,
         remaining: it.remaining,
     });
-    let RosterVersion { epoch, number } = look.version;
-    Standing::new(RosterVersion::new(epoch, number), None, next)
+    let mut standing = Standing::new(look.version);
+    standing.next = next;
+    standing
 }
 
 /// Takes everybody off every roster, past the choke point that refuses calls by now.

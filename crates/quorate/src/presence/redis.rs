@@ -169,6 +169,14 @@ fn number(frame: &Frame) -> Option<u64> {
     frame.as_str()?.parse().ok()
 }
 
+/// A number, or nothing where there is none.
+fn optional(frame: &Frame) -> Option<Option<u64>> {
+    match frame.as_str()? {
+        "" => Some(None),
+        number => Some(Some(number.parse().ok()?)),
+    }
+}
+
 fn version(parts: &[Frame]) -> Option<RosterVersion> {
     Some(RosterVersion::new(
         number(parts.first()?)?,
@@ -180,21 +188,20 @@ fn standing(reply: &Frame) -> Option<Standing> {
     let Frame::Array(parts) = reply else {
         return None;
     };
-    let [_, _, at, next, left] = &parts[..] else {
+    let [_, _, at, before, members, next, left] = &parts[..] else {
         return None;
     };
-    let at = match at.as_str()? {
-        "" => None,
-        at => Some(at.parse().ok()?),
-    };
-    let next = match next.as_str()? {
-        "" => None,
-        next => Some(Ending {
-            instance: InstanceId::parse(next)?,
+    let mut standing = Standing::new(version(parts)?);
+    standing.at = optional(at)?;
+    standing.before = optional(before)?;
+    standing.members = number(members)?;
+    if next.as_str()? != "" {
+        standing.next = Some(Ending {
+            instance: InstanceId::parse(next.as_str()?)?,
             remaining: Duration::from_micros(number(left)?),
-        }),
-    };
-    Some(Standing::new(version(parts)?, at, next))
+        });
+    }
+    Some(standing)
 }
 
 fn look(reply: &Frame) -> Option<Look> {

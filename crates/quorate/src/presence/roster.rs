@@ -42,15 +42,26 @@ pub struct Standing {
     /// The version after the last change of the instance's members; `None` if it has none on the roster, or
     /// its lease has ended.
     pub at: Option<u64>,
+    /// The same before this transition: whoever remembers another has missed something, or was given
+    /// something that was taken back.
+    pub before: Option<u64>,
+    /// How many members the instance has there.
+    pub members: u64,
     /// The lease of another instance that ends first.
     pub next: Option<Ending>,
 }
 
 impl Standing {
-    /// For backends of your own.
+    /// Of an instance that is not on the roster; for backends of your own, which set the other fields.
     #[must_use]
-    pub const fn new(version: RosterVersion, at: Option<u64>, next: Option<Ending>) -> Self {
-        Self { version, at, next }
+    pub const fn new(version: RosterVersion) -> Self {
+        Self {
+            version,
+            at: None,
+            before: None,
+            members: 0,
+            next: None,
+        }
     }
 }
 
@@ -132,8 +143,9 @@ impl RosterState {
         lease: Duration,
         members: &[(String, Bytes)],
     ) -> Changed {
+        let prior = self.at(now, instance);
         if self.has_ended(now, instance) {
-            return (self.standing(now, instance), None);
+            return (self.standing(now, instance, prior), None);
         }
         if self.version.epoch == 0 {
             self.version.epoch = now.get();
@@ -158,13 +170,14 @@ impl RosterState {
         }
         self.kept_until = ends.plus(RETENTION);
         let announced = self.changed(before, instance, changes);
-        (self.standing(now, instance), announced)
+        (self.standing(now, instance, prior), announced)
     }
 
     /// Takes members of `instance` off. Without any left it is not on the roster any more.
     pub(crate) fn leave(&mut self, now: Micros, instance: InstanceId, ids: &[String]) -> Changed {
+        let prior = self.at(now, instance);
         if self.has_ended(now, instance) {
-            return (self.standing(now, instance), None);
+            return (self.standing(now, instance, prior), None);
         }
         let before = self.version;
         let mut changes = Vec::new();
@@ -176,7 +189,7 @@ impl RosterState {
             }
         }
         let announced = self.changed(before, instance, changes);
-        (self.standing(now, instance), announced)
+        (self.standing(now, instance, prior), announced)
     }
 
     /// Lets the lease of `instance` end `lease` from now, unless it has ended.
@@ -187,7 +200,8 @@ impl RosterState {
             own.ends = now.plus(lease);
             self.kept_until = own.ends.plus(RETENTION);
         }
-        self.standing(now, instance)
+        let prior = self.at(now, instance);
+        self.standing(now, instance, prior)
     }
 
     /// Takes all members of `instance` off at once.
@@ -197,14 +211,14 @@ impl RosterState {
         instance: InstanceId,
         removal: Removal,
     ) -> Changed {
-        let before = self.version;
+        let (prior, before) = (self.at(now, instance), self.version);
         let mut announced = None;
         let may = removal == Removal::Now || self.has_ended(now, instance);
         if may && let Some(removed) = self.instances.remove(&instance) {
             let members = removed.members.len() as u64;
             announced = self.changed(before, instance, vec![Change::Gone { members }]);
         }
-        (self.standing(now, instance), announced)
+        (self.standing(now, instance, prior), announced)
     }
 
     /// Who is on the roster.
@@ -283,13 +297,22 @@ impl RosterState {
         own.is_some_and(|own| own.ends <= now)
     }
 
-    fn standing(&self, now: Micros, instance: InstanceId) -> Standing {
-        let own = self.instances.get(&instance).filter(|own| own.ends > now);
+    /// The version after the last change of an instance's members, while its lease runs.
+    fn at(&self, now: Micros, instance: InstanceId) -> Option<u64> {
+        let own = self.instances.get(&instance);
+        own.filter(|own| own.ends > now).map(|own| own.at)
+    }
+
+    fn standing(&self, now: Micros, instance: InstanceId, before: Option<u64>) -> Standing {
+        let at = self.at(now, instance);
+        let own = self.instances.get(&instance).filter(|_| at.is_some());
         let others = self.instances.iter().filter(|(it, _)| **it != instance);
         let first = others.min_by_key(|(instance, it)| (it.ends, **instance));
         Standing {
             version: self.version,
-            at: own.map(|own| own.at),
+            at,
+            before,
+            members: own.map_or(0, |own| own.members.len() as u64),
             next: first.map(|(instance, it)| Ending {
                 instance: *instance,
                 remaining: it.ends.since(now),
@@ -353,7 +376,7 @@ mod tests {
                         let (standing, announced) = state.join(now, who[it], micros(lease), &members);
                         prop_assert_eq!(standing.at.is_none(), ended);
                         let again = state.join(now, who[it], micros(lease), &members);
-                        prop_assert_eq!(again, (standing, None));
+                        prop_assert_eq!(again, (Standing { before: standing.at, ..standing }, None));
                         announced
                     }
                     Step::Leave(it, ids) => {

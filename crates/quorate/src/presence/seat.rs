@@ -96,7 +96,9 @@ pub(super) struct Seat {
     at: Option<RosterVersion>,
     /// A change may have been applied without our knowing.
     unsure: bool,
-    /// The home does not have what it acknowledged: begin again.
+    /// Everybody is joining once more, because the home may not have what it acknowledged.
+    checking: bool,
+    /// Our lease has ended, or we have more there than we know of: begin again.
     astray: bool,
     pub(super) watchers: usize,
     present: watch::Sender<Present>,
@@ -125,6 +127,7 @@ impl Seat {
             waiting: HashMap::new(),
             at: None,
             unsure: false,
+            checking: false,
             astray: false,
             watchers: 0,
             present: watch::Sender::new(Present {
@@ -306,37 +309,27 @@ impl Seat {
 
     fn succeeded(&mut self, job: Job, asked: Instant, standing: &Standing) -> Done {
         let RosterVersion { epoch, .. } = standing.version;
-        let at = standing.at.map(|at| RosterVersion::new(epoch, at));
+        let of_epoch = |number: Option<u64>| number.map(|it| RosterVersion::new(epoch, it));
+        let at = of_epoch(standing.at);
         let renewed = || {
             // Less up to a fifth at random, so that the rosters of an instance do not keep step.
             asked + (self.lease / 3).mul_f64(1.0 - 0.2 * rand::random::<f64>())
         };
         match job {
-            Job::Join(members, waiters) => {
-                if at.is_none() {
-                    // Our lease has ended: everybody has to join again, these too.
-                    let ids = members.into_iter().map(|(id, _)| id);
-                    self.put_back(ids, waiters);
-                    self.astray = true;
-                    return Done::default();
-                }
-                (self.due, self.at, self.unsure) = (renewed(), at, false);
+            Job::Join(members, waiters) if at.is_none() => {
+                // Our lease has ended: everybody has to join again, these too.
+                let ids = members.into_iter().map(|(id, _)| id);
+                self.put_back(ids, waiters);
+                self.astray = true;
+                return Done::default();
+            }
+            Job::Join(_, waiters) => {
                 settle(waiters);
+                self.due = renewed();
             }
-            Job::Leave(_, waiters) => {
-                settle(waiters);
-                (self.at, self.unsure) = (at, false);
-                self.astray |= at.is_none() && self.has_settled();
-            }
-            Job::Renew => {
-                let settled = !self.unsure && self.is_settled();
-                let expected = at.is_some() && (at == self.at || !settled);
-                if at.is_some() {
-                    self.due = renewed();
-                }
-                self.at = at;
-                self.astray |= !expected && (self.has_settled() || at.is_some());
-            }
+            Job::Leave(_, waiters) => settle(waiters),
+            Job::Renew if at.is_some() => self.due = renewed(),
+            Job::Renew => {}
             Job::Remove(instance, _) if instance == self.own => {
                 let rejoining = self.has_settled();
                 (self.at, self.unsure, self.astray) = (None, false, false);
@@ -346,10 +339,35 @@ impl Seat {
                     report: None,
                 };
             }
-            Job::Remove(..) => {}
-            Job::Look => self.due = renewed(),
+            Job::Remove(..) => return Done::default(),
+            Job::Look => {
+                self.due = renewed();
+                return Done::default();
+            }
         }
+        let doubtful = self.unsure || of_epoch(standing.before) != self.at;
+        (self.at, self.unsure) = (at, false);
+        self.compare(standing, doubtful);
         Done::default()
+    }
+
+    /// Compares what the home has of ours with what is wanted.
+    fn compare(&mut self, standing: &Standing, doubtful: bool) {
+        if self.at.is_none() {
+            self.astray |= self.has_settled();
+            return;
+        }
+        // What was acknowledged was taken back, or what failed may have been applied in part.
+        let differs = self.is_settled() && standing.members != self.wanted.len() as u64;
+        if differs && (self.checking || self.wanted.is_empty()) {
+            // Everybody has joined, and more are there: nothing but to begin again.
+            (self.astray, self.checking) = (true, false);
+        } else if doubtful || differs {
+            self.checking = true;
+            self.joining.extend(self.wanted.keys().cloned());
+        } else if self.is_settled() {
+            self.checking = false;
+        }
     }
 
     fn failed(&mut self, job: Job, now: Instant, error: Error) -> Done {
@@ -438,3 +456,6 @@ pub(super) fn shared(error: &Arc<Error>) -> Error {
     }
     own
 }
+
+#[cfg(test)]
+mod tests;

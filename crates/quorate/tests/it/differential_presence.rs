@@ -106,7 +106,13 @@ impl Subject {
     fn standing(&mut self, standing: &Standing) -> String {
         let next = standing.next.map(|next| halves(next.remaining));
         let version = self.version(standing.version);
-        format!("{version}, at {:?}, next ends in {next:?}", standing.at)
+        let Standing {
+            at,
+            before,
+            members,
+            ..
+        } = standing;
+        format!("{version}, {members} members at {at:?} after {before:?}, next ends in {next:?}")
     }
 
     /// What the home answers, without what may differ: epochs, and fractions of a unit.

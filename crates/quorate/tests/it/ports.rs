@@ -11,7 +11,10 @@ use bytes::Bytes;
 use quorate::events::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 use quorate::history::{Append, Appended, From, HistoryPort, PageLimit, Replay};
 use quorate::lock::{AcquireReply, LockPort};
-use quorate::{CallOptions, Event, Fleet, GapReason, Key, LeaseId, Outcome, Result, TopicSpec};
+use quorate::presence::{Cursor, InstanceId, Look, Page, PresencePort, Removal, Standing};
+use quorate::{
+    CallOptions, Event, Fleet, GapReason, Key, LeaseId, Outcome, PresenceEvent, Result, TopicSpec,
+};
 use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
 
 const NUMBERS: TopicSpec<u64> = TopicSpec::new("numbers");
@@ -289,4 +292,152 @@ async fn an_async_closure_is_a_handler() {
     fleet.topic(&NUMBERS).publish(&7).await.unwrap();
     eventually("it was called", async || HEARD.load(Ordering::SeqCst) == 7).await;
     listener.stop().await;
+}
+
+/// An announcement that nothing follows is missed at the next look at the roster's version.
+#[tokio::test(start_paused = true)]
+async fn a_lost_announcement_is_noticed_though_nothing_follows() {
+    let port = Arc::new(Unreliable::default());
+    let fleet = on(&port).await;
+    let room = fleet.presence("room");
+    let mut watch = room.watch().await.unwrap();
+    assert!(matches!(watch.next().await, Some(PresenceEvent::Resync(_))));
+    port.loses.store(true, Ordering::SeqCst);
+    let ada = room.join("ada", "").await.unwrap();
+    port.loses.store(false, Ordering::SeqCst);
+    match within("the roster", watch.next()).await {
+        Some(PresenceEvent::Resync(roster)) => assert_eq!(roster.members[0].id, "ada"),
+        other => panic!("{other:?}"),
+    }
+    // One in the middle shows at the next one.
+    port.loses.store(true, Ordering::SeqCst);
+    assert!(ada.update("lost").await.unwrap());
+    port.loses.store(false, Ordering::SeqCst);
+    assert!(ada.update("heard").await.unwrap());
+    match within("the roster", watch.next()).await {
+        Some(PresenceEvent::Resync(roster)) => assert_eq!(&roster.members[0].info[..], b"heard"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A backend for presence that wraps another, and loses every second reply.
+#[derive(Debug)]
+struct Forgetful {
+    inner: Arc<dyn PresencePort>,
+    calls: AtomicU64,
+}
+
+impl Forgetful {
+    fn pass(&self, standing: Standing) -> Result<Standing> {
+        if self.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+            // Applied, and the reply lost.
+            let lost = quorate::Error::new(quorate::ErrorKind::ConnectionLost);
+            return Err(lost.with_outcome(Outcome::Unknown));
+        }
+        Ok(standing)
+    }
+}
+
+impl fmt::Display for Forgetful {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} that lose replies", self.inner)
+    }
+}
+
+#[async_trait]
+impl PresencePort for Forgetful {
+    async fn join(
+        &self,
+        key: &Key,
+        instance: InstanceId,
+        lease: Duration,
+        members: &[(String, Bytes)],
+        options: CallOptions,
+    ) -> Result<Standing> {
+        self.pass(
+            self.inner
+                .join(key, instance, lease, members, options)
+                .await?,
+        )
+    }
+
+    async fn leave(
+        &self,
+        key: &Key,
+        instance: InstanceId,
+        ids: &[String],
+        options: CallOptions,
+    ) -> Result<Standing> {
+        self.pass(self.inner.leave(key, instance, ids, options).await?)
+    }
+
+    async fn renew(
+        &self,
+        key: &Key,
+        instance: InstanceId,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Standing> {
+        self.pass(self.inner.renew(key, instance, lease, options).await?)
+    }
+
+    async fn remove(
+        &self,
+        key: &Key,
+        instance: InstanceId,
+        removal: Removal,
+        options: CallOptions,
+    ) -> Result<Standing> {
+        self.pass(self.inner.remove(key, instance, removal, options).await?)
+    }
+
+    async fn look(&self, key: &Key, options: CallOptions) -> Result<Look> {
+        self.inner.look(key, options).await
+    }
+
+    async fn page(
+        &self,
+        key: &Key,
+        instances: &[InstanceId],
+        cursor: Option<&Cursor>,
+        options: CallOptions,
+    ) -> Result<Page> {
+        self.inner.page(key, instances, cursor, options).await
+    }
+
+    fn announced_on(&self, key: &Key) -> Channel {
+        self.inner.announced_on(key)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_presence_backend_can_be_wrapped_and_lose_replies() {
+    let home = Fleet::embedded();
+    let port = Forgetful {
+        inner: home.presence_port(),
+        calls: AtomicU64::new(0),
+    };
+    let fleet = Fleet::builder()
+        .url("memory:")
+        .presence_port(Arc::new(port))
+        .build()
+        .await
+        .unwrap();
+    let room = fleet.presence("room");
+    for number in 0..20 {
+        let member = room.join(&format!("m{number}"), "").await.unwrap();
+        if number % 2 == 0 {
+            assert!(member.leave().await.unwrap());
+        } else {
+            member.detach();
+        }
+    }
+    let lease = Duration::from_secs(10);
+    tokio::time::sleep(lease * 3).await;
+    let roster = home.presence("room").members().await.unwrap();
+    assert_eq!(roster.count, 10);
+    assert_eq!(
+        roster.version.number, 30,
+        "every join and leave counted once"
+    );
 }

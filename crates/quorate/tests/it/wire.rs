@@ -171,3 +171,52 @@ async fn the_escape_hatch_runs_commands_pipelines_and_scripts() {
     assert_eq!(refused.kind(), quorate::ErrorKind::InvalidInput);
     assert!(Fleet::embedded().redis().is_err());
 }
+
+/// Everything a roster leaves on the server is listed in the keyspace document, and has a lifetime; an
+/// instance without members leaves nothing of its own, and closing is no exception.
+#[tokio::test]
+async fn every_key_of_a_roster_is_the_documented_one_and_expires() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let namespace = namespace();
+    let (a, b) = (
+        fleet(server.url(), &namespace).await,
+        fleet(server.url(), &namespace).await,
+    );
+    let (room, gone) = (a.presence("a}b"), b.presence("a}b"));
+    let ada = room.join("ada", "{}").await.unwrap();
+    gone.join("bob", "").await.unwrap().detach();
+    let left = b.presence("empty").join("eve", "").await.unwrap();
+    assert!(left.leave().await.unwrap());
+    b.close().await;
+    let redis = a.redis().unwrap();
+    let pattern = format!("{namespace}*");
+    let mut keys = texts(&redis.command(&["KEYS", &pattern]).await.unwrap());
+    keys.sort();
+    let own = room.instance();
+    let unit = format!("{namespace}:presence:{{a%7Db}}");
+    let expected = [
+        unit.clone(),
+        format!("{unit}:leases"),
+        format!("{unit}:members:{own}"),
+        format!("{namespace}:presence:{{empty}}"),
+    ];
+    assert_eq!(keys, expected);
+    for key in &keys {
+        let lifetime = redis.command(&["PTTL", key]).await.unwrap();
+        let lifetime = lifetime.as_int().unwrap();
+        let longest = i64::try_from(Duration::from_secs(3600 + 10).as_millis()).unwrap();
+        assert!(lifetime > 0 && lifetime <= longest, "{key}: {lifetime}");
+    }
+    let mut fields = texts(&redis.command(&["HKEYS", &unit]).await.unwrap());
+    fields.sort();
+    let documented = [
+        format!("at:{own}"),
+        "epoch".to_owned(),
+        format!("of:{own}"),
+        "version".to_owned(),
+    ];
+    assert_eq!(fields, documented);
+    let info = redis.command(&["HGET", &expected[2], "ada"]).await.unwrap();
+    assert_eq!(info.as_str(), Some("{}"));
+    drop(ada);
+}

@@ -8,8 +8,8 @@
 -- ARGV[3]  how long the roster outlives the lease, us
 -- ARGV[4]  channel to announce changes on; it shares the roster's hash tag
 -- ARGV[5…] id, info, id, info …: at most 256 members, each id once
--- returns  {epoch, version, at, next instance to end, us left}; at is '' if the lease has ended, and then
---          nothing was changed; the last two are '' if there is no other instance
+-- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the lease has
+--          ended, and then nothing was changed; the last two are '' if there is no other instance
 -- atomic   what is announced as version n + 1 must be what n was changed by, whoever else joins or leaves
 local time = now()
 local instance = ARGV[1]
@@ -17,12 +17,13 @@ local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance,
 local ends = redis.call('ZSCORE', KEYS[2], instance)
 local epoch = head[1] or decimal(time)
 local version = tonumber(head[2] or '0')
-local function standing(at)
-  local reply = {epoch, decimal(version), at, '', ''}
+local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
+local function standing(at, of)
+  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
   local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
   for i = 1, #first, 2 do
     if first[i] ~= instance then
-      reply[4], reply[5] = first[i], decimal(math.max(first[i + 1] - time, 0))
+      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
       break
     end
   end
@@ -31,9 +32,9 @@ end
 local function field(text)
   return #text .. ':' .. text
 end
-local present = head[1] and head[3] and ends
-if present and tonumber(ends) <= time then
-  return standing('')
+local present = before ~= ''
+if head[1] and head[3] and ends and not present then
+  return standing('', 0)
 end
 local held, of = {}, 0
 if present then
@@ -71,4 +72,4 @@ redis.call('ZADD', KEYS[2], decimal(time + tonumber(ARGV[2])), instance)
 for i = 1, 3 do
   redis.call('PEXPIRE', KEYS[i], milliseconds(ARGV[2] + ARGV[3]))
 end
-return standing(at)
+return standing(at, of)

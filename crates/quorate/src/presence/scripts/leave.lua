@@ -6,8 +6,8 @@
 -- ARGV[1]  instance
 -- ARGV[2]  channel to announce changes on; it shares the roster's hash tag
 -- ARGV[3…] ids: at most 256, each once
--- returns  {epoch, version, at, next instance to end, us left}; at is '' if the instance has no members (any
---          more) or its lease has ended, the last two are '' if there is no other instance
+-- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the instance
+--          has no members (any more) or its lease has ended, the last two are '' if there is no other instance
 -- atomic   what is announced as version n + 1 must be what n was changed by, whoever else joins or leaves
 local time = now()
 local instance = ARGV[1]
@@ -15,12 +15,13 @@ local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance,
 local ends = redis.call('ZSCORE', KEYS[2], instance)
 local epoch = head[1] or '0'
 local version = tonumber(head[2] or '0')
-local function standing(at)
-  local reply = {epoch, decimal(version), at, '', ''}
+local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
+local function standing(at, of)
+  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
   local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
   for i = 1, #first, 2 do
     if first[i] ~= instance then
-      reply[4], reply[5] = first[i], decimal(math.max(first[i + 1] - time, 0))
+      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
       break
     end
   end
@@ -29,8 +30,8 @@ end
 local function field(text)
   return #text .. ':' .. text
 end
-if not (head[1] and head[3] and ends) or tonumber(ends) <= time then
-  return standing('')
+if before == '' then
+  return standing('', 0)
 end
 local held = redis.call('HMGET', KEYS[3], unpack(ARGV, 3))
 local gone, changes = {}, {field(epoch), field(decimal(version)), field(instance)}
@@ -41,7 +42,7 @@ for i = 3, #ARGV do
   end
 end
 if #gone == 0 then
-  return standing(head[3])
+  return standing(before, head[4])
 end
 -- First, because it is what a user may lack permission for: then nothing has been written.
 redis.call('SPUBLISH', ARGV[2], table.concat(changes))
@@ -50,9 +51,9 @@ local at, of = decimal(version), head[4] - #gone
 redis.call('HDEL', KEYS[3], unpack(gone))
 if of > 0 then
   redis.call('HSET', KEYS[1], 'version', at, 'at:' .. instance, at, 'of:' .. instance, decimal(of))
-  return standing(at)
+  return standing(at, of)
 end
 redis.call('HSET', KEYS[1], 'version', at)
 redis.call('HDEL', KEYS[1], 'at:' .. instance, 'of:' .. instance)
 redis.call('ZREM', KEYS[2], instance)
-return standing('')
+return standing('', 0)

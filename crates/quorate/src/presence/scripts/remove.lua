@@ -6,8 +6,8 @@
 -- ARGV[1]  instance
 -- ARGV[2]  channel to announce changes on; it shares the roster's hash tag
 -- ARGV[3]  1 to do so only if its lease has ended, 0 to do so in any case
--- returns  {epoch, version, at, next instance to end, us left}; at is '' if the instance is not on the roster
---          (any more), the last two are '' if there is no other instance
+-- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the instance
+--          is not on the roster (any more), the last two are '' if there is no other instance
 -- atomic   between the look at the lease and the removal it may be renewed, or the instance join again
 local time = now()
 local instance = ARGV[1]
@@ -15,12 +15,13 @@ local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance,
 local ends = redis.call('ZSCORE', KEYS[2], instance)
 local epoch = head[1] or '0'
 local version = tonumber(head[2] or '0')
-local function standing(at)
-  local reply = {epoch, decimal(version), at, '', ''}
+local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
+local function standing(at, of)
+  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
   local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
   for i = 1, #first, 2 do
     if first[i] ~= instance then
-      reply[4], reply[5] = first[i], decimal(math.max(first[i + 1] - time, 0))
+      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
       break
     end
   end
@@ -30,7 +31,7 @@ local function field(text)
   return #text .. ':' .. text
 end
 if ARGV[3] == '1' and ends and tonumber(ends) > time then
-  return standing(head[3] or '')
+  return standing(before, head[4] or 0)
 end
 local of = tonumber(head[4] or '0')
 if of > 0 then
@@ -44,4 +45,4 @@ if of > 0 then
 end
 redis.call('ZREM', KEYS[2], instance)
 redis.call('UNLINK', KEYS[3])
-return standing('')
+return standing('', 0)

@@ -6,31 +6,32 @@
 -- ARGV[1]  instance
 -- ARGV[2]  length of the lease from now, us
 -- ARGV[3]  how long the roster outlives the lease, us
--- returns  {epoch, version, at, next instance to end, us left}; at is '' if the instance is not on the roster
---          or its lease has ended, the last two are '' if there is no other instance
+-- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the instance
+--          is not on the roster or its lease has ended, the last two are '' if there is no other instance
 -- atomic   a lease that has ended must not be revived: others may have removed it
 local time = now()
 local instance = ARGV[1]
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance)
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance, 'of:' .. instance)
 local ends = redis.call('ZSCORE', KEYS[2], instance)
 local epoch = head[1] or '0'
 local version = tonumber(head[2] or '0')
-local function standing(at)
-  local reply = {epoch, decimal(version), at, '', ''}
+local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
+local function standing(at, of)
+  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
   local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
   for i = 1, #first, 2 do
     if first[i] ~= instance then
-      reply[4], reply[5] = first[i], decimal(math.max(first[i + 1] - time, 0))
+      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
       break
     end
   end
   return reply
 end
-if not (head[1] and head[3] and ends) or tonumber(ends) <= time or redis.call('EXISTS', KEYS[3]) == 0 then
-  return standing('')
+if before == '' or redis.call('EXISTS', KEYS[3]) == 0 then
+  return standing('', 0)
 end
 redis.call('ZADD', KEYS[2], decimal(time + tonumber(ARGV[2])), instance)
 for i = 1, 3 do
   redis.call('PEXPIRE', KEYS[i], milliseconds(ARGV[2] + ARGV[3]))
 end
-return standing(head[3])
+return standing(before, head[4])
