@@ -67,6 +67,14 @@ fn describe() {
             telemetry::LOCKS_LOST,
             "Leases lost before they were released",
         ),
+        (
+            telemetry::PRESENCE_REJOINED,
+            "Times an instance found itself taken off a roster, and joined again",
+        ),
+        (
+            telemetry::PRESENCE_RESYNCS,
+            "Rosters read again because changes may have been missing",
+        ),
         (http::FRAMES, "Frames sent to clients"),
         (http::FRAMES_RECEIVED, "Frames received from clients"),
         (
@@ -95,6 +103,10 @@ fn describe() {
         ),
         (telemetry::SUBSCRIPTIONS, "Local subscriptions"),
         (telemetry::LOCKS_HELD, "Lock guards held by this process"),
+        (
+            telemetry::PRESENCE_MEMBERS,
+            "Members that this process has on rosters",
+        ),
         (http::CLIENTS, "Connected WebSocket and SSE clients"),
         (CONNECTIONS, "Open HTTP connections"),
     ] {

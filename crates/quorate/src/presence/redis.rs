@@ -195,7 +195,7 @@ fn standing(reply: &Frame) -> Option<Standing> {
     standing.at = optional(at)?;
     standing.before = optional(before)?;
     standing.members = number(members)?;
-    if next.as_str()? != "" {
+    if !next.as_str()?.is_empty() {
         standing.next = Some(Ending {
             instance: InstanceId::parse(next.as_str()?)?,
             remaining: Duration::from_micros(number(left)?),

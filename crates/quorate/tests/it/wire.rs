@@ -220,3 +220,47 @@ async fn every_key_of_a_roster_is_the_documented_one_and_expires() {
     assert_eq!(info.as_str(), Some("{}"));
     drop(ada);
 }
+
+/// The permissions in the operations document are enough for rosters and locks, and for health.
+#[tokio::test]
+async fn the_documented_permissions_are_enough() {
+    let document = include_str!("../../../../docs/operations.md");
+    let rule = document.split_once("ACL SETUSER quorate").expect("it").1;
+    let rule = rule.split_once("```").expect("the end of the block").0;
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let rule = rule.replace(">PASSWORD", ">secret");
+    let mut command = vec!["ACL", "SETUSER", "quorate"];
+    command.extend(rule.split_whitespace());
+    server.command(&command).await.unwrap();
+    let url = server.url().replace("redis://", "redis://quorate:secret@");
+    let fleet = fleet(&url, "quorate").await;
+    let other = fleet.instance("b").await.unwrap();
+    let room = fleet.presence("room");
+    let mut watch = room.watch().await.unwrap();
+    let ada = room.join("ada", "").await.unwrap();
+    other
+        .presence("room")
+        .join("bob", "")
+        .await
+        .unwrap()
+        .detach();
+    assert!(ada.update("away").await.unwrap());
+    assert_eq!(room.members().await.unwrap().count, 2);
+    let (port, key) = (
+        fleet.presence_port(),
+        quorate::Key::new(fleet.namespace(), "room").unwrap(),
+    );
+    let options = quorate::CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+    let lease = Duration::from_secs(10);
+    let renewed = port.renew(&key, room.instance(), lease, options).await;
+    assert!(renewed.unwrap().at.is_some());
+    assert!(ada.leave().await.unwrap());
+    other.close().await;
+    assert_eq!(room.count().await.unwrap(), 0);
+    for _ in 0..6 {
+        watch.next().await.unwrap();
+    }
+    let lock = fleet.lock("report").try_acquire().await.unwrap();
+    assert!(lock.guard().unwrap().release().await.unwrap());
+    assert!(fleet.health(lease).await.healthy);
+}

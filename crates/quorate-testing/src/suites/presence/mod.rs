@@ -16,7 +16,8 @@ use quorate::{Fleet, Member, Membership, PresenceEvent, PresenceWatch, Roster};
 
 use crate::harness::within;
 
-/// Makes one test per clause of the presence contract: `presence_suite!(module, harness)`.
+/// Makes one test per clause of the presence contract: `presence_suite!(module, harness)`. The harness's homes
+/// have the lease [`PRESENCE_LEASE`](crate::harness::PRESENCE_LEASE).
 #[macro_export]
 macro_rules! presence_suite {
     ($module:ident, $harness:expr) => {
