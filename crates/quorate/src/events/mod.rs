@@ -52,7 +52,7 @@ pub use operators::{
 pub use port::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 pub use publish::{Publish, Publishing};
 pub use raw::RawChannel;
-pub(crate) use raw::{raw_pattern, subscribe_raw};
+pub(crate) use raw::{raw_pattern, subscribe_channel, subscribe_raw};
 pub use read::{History, ReadHistory};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisEvents;

@@ -129,15 +129,19 @@ pub(crate) fn raw_pattern(hub: &Arc<Hub>, namespace: &Namespace, glob: &str) -> 
     Subscribe::new(hub.clone(), target, raw_reading(namespace))
 }
 
-/// Subscribes to a channel given as on the wire, with a small buffer: for wake-ups, whose number does
-/// not matter.
-pub(crate) fn subscribe_raw(hub: &Arc<Hub>, channel: Channel) -> Subscribe<Bytes> {
+/// Subscribes to a channel given as on the wire.
+pub(crate) fn subscribe_channel(hub: &Arc<Hub>, channel: Channel) -> Subscribe<Bytes> {
     Subscribe::new(
         hub.clone(),
         Ok(Target::Channel(channel)),
         raw_reading(&Namespace::default()),
     )
-    .wake_ups()
+}
+
+/// Subscribes to a channel given as on the wire, with a small buffer: for wake-ups, whose number does
+/// not matter.
+pub(crate) fn subscribe_raw(hub: &Arc<Hub>, channel: Channel) -> Subscribe<Bytes> {
+    subscribe_channel(hub, channel).wake_ups()
 }
 
 fn raw_reading(namespace: &Namespace) -> Reading<Bytes> {

@@ -21,7 +21,7 @@ use super::seat::Present;
 use crate::backoff::Backoff;
 use crate::context::Operation;
 use crate::error::{ErrorKind, Result};
-use crate::events::{Event, Subscription, subscribe_raw};
+use crate::events::{Event, Subscription, subscribe_channel};
 use crate::hooks::ErrorSource;
 use crate::key::Key;
 use crate::telemetry;
@@ -88,7 +88,7 @@ impl PresenceWatch {
             |error: crate::Error| error.with_operation(operation.name).with_target(key.name());
         presences.context.check_open().map_err(named)?;
         let channel = presences.port.announced_on(key);
-        let announcements = subscribe_raw(&presences.hub, channel)
+        let announcements = subscribe_channel(&presences.hub, channel)
             .buffer(BUFFER)
             .await?;
         let present = presences.with_seat(key, |seat, _| seat.watch());
