@@ -72,6 +72,8 @@ enum Ask<'a> {
 /// What is under way on a connection. Not `Debug`: a frame may hold a token.
 pub(super) struct Link {
     pub(super) out: VecDeque<Utf8Bytes>,
+    /// Questions for pages of history that are not written yet: the server bounds how many it works on.
+    pub(super) pages: VecDeque<Utf8Bytes>,
     pub(super) pending: HashMap<u64, Pending>,
     pub(super) ids: Ids,
     /// There while requests can be made: connected, and known to the server.
@@ -82,6 +84,7 @@ impl Link {
     pub(super) fn new(ids: Ids) -> Self {
         Self {
             out: VecDeque::new(),
+            pages: VecDeque::new(),
             pending: HashMap::new(),
             ids,
             hello: None,
@@ -96,6 +99,7 @@ impl Link {
     pub(super) fn lost(&mut self) -> HashMap<u64, Pending> {
         self.hello = None;
         self.out.clear();
+        self.pages.clear();
         std::mem::take(&mut self.pending)
     }
 
@@ -114,7 +118,9 @@ impl Link {
             after,
             members,
         };
-        self.ask(id, Pending::Subscribe(room), &ask)
+        self.pending.insert(id, Pending::Subscribe(room));
+        self.write(&ask);
+        id
     }
 
     /// The answer says nothing that is not known, and is not waited for.
@@ -142,22 +148,22 @@ impl Link {
             after,
             limit,
         };
-        self.ask(id, Pending::History(room, listener), &ask)
+        self.pending.insert(id, Pending::History(room, listener));
+        self.pages.push_back(text(&ask));
+        id
     }
 
     pub(super) fn cancel(&mut self, id: u64) {
         self.write(&Ask::Cancel { cancel: id });
     }
 
-    fn ask(&mut self, id: u64, pending: Pending, ask: &Ask<'_>) -> u64 {
-        self.pending.insert(id, pending);
-        self.write(ask);
-        id
-    }
-
     fn write(&mut self, ask: &Ask<'_>) {
-        let frame =
-            serde_json::to_string(ask).expect("text, numbers and JSON can be written as JSON");
-        self.out.push_back(frame.into());
+        self.out.push_back(text(ask));
     }
+}
+
+fn text(ask: &Ask<'_>) -> Utf8Bytes {
+    let text = serde_json::to_string(ask);
+    text.expect("text, numbers and JSON can be written as JSON")
+        .into()
 }

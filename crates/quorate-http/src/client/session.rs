@@ -21,7 +21,7 @@ pub(super) struct Session {
     queue: VecDeque<Call>,
     /// How many may wait while there is no connection.
     max_queue: usize,
-    /// Calls on the connection.
+    /// Calls and pages on the connection: what the server bounds.
     in_flight: usize,
     /// Why the server is about to end the connection.
     pub(super) closing: Option<Closing>,
@@ -84,6 +84,12 @@ impl Session {
             return;
         };
         let (most, largest) = (hello.max_requests.max(1), hello.max_frame_bytes);
+        while self.in_flight < most
+            && let Some(page) = self.link.pages.pop_front()
+        {
+            self.in_flight += 1;
+            self.link.out.push_back(page);
+        }
         while self.in_flight < most
             && let Some(call) = self.queue.pop_front()
         {
@@ -149,6 +155,7 @@ impl Session {
     /// What is to be asked for again, and is due.
     pub(super) fn again(&mut self) {
         self.rooms.again(Instant::now(), &mut self.link);
+        self.send();
     }
 
     /// When something is to be asked for again.
@@ -217,6 +224,7 @@ impl Session {
                 self.rooms.subscribed(room, &body, &mut self.link);
             }
             (Pending::History(room, listener), error) => {
+                self.in_flight -= 1;
                 let page = match error {
                     Some(error) => Err(error),
                     None => Ok(read_history(text)

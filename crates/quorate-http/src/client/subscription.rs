@@ -31,6 +31,8 @@ use crate::problem::Code;
 const DEFAULT_BUFFER: usize = 1024;
 /// Bytes a subscription buffers unless told otherwise: 16 MiB.
 const DEFAULT_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// The most messages that a hub gives at once.
+const MAX_RECENT: usize = 1000;
 
 /// How payloads become values.
 pub(super) struct Reading<T> {
@@ -137,8 +139,8 @@ impl<T> SubscribeTo<T> {
         self
     }
 
-    /// Begins with so many of the last messages that a kept topic has, at most as many as the buffer
-    /// takes. Not together with [`after`](Self::after): the last of the two counts.
+    /// Begins with so many of the last messages that a kept topic has, at most 1 000 and as many as the
+    /// buffer takes. Not together with [`after`](Self::after): the last of the two counts.
     pub fn recent(mut self, messages: NonZeroU32) -> Self {
         self.start = Start::Recent(messages.get().try_into().unwrap_or(usize::MAX));
         self
@@ -188,7 +190,7 @@ impl<T> SubscribeTo<T> {
         let shared = &self.client.shared;
         let (ready, made) = oneshot::channel();
         let start = match self.start {
-            Start::Recent(count) => Start::Recent(count.min(self.limits.messages)),
+            Start::Recent(count) => Start::Recent(count.min(self.limits.messages).min(MAX_RECENT)),
             start => start,
         };
         let mut inbox = Inbox {
