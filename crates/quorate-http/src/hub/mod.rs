@@ -34,8 +34,8 @@ pub(crate) use outbox::Item;
 pub use outbox::Overflow;
 pub(crate) use recover::{MAX_READ, catch_up, position};
 pub(crate) use seam::{
-    ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published,
-    RequestContext, RoomEventKind, RoomSource, SubscribeOptions,
+    ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published, RequestContext,
+    RoomEventKind, RoomSource, SubscribeOptions,
 };
 pub(crate) use source::OpenSource;
 pub use token::ConnectionTokens;

@@ -3,5 +3,6 @@
 mod calls;
 mod connecting;
 mod hub;
+mod kept;
 mod script;
 mod streams;
