@@ -1,6 +1,8 @@
 //! The hub over real sockets, on the in-process home.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+#[cfg(feature = "browser")]
+mod browser;
 #[cfg(feature = "client")]
 mod client;
 mod conformance;
