@@ -90,6 +90,100 @@ test("hub: an interruption is a gap on a topic that keeps nothing, and it goes o
   assert.deepEqual(events, [1, "reconnected", 3]);
 });
 
+for (const seed of [1, 2, 3]) {
+  test(`hub: on a kept topic nothing is lost, doubled or out of order, however often the network breaks (${seed})`, async (t) => {
+    const { hub, network, connect, errors } = await setup(t);
+    let state = seed * 7_919;
+    const random = (below) => (state = (state * 1_103_515_245 + 12_345) % 2 ** 31) % below;
+    const client = connect();
+    const records = [];
+    let published = 0;
+    const publish = async () => hub.publish("room:1", (published += 1));
+    for (let n = 0; n < 20; n += 1) await publish();
+    for (let step = 0; step < 150; step += 1) {
+      const what = random(12);
+      if (what < 7) await publish();
+      else if (what === 7) network.cut();
+      else if (what === 8 && records.length < 12) {
+        const { events, handler, onGap } = witness();
+        const options = records.length % 3 === 1 ? { recent: 4 } : {};
+        // Who reads on where another one is.
+        const known = records.at(-1)?.subscription.position;
+        if (records.length % 3 === 2 && known !== undefined) options.after = known;
+        const subscription = client.on("room", 1, handler, { ...options, onGap });
+        records.push({ events, subscription });
+      } else await new Promise((resolve) => setTimeout(resolve, random(10)));
+    }
+    const { events, handler, onGap } = witness();
+    records.push({ events, subscription: client.on("room", 1, handler, { onGap }) });
+    await Promise.all(records.map(({ subscription }) => subscription.ready));
+    await until(async () => {
+      await publish();
+      return records.every((record) => record.events.length > 0);
+    });
+    await until(() => records.every((record) => record.events.at(-1) === published));
+    for (const { events } of records) {
+      assert.deepEqual(events, Array.from({ length: events.length }, (_, n) => events[0] + n));
+    }
+    assert.deepEqual(errors, []);
+    const page = await client.history("room", 1, { limit: 3 });
+    assert.deepEqual(page.messages.map((message) => message.data), [published - 2, published - 1, published]);
+    assert.equal(page.position, page.messages.at(-1).meta.position);
+    assert.ok(page.complete);
+  });
+}
+
+test("hub: what is no longer kept is a gap, and it goes on from there", async (t) => {
+  const { hub, network, connect } = await setup(t);
+  const client = connect();
+  const { events, handler } = witness();
+  const gaps = [];
+  const brief = client.on("brief", 1, handler, { onGap: (gap) => gaps.push(gap) });
+  await brief.ready;
+  await hub.publish("brief:1", 1);
+  await until(() => events.length === 1);
+  const known = brief.position;
+  network.cut({ open: false });
+  await until(() => client.state === "waiting");
+  for (let n = 2; n <= 20; n += 1) await hub.publish("brief:1", n);
+  network.heal();
+  await until(() => gaps.length === 1);
+  assert.deepEqual([gaps[0].reason, gaps[0].missed, gaps[0].topic], ["history", 19, "brief:1"]);
+  assert.equal(brief.position, gaps[0].position);
+  await hub.publish("brief:1", 21);
+  await until(() => events.length === 2);
+  assert.deepEqual(events, [1, 21]);
+  // The same for who joins with an old position, and asks by itself.
+  const late = witness();
+  client.on("brief", 1, late.handler, { after: known, onGap: late.onGap });
+  await until(() => late.events.length === 1);
+  await hub.publish("brief:1", 22);
+  await until(() => late.events.length === 2);
+  assert.deepEqual(late.events, ["history", 22]);
+  const page = await client.history("brief", 1, { after: known });
+  assert.deepEqual([page.messages, page.gap.missed], [[], 21]);
+});
+
+test("hub: a history that was lost with its server is a gap, also if positions look alike", async (t) => {
+  const { hub, network, connect } = await setup(t);
+  const client = connect();
+  const { events, handler, onGap } = witness();
+  await client.on("room", 1, handler, { onGap }).ready;
+  for (let n = 1; n <= 3; n += 1) await hub.publish("room:1", `old ${n}`);
+  await until(() => events.length === 3);
+  network.cut({ open: false });
+  await hub.kill();
+  const next = await Hub.start();
+  t.after(() => next.kill());
+  for (let n = 1; n <= 5; n += 1) await next.publish("room:1", `new ${n}`);
+  network.target = next.address;
+  network.heal();
+  await until(() => events.length === 4);
+  await next.publish("room:1", "new 6");
+  await until(() => events.length === 5);
+  assert.deepEqual(events, ["old 1", "old 2", "old 3", "history", "new 6"]);
+});
+
 test("hub: a connection over which nothing comes any more is noticed", async (t) => {
   const { hub, network, connect } = await setup(t);
   // What a browser says of its network makes the client look; else the heartbeat does, every 15 s.
@@ -130,14 +224,14 @@ test("hub: an instance that was killed is replaced, and everything is there agai
   const client = connect();
   const seen = [];
   const topics = Array.from({ length: 40 }, (_, n) => n);
-  await Promise.all(topics.map((n) => client.on("room", n, (data) => seen.push([n, data]), { onGap: () => seen.push(n) }).ready));
+  await Promise.all(topics.map((n) => client.on("news", n, (data) => seen.push([n, data]), { onGap: () => seen.push(n) }).ready));
   await hub.kill();
   await until(() => client.state === "waiting");
   const next = await Hub.start();
   t.after(() => next.kill());
   network.target = next.address;
   await until(() => seen.length === topics.length);
-  for (const n of topics) await next.publish(`room:${n}`, n);
+  for (const n of topics) await next.publish(`news:${n}`, n);
   await until(() => seen.length === 2 * topics.length);
   assert.deepEqual(seen.slice(topics.length), topics.map((n) => [n, n]));
   assert.deepEqual(errors, []);

@@ -1,12 +1,13 @@
 //! The client that the hub serves, in a real browser, over a network that breaks.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
-use quorate::{Codec, Fleet, TopicSpec};
-use quorate_http::Hub;
+use quorate::{Codec, Fleet, Keep, TopicSpec};
+use quorate_http::{Hub, HubBuilder};
 use quorate_testing::browser::Browser;
 use quorate_testing::proxy::Proxy;
 use serde_json::{Value, json};
@@ -34,6 +35,12 @@ const KEY: &str = r#"{"id":42,"of":["é"]}"#;
 
 const ROOM: TopicSpec<Value> = TopicSpec::with_codec("room", Codec::json());
 
+const KEEP: Keep = Keep {
+    time: Duration::from_secs(3600),
+    messages: 1_000,
+    bytes: 1 << 20,
+};
+
 /// The page and a hub, on a port of their own.
 struct Site {
     hub: Hub,
@@ -48,8 +55,8 @@ impl Drop for Site {
 }
 
 impl Site {
-    async fn start() -> Self {
-        let hub = Hub::builder(Fleet::embedded()).open().build();
+    async fn start(hub: HubBuilder) -> Self {
+        let hub = hub.open().build();
         let router: Router = Router::new()
             .route("/", get(async || Html(PAGE)))
             .nest("/live", hub.router());
@@ -83,7 +90,7 @@ fn shows(lines: &[&str]) -> String {
 
 #[tokio::test]
 async fn browser_page_with_our_client_goes_on_after_its_network_was_away() {
-    let site = Site::start().await;
+    let site = Site::start(Hub::builder(Fleet::embedded())).await;
     let (network, browser) = tokio::join!(Proxy::start(site.address), Browser::start());
     let (network, browser) = (network.unwrap(), browser.unwrap());
     browser
@@ -144,4 +151,62 @@ async fn browser_page_with_our_client_goes_on_after_its_network_was_away() {
         .wait_for("document.querySelector('#state').textContent === 'closed'")
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn browser_page_misses_nothing_of_a_kept_room_and_comes_back_to_another_instance() {
+    let fleet = Fleet::embedded();
+    let other = fleet.instance("other").await.unwrap();
+    let keeping = |fleet| Hub::builder(fleet).keep("room", KEEP).unwrap();
+    let (a, b) = (
+        Site::start(keeping(fleet.clone())).await,
+        Site::start(keeping(other)).await,
+    );
+    let (network, browser) = tokio::join!(Proxy::start(a.address), Browser::start());
+    let (network, browser) = (network.unwrap(), browser.unwrap());
+    let room = fleet
+        .topic(&ROOM.keep(KEEP.time, KEEP.messages, KEEP.bytes))
+        .key(KEY)
+        .unwrap();
+    let mut said = Vec::new();
+    let mut say = async |count: usize| {
+        for _ in 0..count {
+            let text = format!("line {}", said.len() + 1);
+            room.publish(&json!({ "text": text })).await.unwrap();
+            said.push(text);
+        }
+        shows(&said.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    browser
+        .open(&format!("http://{}/", network.addr()))
+        .await
+        .unwrap();
+    browser
+        .wait_for("document.querySelector('#log').dataset.ready")
+        .await
+        .unwrap();
+    browser.wait_for(&say(3).await).await.unwrap();
+
+    // The network is away while people talk.
+    network.refuse().await;
+    network.cut().await;
+    browser
+        .wait_for("document.querySelector('#state').textContent === 'waiting'")
+        .await
+        .unwrap();
+    let missed = say(40).await;
+    network.heal().await.unwrap();
+    browser.wait_for(&missed).await.unwrap();
+
+    // The instance says goodbye, and the other one goes on where it ended.
+    network.retarget(b.address);
+    a.hub.drain().await;
+    let missed = say(40).await;
+    browser.wait_for(&missed).await.unwrap();
+    // And the network breaks, again and again, in the middle of it.
+    for _ in 0..5 {
+        say(5).await;
+        network.cut().await;
+    }
+    browser.wait_for(&say(1).await).await.unwrap();
 }
