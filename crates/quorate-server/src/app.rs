@@ -1,6 +1,7 @@
 //! The routes, and what every request passes.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
-use quorate::{Fleet, Outcome};
-use quorate_http::{Code, Hub, Problem, Rejection};
+use quorate::{Codec, Fleet, Keep, Outcome, Topic, TopicSpec};
+use quorate_http::{Code, Hub, Problem, Rejection, TopicPath};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -24,6 +26,8 @@ use crate::{api, console, observe};
 pub(crate) struct App {
     pub(crate) fleet: Fleet,
     pub(crate) hub: Hub,
+    /// Topics that are kept, by name.
+    kept: Arc<BTreeMap<String, Keep>>,
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) backend: Arc<str>,
@@ -41,9 +45,16 @@ const MAX_PAYLOAD: u64 = 1024 * 1024;
 impl App {
     pub(crate) fn new(config: &ServeConfig, fleet: Fleet, metrics: PrometheusHandle) -> Self {
         let hub = Hub::builder(fleet.clone()).open();
+        let mut hub = config.limits.hub(hub, config.origins.clone());
+        for (name, keep) in &config.kept {
+            hub = hub
+                .keep(name, *keep)
+                .expect("the configuration was checked");
+        }
         Self {
-            hub: config.limits.hub(hub, config.origins.clone()).build(),
+            hub: hub.build(),
             fleet,
+            kept: Arc::new(config.kept.clone()),
             auth: Auth::new(config.token.clone()),
             metrics,
             backend: config.backend().into(),
@@ -51,6 +62,24 @@ impl App {
             max_body: config.limits.max_body_bytes,
             max_wait: config.limits.request_timeout.mul_f64(0.8),
         }
+    }
+
+    /// A topic, kept if the configuration says so.
+    pub(crate) fn topic(&self, path: &TopicPath) -> quorate::Result<Topic<Bytes>> {
+        let mut spec = TopicSpec::try_with_codec(path.name(), Codec::bytes())?;
+        if let Some(keep) = self.kept.get(path.name()) {
+            spec = spec.try_keep(*keep)?;
+        }
+        let topic = self.fleet.topic(&spec);
+        match path.key() {
+            Some(key) => topic.key(key),
+            None => Ok(topic),
+        }
+    }
+
+    /// Whether a topic is kept.
+    pub(crate) fn keeps(&self, path: &TopicPath) -> bool {
+        self.kept.contains_key(path.name())
     }
 
     /// All routes behind everything they have to be behind.

@@ -1,17 +1,19 @@
 //! What `quorate serve` is told: flags, the environment, a file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::{FleetConfig, Secret};
+use quorate::{FleetConfig, Keep, Secret};
 use quorate_http::{HubBuilder, OriginPolicy};
 use serde::Deserialize;
 
 use crate::failure::Failure;
 
 mod file;
+mod topics;
 
 /// Where the server listens unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -33,6 +35,7 @@ struct File {
     allowed_origins: Vec<String>,
     allowed_hosts: Vec<String>,
     limits: Limits,
+    topics: BTreeMap<String, topics::TopicConfig>,
     fleet: FleetConfig,
 }
 
@@ -178,6 +181,8 @@ pub(crate) struct ServeConfig {
     pub(crate) origins: OriginPolicy,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) limits: Limits,
+    /// Topics that are kept, by name: their keys are too.
+    pub(crate) kept: BTreeMap<String, Keep>,
     /// With the backend as its URL.
     pub(crate) fleet: FleetConfig,
 }
@@ -244,6 +249,7 @@ impl ServeConfig {
             origins,
             allowed_hosts: file.allowed_hosts,
             limits: file.limits,
+            kept: topics::kept(file.topics)?,
             fleet,
         })
     }
@@ -410,6 +416,12 @@ mod tests {
             ),
             ("limits.heartbeat = '1ms'", "heartbeat must be at least"),
             ("limits.heartbeat = 5", "heartbeat"),
+            ("[topics.'a b'.keep]\ntime = '1h'", "topics.a b: topic may"),
+            (
+                "[topics.chat.keep]\ntime = '0s'",
+                "topics.chat: keep.time must",
+            ),
+            ("[topics.chat]\nkept = true", "topics.chat.kept` is not"),
             ("listen = 'nowhere'", "listen"),
             ("token = 'secret-short'", "at least 16"),
             ("token = 'secret with blanks in it'", "visible"),

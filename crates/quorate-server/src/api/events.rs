@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use quorate::Codec;
 use quorate_http::{Code, Problem, Rejection, TopicPath};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +65,9 @@ pub(crate) struct Published {
     topic: String,
     /// How many subscriptions of instances received it, where the backend knows.
     receivers: Option<u64>,
+    /// Where it stands, if the topic is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
 }
 
 struct Draft {
@@ -133,7 +135,7 @@ pub(crate) async fn publish(
             .with_status(StatusCode::PAYLOAD_TOO_LARGE)
             .into());
     }
-    let topic = path.topic(&app.fleet, Codec::bytes())?;
+    let topic = app.topic(&path)?;
     let mut publish = topic
         .publish(&draft.payload)
         .content_type(&draft.content_type);
@@ -147,6 +149,7 @@ pub(crate) async fn publish(
     Ok(Json(Published {
         topic: path.to_string(),
         receivers: receipt.receivers,
+        position: receipt.position.map(|position| position.to_string()),
     }))
 }
 

@@ -3,6 +3,7 @@
 mod document;
 mod events;
 mod health;
+mod history;
 mod locks;
 mod openapi;
 mod session;
@@ -16,6 +17,7 @@ use crate::app::App;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/events/{*topic}", post(events::publish))
+        .route("/v1/history/{*topic}", get(history::read))
         .route("/v1/locks/{name}", post(locks::acquire))
         .route(
             "/v1/locks/{name}/{lease_id}",

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, health, locks, session};
+use super::{events, health, history, locks, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,7 @@ use super::{events, health, locks, session};
     ),
     paths(
         events::publish,
+        history::read,
         sse,
         ws,
         locks::acquire,

@@ -5,8 +5,10 @@ mod access;
 #[cfg(feature = "browser")]
 mod browser;
 mod cli;
+mod clients;
 mod events;
 mod fleet;
+mod history;
 mod limits;
 mod locks;
 mod operation;

@@ -1,0 +1,66 @@
+//! What the configuration says of topics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate::{Codec, Keep, TopicSpec};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// One topic, and its keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopicConfig {
+    /// How much of it is kept. Left out: nothing.
+    keep: Option<KeepConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepConfig {
+    #[serde(with = "humantime_serde")]
+    time: Duration,
+    #[serde(default = "messages")]
+    messages: u32,
+    #[serde(default = "bytes")]
+    bytes: u64,
+}
+
+fn messages() -> u32 {
+    10_000
+}
+
+fn bytes() -> u64 {
+    16 * 1024 * 1024
+}
+
+/// The topics that are kept, checked.
+pub(super) fn kept(
+    topics: BTreeMap<String, TopicConfig>,
+) -> Result<BTreeMap<String, Keep>, Failure> {
+    let mut kept = BTreeMap::new();
+    for (name, config) in topics {
+        let wrong =
+            |error: quorate::Error| Failure::usage(format!("topics.{name}: {}", rule(&error)));
+        let spec = TopicSpec::try_with_codec(name.as_str(), Codec::bytes()).map_err(wrong)?;
+        let Some(keep) = config.keep else { continue };
+        let keep = Keep {
+            time: keep.time,
+            messages: keep.messages,
+            bytes: keep.bytes,
+        };
+        spec.try_keep(keep).map_err(wrong)?;
+        kept.insert(name, keep);
+    }
+    Ok(kept)
+}
+
+/// The field and the rule, without what kind of error it is.
+fn rule(error: &quorate::Error) -> String {
+    let text = error.to_string();
+    match text.split_once("invalid input: ") {
+        Some((_, rule)) => rule.to_owned(),
+        None => text,
+    }
+}
