@@ -8,7 +8,7 @@ use quorate_http::{Code, Problem, Rejection, TopicPath, event_line};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::app::App;
 
@@ -18,7 +18,7 @@ const MOST: u32 = 1_000;
 const USUAL: u32 = 100;
 
 /// Which part is asked for.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HistoryQuery {
     /// The key of the topic. With it, the path is the topic's name alone.
@@ -62,7 +62,9 @@ pub(crate) struct HistoryGap {
     path = "/v1/history/{topic}",
     params(
         ("topic" = String, Path, description = "`name`, or `name:key`. Slashes may stand as they are."),
-        HistoryQuery
+        ("params" = Option<String>, Query, description = "The key of the topic. With it, the path is the topic's name alone."),
+        ("after" = Option<String>, Query, description = "A position: what follows it. Without it, the latest."),
+        ("limit" = Option<u32>, Query, description = "Messages at most, from 1 to 1 000. Default 100."),
     ),
     responses(
         (status = 200, description = "A part of the history", body = HistoryPage),
