@@ -46,6 +46,8 @@ enum Task {
     Deep(deep::Options),
     /// Run the Autobahn test suite against our WebSocket connections.
     Conformance(conformance::Options),
+    /// Check and test the TypeScript client, as `test` does.
+    Node,
     /// Run benchmarks.
     Bench(bench::Options),
 }
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::Layering => layering::run(),
         Task::Deep(options) => deep::run(&options),
         Task::Conformance(options) => conformance::run(&options),
+        Task::Node => node::run(),
         Task::Bench(options) => bench::run(&options),
     };
     match result {

@@ -45,6 +45,17 @@ pub(crate) fn prepare() -> Result<PathBuf> {
     build_hub()
 }
 
+/// Everything that is done with the client: for who works on it.
+///
+/// # Errors
+/// What is missing, not up to date, or fails.
+pub(crate) fn run() -> Result<()> {
+    find()?;
+    let hub = prepare()?;
+    process::run(&mut check())?;
+    process::run(&mut test(&hub))
+}
+
 /// Whether the built client is what its sources make.
 pub(crate) fn check() -> Command {
     npm(["run", "--silent", "check"])
