@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// Where tests are, from the root of the workspace.
-const ROOTS: [&str; 2] = ["crates", "examples"];
+const ROOTS: [&str; 3] = ["crates", "examples", "clients/typescript/test"];
 
 /// Tests named in the document and found nowhere.
 pub(crate) fn missing(workspace: &Path) -> Result<Vec<String>> {
@@ -37,7 +37,7 @@ fn named(document: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Adds the names of all functions under `dir`.
+/// Adds the names of all functions, and the titles of all tests of the TypeScript client, under `dir`.
 fn collect(dir: &Path, known: &mut BTreeSet<String>) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Ok(());
@@ -48,10 +48,18 @@ fn collect(dir: &Path, known: &mut BTreeSet<String>) -> Result<()> {
             .path();
         if path.is_dir() {
             collect(&path, known)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let source = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            continue;
+        }
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let Some(extension @ ("rs" | "mjs")) = extension else {
+            continue;
+        };
+        let source = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        if extension == "rs" {
             known.extend(functions(&source));
+        } else {
+            known.extend(titles(&source));
         }
     }
     Ok(())
@@ -65,6 +73,14 @@ fn functions(source: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// What tests for Node are called: `test("this", …`.
+fn titles(source: &str) -> impl Iterator<Item = String> {
+    source
+        .split("\ntest(\"")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +92,12 @@ mod tests {
             missing.is_empty(),
             "docs/guarantees.md names tests that do not exist: {missing:?}"
         );
+    }
+
+    #[test]
+    fn tests_for_node_are_known_by_their_titles() {
+        let source = "import x;\n\ntest(\"one, and more\", () => {\n  retest(\"no\");\n});\n";
+        assert_eq!(titles(source).collect::<Vec<_>>(), ["one, and more"]);
     }
 
     #[test]
