@@ -146,10 +146,10 @@ impl Room {
     }
 
     /// The server refuses the subscription. Whether it is to be asked again: who has begun is not given
-    /// up for a refusal that may pass.
+    /// up for a refusal that may pass, and nobody is when the server says when to come again.
     pub(super) fn tries_again(&mut self, error: &ClientError) -> bool {
         self.stage = Stage::Away;
-        let again = self.begun && error.is_retryable();
+        let again = error.is_retryable() && (self.begun || error.retry_after().is_some());
         if again {
             self.retry(error);
         }
