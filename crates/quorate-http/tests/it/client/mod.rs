@@ -4,5 +4,6 @@ mod calls;
 mod connecting;
 mod hub;
 mod kept;
+mod resuming;
 mod script;
 mod streams;

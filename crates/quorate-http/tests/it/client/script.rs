@@ -1,11 +1,12 @@
 //! A server that does what a test tells it to, frame by frame.
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use quorate::Backoff;
-use quorate_http::client::{HubClient, HubClientBuilder};
+use quorate_http::client::{ClientEvent, ClientSubscription, HubClient, HubClientBuilder};
 use quorate_testing::harness::within;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -177,4 +178,40 @@ pub(crate) fn message(topic: &str, data: impl Into<Value>, position: Option<u64>
 /// A position, as it stands in frames.
 pub(crate) fn at(offset: u64) -> Value {
     json!(format!("1-{offset}-00000000"))
+}
+
+/// Subscribes, while the server answers with these members more; and what it was asked for.
+pub(crate) async fn subscribe(
+    client: &HubClient,
+    peer: &mut Peer,
+    topic: &str,
+    more: Value,
+) -> (ClientSubscription<Value>, Value) {
+    let (made, frame) = tokio::join!(
+        client.subscribe_topic(topic).into_future(),
+        peer.subscribe(topic, more)
+    );
+    (made.unwrap(), frame)
+}
+
+/// The next event as text, to compare.
+pub(crate) async fn next(subscription: &mut ClientSubscription<Value>) -> String {
+    match within("an event", subscription.next()).await {
+        Some(ClientEvent::Message(message)) => message.to_string(),
+        Some(ClientEvent::Gap(gap)) => {
+            let at = gap.position.map(|it| format!(" at {}", it.offset()));
+            format!(
+                "gap {} {:?}{}",
+                gap.reason.as_str(),
+                gap.missed,
+                at.unwrap_or_default()
+            )
+        }
+        Some(ClientEvent::Undecodable(undecodable)) => {
+            format!("undecodable: {}", undecodable.error)
+        }
+        Some(ClientEvent::Ended(error)) => format!("ended {error}"),
+        Some(other) => format!("{other:?}"),
+        None => "over".to_owned(),
+    }
 }
