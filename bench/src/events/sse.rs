@@ -99,7 +99,7 @@ impl Served {
     async fn start(url: &str) -> Result<Self> {
         let server = Fleet::connect(url).await?;
         let publisher = Fleet::connect(url).await?;
-        let routes: Router = Hub::builder(server.clone()).open().build().router();
+        let routes: Router = Hub::builder(server.clone()).open().build()?.router();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let mut serving = JoinSet::new();

@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Hub::builder(Fleet::embedded()).open(),
         |builder, (name, messages)| builder.keep(*name, keep(*messages)),
     );
-    let hub = builder?.build();
+    let hub = builder?.build()?;
     let app = Router::new()
         .nest("/live", hub.router())
         .route("/publish/{topic}", post(publish))

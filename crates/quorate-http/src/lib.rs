@@ -1,26 +1,30 @@
 //! Quorate for browsers and for programs that are not Rust, on [`axum`].
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
 //! use axum::Router;
 //! use quorate::Fleet;
 //! use quorate_http::Hub;
 //!
-//! let hub = Hub::builder(Fleet::embedded()).open().build();
+//! let hub = Hub::builder(Fleet::embedded()).open().build()?;
 //! // GET /live/ws and GET /live/sse?topic=orders:*
 //! let app: Router = Router::new().nest("/live", hub.router());
 //! # let _ = app;
 //! hub.drain().await; // at shutdown: tells every client to come back elsewhere
-//! # }
+//! # Ok(()) }
 //! ```
 //!
 //! * [`Hub`]: clients take part in the events of a fleet, over WebSocket or Server-Sent Events. Loss is
 //!   visible to them as it is in the library. The protocol is described in `docs/protocol.md`.
+//! * [`EventSpec`]: what services emit and clients subscribe to, by name and parameters.
+//! * [`MessageSpec`], [`MessageRouter`]: requests from clients, and the handlers that answer them.
+//! * [`Identity`], [`Credentials`], [`Denied`], [`ConnectionTokens`]: who a client is, and what it may do.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
 //!
-//! Nothing here authenticates: put the routes behind a layer of your own.
+//! A hub lets in whoever connects unless it is told to [authenticate](HubBuilder::authenticate), or its routes
+//! are behind a layer of your own.
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -41,10 +45,18 @@ mod ws;
 
 pub use frame::{PROTOCOL, event_line};
 pub use hub::{
-    Authenticate, ClientInfo, ConnectionTokens, Credentials, Denied, Hub, HubBuilder, Identity,
-    Overflow,
+    Authenticate, ClientEmit, ClientInfo, ConnectionTokens, Credentials, Cx, Denied, Emit,
+    EventDeclaration, EventSpec, HandlerError, Hub, HubBuilder, HubEvent, Identity, MessageRouter,
+    MessageSpec, Overflow,
 };
 pub use origin::OriginPolicy;
 pub use problem::{Code, Problem, name_instances};
 pub use rejection::Rejection;
 pub use topic::{Selector, TopicPath, canonical_json};
+
+/// Keeps the examples in the documents true.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../docs/guide/hub.md")]
+    struct Hub;
+}

@@ -20,8 +20,8 @@ use tokio::time::{Sleep, sleep_until};
 use self::positions::Positions;
 use crate::frame::gap_line;
 use crate::hub::{
-    CloseWith, Connected, Hub, Identity, Item, Joining, Named, Next, RoomEventKind,
-    SubscribeOptions, Welcome, catch_up,
+    CloseWith, Connected, Hub, Item, Joining, Known, Named, Next, RoomEventKind, SubscribeOptions,
+    Welcome, catch_up,
 };
 use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
@@ -34,7 +34,7 @@ pub(crate) struct Asked {
     /// The id of the last event that the client has seen.
     pub(crate) last_event_id: Option<String>,
     pub(crate) address: Option<SocketAddr>,
-    pub(crate) identity: Option<Identity>,
+    pub(crate) known: Option<Known>,
     /// Whether the hub's own rules say what may be subscribed to.
     pub(crate) checked: bool,
 }
@@ -57,14 +57,13 @@ pub(crate) async fn route(
     if let Some(last) = last.filter(|last| !last.is_empty()) {
         asked.last_event_id = Some(last.to_owned());
     }
-    if let Some(gatekeeper) = &hub.shared.gatekeeper {
-        let connect = gatekeeper.connect(&headers, asked.address).await;
-        asked.identity = connect.inspect_err(|_| telemetry::refused(Transport::Sse, "access"))?;
-        if asked.identity.is_none() && gatekeeper.required() {
-            telemetry::refused(Transport::Sse, "access");
-            let text = "say who you are, in a cookie or as `Authorization: Bearer …`";
-            return Err(Problem::new(Code::Unauthenticated, text).into());
-        }
+    asked.known = hub
+        .identify(&headers, asked.address, Transport::Sse)
+        .await?;
+    if asked.known.is_none() && hub.shared.gatekeeper.required() {
+        telemetry::refused(Transport::Sse, "access");
+        let text = "say who you are, in a cookie or as `Authorization: Bearer …`";
+        return Err(Problem::new(Code::Unauthenticated, text).into());
     }
     respond(hub, asked).await
 }
@@ -74,7 +73,7 @@ fn read_query(pairs: &[(String, String)]) -> Result<Asked, Rejection> {
         selectors: Vec::new(),
         last_event_id: None,
         address: None,
-        identity: None,
+        known: None,
         checked: true,
     };
     for (name, value) in pairs {
@@ -107,7 +106,7 @@ pub(crate) async fn respond(hub: Hub, asked: Asked) -> Result<Response, Rejectio
     let last = asked.last_event_id.as_deref().unwrap_or_default();
     let after = Positions::read(last, selectors.len());
     let place = hub.admit(Transport::Sse)?;
-    let connected = place.take(&hub, asked.address, asked.identity, |_| None);
+    let connected = place.take(&hub, asked.address, asked.known, |_| None);
     let made = selectors.iter().zip(after).map(|(selector, after)| {
         let options = SubscribeOptions {
             after,
@@ -144,13 +143,13 @@ async fn subscribe(
     checked: bool,
 ) -> Result<(u32, Option<quorate::Position>), Problem> {
     let client = &connected.client;
-    let (named, params) = Named::of_selector(hub, selector)?;
+    let named = Named::of_selector(hub, selector)?;
     if checked && !named.may_be_named(hub) {
         return Err(Named::none(&selector.to_string()));
     }
     let source = named.source.clone();
     let allowed: BoxFuture<'static, _> = if checked {
-        named.allowed(hub.clone(), client.clone(), params).boxed()
+        named.allowed(hub.clone(), client.clone()).boxed()
     } else {
         std::future::ready(Ok(())).boxed()
     };

@@ -21,6 +21,11 @@ pub const CLIENT_CONNECTIONS: &str = "quorate_client_connections_total";
 /// Counter of messages that the client dropped because a subscription's buffer was full.
 #[cfg(feature = "client")]
 pub const CLIENT_DROPPED: &str = "quorate_client_dropped_total";
+/// Counter of messages of a declared `event` that were not sent on, because they cannot be read as its type
+/// or break its rule.
+pub const MALFORMED: &str = "quorate_http_malformed_total";
+/// Counter of requests that were handled, by `type` and `code` (`OK`, or the code of the error).
+pub const REQUESTS: &str = "quorate_http_requests_total";
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,7 +52,7 @@ impl App {
                 .expect("the configuration was checked");
         }
         Self {
-            hub: hub.build(),
+            hub: hub.build().expect("nothing is declared on it"),
             fleet,
             kept: Arc::new(config.kept.clone()),
             auth: Auth::new(config.token.clone()),

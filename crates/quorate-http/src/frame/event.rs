@@ -99,6 +99,20 @@ impl<'a> EventFrame<'a> {
     }
 
     fn message(subscription: &'a str, message: &'a Message<Bytes>) -> Self {
+        let data = Data::of(message.bytes(), message.content_type());
+        Self::with_data(subscription, message, data)
+    }
+
+    /// A message of a declared event: its data as JSON, whatever it was carried as.
+    pub(crate) fn as_json<T>(
+        subscription: &'a str,
+        message: &'a Message<T>,
+        data: &'a RawValue,
+    ) -> Self {
+        Self::with_data(subscription, message, Data::Json(data))
+    }
+
+    fn with_data<T>(subscription: &'a str, message: &'a Message<T>, data: Data<'a>) -> Self {
         let timestamp = message
             .timestamp()
             .and_then(|at| jiff::Timestamp::try_from(at).ok());
@@ -106,7 +120,7 @@ impl<'a> EventFrame<'a> {
             subscription,
             topic: message.topic(),
             event_type: message.event_type(),
-            data: Data::of(message.bytes(), message.content_type()),
+            data,
             id: message.id().map(|id| id.to_string()),
             source: message.source(),
             key: message.key(),
@@ -117,7 +131,7 @@ impl<'a> EventFrame<'a> {
         })
     }
 
-    fn gap(topic: &'a str, gap: &Gap) -> Self {
+    pub(crate) fn gap(topic: &'a str, gap: &Gap) -> Self {
         Self::Gap {
             topic,
             reason: gap.reason.as_str(),

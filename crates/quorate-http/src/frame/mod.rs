@@ -7,8 +7,8 @@ mod request;
 pub(crate) use control::{
     Answer, Closing, FrameError, Hello, HistoryAnswer, TopicEvent, gap_line, millis, state_line,
 };
-pub(crate) use event::EventFrame;
 pub use event::event_line;
+pub(crate) use event::{EventFrame, is_json};
 pub(crate) use request::{Request, RequestId, Verb, read_request};
 
 /// The version of the protocol, as in the WebSocket subprotocol `quorate.v1`.

@@ -18,7 +18,7 @@ use super::seam::Gatekeeper;
 use crate::problem::{Code, Problem};
 
 /// How long a hook may take, unless the hub is told otherwise.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a hook says no. The reason is sent to the client.
 ///
@@ -77,7 +77,7 @@ impl Denied {
     }
 
     /// What the client is told. What it is not told is logged.
-    fn into_problem(self, hook: &'static str) -> Problem {
+    pub(crate) fn into_problem(self, hook: &'static str) -> Problem {
         if let Some(error) = self.cause {
             tracing::warn!(hook, error = &*error, "a hook failed: access is denied");
         }

@@ -1,16 +1,16 @@
 //! How a hub is made.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{Codec, Fleet, Keep, Result, TopicSpec};
+use quorate::{Codec, Error, Fleet, Keep, Result, TopicSpec};
 
+use super::access::Access;
+use super::event::Events;
 use super::handle::Hub;
 use super::outbox::{Limits, Overflow};
+use super::request::MessageRouter;
 use super::ring::RingLimits;
-use super::seam::{DeclaredEvent, Dispatch, Gatekeeper};
 use super::source::Kept;
 use crate::origin::OriginPolicy;
 
@@ -74,6 +74,7 @@ impl Options {
 ///
 /// # Example
 /// ```
+/// # fn main() -> quorate::Result<()> {
 /// use quorate::Fleet;
 /// use quorate_http::Hub;
 /// use std::time::Duration;
@@ -82,8 +83,9 @@ impl Options {
 ///     .max_clients(1_000)
 ///     .heartbeat(Duration::from_secs(10))
 ///     .open()
-///     .build();
+///     .build()?;
 /// # let _ = hub;
+/// # Ok(()) }
 /// ```
 #[must_use = "a hub is made by `build`"]
 pub struct HubBuilder {
@@ -91,9 +93,11 @@ pub struct HubBuilder {
     pub(crate) options: Options,
     pub(crate) open: bool,
     pub(crate) kept: Kept,
-    pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
-    pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
-    pub(crate) requests: Option<Arc<dyn Dispatch>>,
+    pub(crate) events: Events,
+    pub(crate) access: Access,
+    pub(crate) router: MessageRouter,
+    /// The first thing that was wrong.
+    pub(crate) error: Option<Error>,
 }
 
 impl HubBuilder {
@@ -103,9 +107,10 @@ impl HubBuilder {
             options: Options::default(),
             open: false,
             kept: Kept::new(),
-            events: HashMap::new(),
-            gatekeeper: None,
-            requests: None,
+            events: Events::default(),
+            access: Access::default(),
+            router: MessageRouter::new(),
+            error: None,
         }
     }
 
@@ -226,8 +231,14 @@ impl HubBuilder {
     }
 
     /// Makes the hub.
-    #[must_use]
-    pub fn build(self) -> Hub {
+    ///
+    /// # Errors
+    /// `InvalidInput` or `Config` for the first thing that was declared wrongly: two events, or two handlers,
+    /// that cannot be told apart.
+    pub fn build(mut self) -> Result<Hub> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         Hub::new(self)
     }
 }

@@ -71,12 +71,15 @@ impl State {
         self.identity = Some(identity);
     }
 
-    /// Ends it, once. Who serves the client is woken also while it waits for the socket.
-    pub(super) fn finish(&mut self, end: CloseWith) {
-        if self.end.is_none() {
+    /// Ends it, once; `false`: it is ending already. Who serves the client is woken also while it waits
+    /// for the socket.
+    pub(super) fn finish(&mut self, end: CloseWith) -> bool {
+        let first = self.end.is_none();
+        if first {
             self.end = Some(end);
             self.woken = false;
         }
+        first
     }
 }
 
@@ -225,11 +228,12 @@ impl Client {
         Self::wake(guard);
     }
 
-    /// The connection is to be ended. The first reason counts.
-    pub(crate) fn end(&self, end: CloseWith) {
+    /// The connection is to be ended. The first reason counts; `false`: it is not this one.
+    pub(crate) fn end(&self, end: CloseWith) -> bool {
         let mut state = self.state.lock();
-        state.finish(end);
+        let first = state.finish(end);
         Self::wake(state);
+        first
     }
 
     /// Queues an answer, or whatever else must not be dropped.

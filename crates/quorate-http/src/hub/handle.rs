@@ -1,6 +1,5 @@
 //! What services hold, and what clients connect to.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,7 +10,7 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
-use quorate::{ConnectionState, Fleet};
+use quorate::{ConnectionState, Fleet, Result};
 use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,11 +18,13 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::builder::{HubBuilder, Options};
 use super::client::Client;
-use super::identity::Identity;
+use super::control::{self, Control};
+use super::event::Events;
+use super::identity::Known;
 use super::registry::Registry;
 use super::rooms::Rooms;
 use super::script;
-use super::seam::{CloseWith, DeclaredEvent, Dispatch, Gatekeeper};
+use super::seam::{CloseWith, Dispatch, Gatekeeper};
 use super::source::Kept;
 use crate::frame::state_line;
 use crate::problem::{Code, Problem};
@@ -47,17 +48,17 @@ use crate::{sse, ws};
 ///
 /// # Example
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
 /// use axum::Router;
 /// use quorate::Fleet;
 /// use quorate_http::Hub;
 ///
-/// let hub = Hub::builder(Fleet::embedded()).open().build();
+/// let hub = Hub::builder(Fleet::embedded()).open().build()?;
 /// // GET /live/ws and GET /live/sse?topic=orders:*
 /// let app: Router = Router::new().nest("/live", hub.router());
 /// # let _ = app;
 /// hub.drain().await; // at shutdown: tells every client to come back elsewhere
-/// # }
+/// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Hub {
@@ -70,9 +71,10 @@ pub(crate) struct Shared {
     /// Whether clients may name any topic and pattern.
     pub(crate) open: bool,
     pub(crate) kept: Kept,
-    pub(crate) events: HashMap<Arc<str>, Arc<dyn DeclaredEvent>>,
-    pub(crate) gatekeeper: Option<Arc<dyn Gatekeeper>>,
-    pub(crate) requests: Option<Arc<dyn Dispatch>>,
+    pub(crate) events: Events,
+    pub(crate) gatekeeper: Arc<dyn Gatekeeper>,
+    pub(crate) requests: Arc<dyn Dispatch>,
+    pub(crate) control: Control,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) registry: Registry,
     pub(crate) meters: Meters,
@@ -81,7 +83,7 @@ pub(crate) struct Shared {
     clients: TaskTracker,
     count: AtomicUsize,
     last_number: AtomicU64,
-    state_watched: Once,
+    attending: Once,
     tasks: TaskTracker,
     /// Ends the tasks that are nobody's in particular when the hub is gone.
     gone: CancellationToken,
@@ -93,7 +95,7 @@ impl Hub {
         HubBuilder::new(fleet)
     }
 
-    pub(crate) fn new(builder: HubBuilder) -> Self {
+    pub(crate) fn new(builder: HubBuilder) -> Result<Self> {
         // A tracker that is closed from the start may still be given tokens and tasks, and is waited for
         // by looking whether there are any.
         let closed = || {
@@ -110,21 +112,27 @@ impl Hub {
             open: builder.open,
             kept: builder.kept,
             events: builder.events,
-            gatekeeper: builder.gatekeeper,
-            requests: builder.requests,
+            gatekeeper: Arc::new(builder.access),
+            requests: builder.router.finish()?,
+            control: Control::new(),
             registry: Registry::default(),
             meters: Meters::new(),
             draining: CancellationToken::new(),
             clients: closed(),
             count: AtomicUsize::new(0),
             last_number: AtomicU64::new(0),
-            state_watched: Once::new(),
+            attending: Once::new(),
             tasks,
             gone: CancellationToken::new(),
         };
-        Self {
+        let hub = Self {
             shared: Arc::new(shared),
+        };
+        // Before the first client where that is possible: what is said about it must not come too early.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            hub.attend();
         }
+        Ok(hub)
     }
 
     /// `GET /ws`, `GET /sse` and `GET /client.js` (the client for browsers, as a module), to be nested or
@@ -151,7 +159,7 @@ impl Hub {
             selectors,
             last_event_id: None,
             address: None,
-            identity: None,
+            known: None,
             checked: false,
         };
         sse::respond(self.clone(), asked).await
@@ -199,6 +207,11 @@ impl Hub {
         ))
     }
 
+    /// The events that were declared.
+    pub(crate) fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
     /// A place for one more client.
     pub(crate) fn admit(&self, transport: Transport) -> Result<Place, Problem> {
         let shared = &self.shared;
@@ -233,35 +246,50 @@ impl Hub {
         Duration::from_millis(200) + spread.mul_f64(rand::rng().random())
     }
 
-    /// Tells clients of every change of the fleet's connection, from the first client on.
-    fn watch_state(&self) {
-        self.shared.state_watched.call_once(|| {
-            let mut status = self.shared.fleet.status();
-            let hub = Arc::downgrade(&self.shared);
-            let watch = async move {
-                while status.changed().await.is_ok() {
-                    let status = status.borrow_and_update().clone();
-                    let Some(hub) = hub.upgrade() else {
-                        return;
-                    };
-                    let clients = hub.registry.all();
-                    let closed = status.state == ConnectionState::Closed;
-                    let line = state_line(&status);
-                    for client in clients {
-                        if client.transport == Transport::WebSocket {
-                            client.reply(line.clone());
-                        }
-                        if closed {
-                            client.end(CloseWith::FleetClosed);
-                        }
-                    }
-                }
-            };
-            let gone = self.shared.gone.clone();
-            self.shared
-                .tasks
-                .spawn(gone.run_until_cancelled_owned(watch));
+    /// The hub, for tasks that must not keep it alive.
+    fn downgrade(&self) -> impl Fn() -> Option<Self> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let shared = shared.upgrade()?;
+            Some(Self { shared })
+        }
+    }
+
+    /// Follows the fleet's connection and the other hubs, from now on.
+    fn attend(&self) {
+        self.shared.attending.call_once(|| {
+            let fleet = self.shared.fleet.clone();
+            self.spawn(watch_state(fleet.clone(), self.downgrade()));
+            self.spawn(control::listen(fleet, self.downgrade()));
         });
+    }
+
+    /// Runs a task for as long as there is the hub.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let gone = self.shared.gone.clone();
+        let tasks = &self.shared.tasks;
+        tasks.spawn(gone.run_until_cancelled_owned(task));
+    }
+}
+
+/// Tells clients of every change of the fleet's connection.
+async fn watch_state(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
+    let mut status = fleet.status();
+    while status.changed().await.is_ok() {
+        let status = status.borrow_and_update().clone();
+        let Some(hub) = hub() else {
+            return;
+        };
+        let closed = status.state == ConnectionState::Closed;
+        let line = state_line(&status);
+        for client in hub.shared.registry.all() {
+            if client.transport == Transport::WebSocket {
+                client.reply(line.clone());
+            }
+            if closed {
+                client.end(CloseWith::FleetClosed);
+            }
+        }
     }
 }
 
@@ -295,7 +323,7 @@ impl Place {
         self,
         hub: &Hub,
         address: Option<SocketAddr>,
-        identity: Option<Identity>,
+        known: Option<Known>,
         hello: impl FnOnce(&Client) -> Option<String>,
     ) -> Connected {
         let number = self.shared.last_number.fetch_add(1, Ordering::Relaxed);
@@ -304,9 +332,9 @@ impl Place {
             number,
             self.transport,
             address,
-            identity,
+            known.as_ref().map(|known| known.identity.clone()),
         );
-        hub.watch_state();
+        hub.attend();
         let hello = hello(&client);
         let greeted = hello.is_some();
         hello.into_iter().for_each(|hello| client.reply(hello));
@@ -316,6 +344,9 @@ impl Place {
             // Borrowed until it is queued: no change can come between, and be told before it.
             let status = status.borrow();
             client.reply(state_line(&status));
+        }
+        if let Some(known) = known {
+            hub.meet(&client, known.asked);
         }
         // Whoever began to drain before the client was in the list has not seen it.
         if self.shared.draining.is_cancelled() {

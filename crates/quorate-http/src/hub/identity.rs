@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::problem::{Code, Problem};
 
@@ -127,6 +128,13 @@ impl Identity {
             "this connection belongs to another user; make a new one",
         ))
     }
+}
+
+/// Who a client is, and when that was asked: what was said of the user since then is looked up again.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) identity: Identity,
+    pub(crate) asked: Instant,
 }
 
 /// A connected client, for hooks.

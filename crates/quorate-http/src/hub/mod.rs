@@ -3,7 +3,10 @@
 mod access;
 mod builder;
 mod client;
+mod control;
 mod credentials;
+mod declare;
+mod event;
 mod feed;
 mod handle;
 mod identity;
@@ -13,6 +16,7 @@ mod outbox;
 mod rate;
 mod recover;
 mod registry;
+mod request;
 mod ring;
 mod room;
 mod rooms;
@@ -25,14 +29,18 @@ pub use access::{Authenticate, Denied};
 pub use builder::HubBuilder;
 pub(crate) use client::{Client, Next};
 pub use credentials::Credentials;
+pub(crate) use event::EventRoom;
+pub use event::{Emit, EventDeclaration, EventSpec, HubEvent};
 pub(crate) use handle::Connected;
 pub use handle::Hub;
+pub(crate) use identity::Known;
 pub use identity::{ClientInfo, Identity};
 pub(crate) use join::{Joining, Welcome};
 pub(crate) use named::Named;
 pub(crate) use outbox::Item;
 pub use outbox::Overflow;
 pub(crate) use recover::{MAX_READ, catch_up, position};
+pub use request::{ClientEmit, Cx, HandlerError, MessageRouter, MessageSpec};
 pub(crate) use seam::{
     ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published, RequestContext,
     RoomEventKind, RoomSource, SubscribeOptions,

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::handle::Hub;
 use super::identity::{ClientInfo, Identity};
 use crate::frame::RequestId;
 use crate::problem::Problem;
@@ -308,6 +309,7 @@ pub(crate) struct Published {
 /// What the session knows of a request: for the handler's context.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
+    pub(crate) hub: Hub,
     pub(crate) client: Arc<dyn ClientPort>,
     /// As it stands in frames. A request without one gets no progress.
     pub(crate) id: Option<RequestId>,

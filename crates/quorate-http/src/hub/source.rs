@@ -150,7 +150,7 @@ impl RoomSource for OpenSource {
     }
 }
 
-fn not_kept(name: &str) -> Error {
+pub(crate) fn not_kept(name: &str) -> Error {
     Error::new(ErrorKind::Unsupported)
         .with_target(name)
         .with_message("only a topic that is kept has a history")

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::frame::{FrameError, HistoryAnswer, RequestId};
 use crate::hub::{
-    Client, ClientPort, ClientPublish, HistoryFrom, HistoryPage, Hub, Identity, MAX_READ, Named,
-    OpenSource, Published, RoomSource, SubscribeOptions, position,
+    Client, ClientPort, ClientPublish, EventRoom, HistoryFrom, HistoryPage, Hub, Identity,
+    MAX_READ, Named, OpenSource, Published, RoomSource, SubscribeOptions, position,
 };
 use crate::problem::{Code, Problem};
 
@@ -60,21 +60,21 @@ pub(super) async fn publish_for(
     publish: ClientPublish,
 ) -> Result<Published, Problem> {
     let shared = &hub.shared;
-    let gatekeeper = shared.gatekeeper.as_ref();
-    if let Some(event) = shared.events.get(topic) {
-        if let Some(gatekeeper) = gatekeeper {
-            let topic = Arc::from(event.room(&publish.params)?.name());
-            gatekeeper.publish(client.info(), topic, true).await?;
-        }
+    let gatekeeper = &shared.gatekeeper;
+    if let Some(room) = shared.events.room(topic, &publish.params) {
+        let EventRoom {
+            event,
+            params,
+            room,
+        } = room?;
+        let topic = Arc::from(room.name());
+        gatekeeper.publish(client.info(), topic, true).await?;
+        let publish = ClientPublish { params, ..publish };
         return event.publish(&shared.fleet, client.info(), publish).await;
     }
     if !shared.open {
         return Err(Named::none(topic));
     }
-    let Some(gatekeeper) = gatekeeper else {
-        let text = "clients may not publish here";
-        return Err(Problem::new(Code::PermissionDenied, text));
-    };
     let source = OpenSource::select(topic, &publish.params, &shared.kept)?;
     let topic = Arc::from(source.name());
     gatekeeper.publish(client.info(), topic, false).await?;

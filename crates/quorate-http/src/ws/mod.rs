@@ -13,10 +13,10 @@ use axum::http::{Extensions, HeaderMap};
 use axum::response::Response;
 
 use crate::frame::{Hello, PROTOCOL, millis};
-use crate::hub::{Hub, Identity};
+use crate::hub::Hub;
 use crate::rejection::Rejection;
 use crate::socket::{self, SocketLimits};
-use crate::telemetry::{self, Transport};
+use crate::telemetry::Transport;
 
 /// What a client may name as its subprotocol. One that names none gets the newest version.
 const SUBPROTOCOL: &str = "quorate.v1";
@@ -58,7 +58,14 @@ pub(crate) async fn route(
         .map(|info| info.0);
     // Before the hook is asked: whoever waits for it counts.
     let place = hub.admit(Transport::WebSocket)?;
-    let (identity, authentication) = identify(&hub, &headers, address).await?;
+    let known = hub
+        .identify(&headers, address, Transport::WebSocket)
+        .await?;
+    let authentication = match known {
+        Some(_) => Authentication::Done,
+        None if hub.shared.gatekeeper.required() => Authentication::Required,
+        None => Authentication::None,
+    };
     let options = &hub.shared.options;
     let limits = SocketLimits {
         message_bytes: options.max_frame_bytes.saturating_mul(POLITENESS),
@@ -67,7 +74,7 @@ pub(crate) async fn route(
     };
     let upgrade = socket::configure(upgrade, limits).protocols([SUBPROTOCOL]);
     Ok(upgrade.on_upgrade(move |socket| {
-        let connected = place.take(&hub, address, identity, |client| {
+        let connected = place.take(&hub, address, known, |client| {
             let options = &hub.shared.options;
             let hello = Hello {
                 event: "hello",
@@ -84,23 +91,4 @@ pub(crate) async fn route(
         });
         session::run(hub, connected, authentication, socket)
     }))
-}
-
-/// Who connects, as far as the headers say.
-async fn identify(
-    hub: &Hub,
-    headers: &HeaderMap,
-    address: Option<SocketAddr>,
-) -> Result<(Option<Identity>, Authentication), Rejection> {
-    let Some(gatekeeper) = &hub.shared.gatekeeper else {
-        return Ok((None, Authentication::None));
-    };
-    let connect = gatekeeper.connect(headers, address).await;
-    let identity = connect.inspect_err(|_| telemetry::refused(Transport::WebSocket, "access"))?;
-    let authentication = match identity {
-        Some(_) => Authentication::Done,
-        None if gatekeeper.required() => Authentication::Required,
-        None => Authentication::None,
-    };
-    Ok((identity, authentication))
 }

@@ -211,16 +211,14 @@ impl Work {
     }
 
     fn authenticate(&mut self, id: Option<RequestId>, token: String, cx: &mut Context<'_>) {
-        let Some(gatekeeper) = &self.hub.shared.gatekeeper else {
-            let text = "nobody has to say who they are here";
-            return self.refuse(id.as_ref(), &Problem::new(Code::FailedPrecondition, text));
-        };
         if self.authenticating {
             let text = "another token is being looked at";
             return self.refuse(id.as_ref(), &Problem::new(Code::Aborted, text));
         }
         let client = self.client().clone();
-        let checking = gatekeeper.authenticate(token, client.address());
+        let hub = self.hub.clone();
+        let asked = Instant::now();
+        let checking = hub.shared.gatekeeper.authenticate(token, client.address());
         self.authenticating = true;
         let task = async move {
             let known = checking.await.and_then(|identity| renew(&client, identity));
@@ -234,6 +232,7 @@ impl Work {
                         ..Answer::to(id.as_ref())
                     };
                     client.reply(answer.to_text());
+                    hub.meet(&client, asked);
                 }
                 Err(problem) => refuse(&client, id.as_ref(), None, problem),
             }
@@ -256,7 +255,7 @@ impl Work {
         };
         let client = self.client().clone();
         let source = named.source.clone();
-        let allowed = named.allowed(self.hub.clone(), client.clone(), params);
+        let allowed = named.allowed(self.hub.clone(), client.clone());
         let task = async move {
             let welcome = Welcome::Answer(id.clone());
             match client.clone().join(source, options, allowed, welcome).await {
@@ -292,7 +291,7 @@ impl Work {
         };
         let (client, hub) = (self.client().clone(), self.hub.clone());
         let source = named.source.clone();
-        let allowed = named.allowed(hub.clone(), client.clone(), params);
+        let allowed = named.allowed(hub.clone(), client.clone());
         let task = async move {
             let read = async {
                 allowed.await?;
@@ -357,12 +356,12 @@ impl Work {
             Err(problem) => return refuse(&client, id.as_ref(), Some(&kind), &problem),
         };
         let context = RequestContext {
+            hub: self.hub.clone(),
             client: client.clone(),
             id: id.clone(),
             cancelled: cancel.clone(),
         };
-        let requests = self.hub.shared.requests.as_ref();
-        let handled = requests.and_then(|requests| requests.dispatch(context, &kind, data));
+        let handled = self.hub.shared.requests.dispatch(context, &kind, data);
         let task = async move {
             let result = match handled {
                 // The handler first: what is answered already is not cancelled.

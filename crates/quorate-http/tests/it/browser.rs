@@ -56,7 +56,7 @@ impl Drop for Site {
 
 impl Site {
     async fn start(hub: HubBuilder) -> Self {
-        let hub = hub.open().build();
+        let hub = hub.open().build().unwrap();
         let router: Router = Router::new()
             .route("/", get(async || Html(PAGE)))
             .nest("/live", hub.router());

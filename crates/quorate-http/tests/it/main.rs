@@ -1,12 +1,16 @@
 //! The hub over real sockets, on the in-process home.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+mod access;
 #[cfg(feature = "browser")]
 mod browser;
 #[cfg(feature = "client")]
 mod client;
 mod conformance;
+mod declared;
+mod events;
 mod kept;
+mod requests;
 mod script;
 mod sse;
 mod support;

@@ -42,7 +42,9 @@ impl Served {
 
     /// A hub of this instance.
     pub(crate) async fn on(fleet: Fleet, configure: impl FnOnce(HubBuilder) -> HubBuilder) -> Self {
-        let hub = configure(Hub::builder(fleet.clone()).open()).build();
+        let hub = configure(Hub::builder(fleet.clone()).open())
+            .build()
+            .unwrap();
         let router: Router = hub.router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -70,15 +72,7 @@ impl Served {
         &self,
         headers: &[(&'static str, &str)],
     ) -> Result<(Client, Response<Option<Vec<u8>>>), Error> {
-        let mut request = format!("ws://{}/ws", self.address)
-            .into_client_request()
-            .unwrap();
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
-        Ok((Client { socket }, response))
+        connect(self.address, headers).await
     }
 
     /// The answer to a GET, as far as its head.
@@ -88,18 +82,7 @@ impl Served {
 
     /// As [`get`](Self::get), of a client that has seen the event with this id.
     pub(crate) async fn get_after(&self, path: &str, last_event_id: &str) -> Stream {
-        let request = axum::http::Request::get(path)
-            .header("host", self.address.to_string())
-            .header("last-event-id", last_event_id)
-            .body(axum::body::Body::empty())
-            .unwrap();
-        let router: Router = self.hub.router();
-        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
-        Stream {
-            status: response.status().as_u16(),
-            body: response.into_body(),
-            buffer: String::new(),
-        }
+        get(&self.hub, path, last_event_id).await
     }
 
     /// Waits until that many clients are connected.
@@ -112,6 +95,36 @@ impl Served {
         timeout(PATIENCE, reached)
             .await
             .unwrap_or_else(|_| panic!("{} clients, not {count}", self.hub.clients()));
+    }
+}
+
+/// A client of the hub that listens there.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    headers: &[(&'static str, &str)],
+) -> Result<(Client, Response<Option<Vec<u8>>>), Error> {
+    let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
+    Ok((Client { socket }, response))
+}
+
+/// The answer of a hub to a GET, as far as its head.
+pub(crate) async fn get(hub: &Hub, path: &str, last_event_id: &str) -> Stream {
+    let request = axum::http::Request::get(path)
+        .header("host", "localhost")
+        .header("last-event-id", last_event_id)
+        .body(axum::body::Body::empty())
+        .unwrap();
+    let router: Router = hub.router();
+    let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+    Stream {
+        status: response.status().as_u16(),
+        body: response.into_body(),
+        buffer: String::new(),
     }
 }
 

@@ -85,6 +85,29 @@ impl<T> TopicSpec<T> {
         }
     }
 
+    /// A topic of this library's own crates, under a name that nobody else can take. Not API.
+    ///
+    /// # Panics
+    /// If the name does not begin with `__`, or breaks the rest of the rule.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn reserved(name: &'static str, codec: Codec<T>) -> Self {
+        let bytes = name.as_bytes();
+        let Some((b"__", rest)) = bytes.split_at_checked(2) else {
+            panic!("a reserved name must begin with `__`");
+        };
+        if let Err(rule) = check(rest) {
+            panic!("{}", rule);
+        }
+        Self {
+            name: Cow::Borrowed(name),
+            codec,
+            validate: None,
+            sharded: false,
+            keep: None,
+        }
+    }
+
     /// [`with_codec`](Self::with_codec) for a name known at run time.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ impl Drop for Served {
 
 impl Served {
     pub(crate) async fn start(builder: HubBuilder) -> Self {
-        let hub = builder.build();
+        let hub = builder.build().unwrap();
         let router: Router = hub.router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,221 @@
+//! What the hubs of a fleet tell each other: whom to send away.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use quorate::{Codec, Error, Event, Fleet, Result, TopicSpec};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::client::Client;
+use super::handle::Hub;
+use super::seam::{ClientPort, CloseWith};
+
+/// Kept, so that an instance which was cut off for a while still learns of it; sharded, so that no pattern of
+/// a client sees who was sent away.
+const CONTROL: TopicSpec<Order> = TopicSpec::reserved("__hub", Codec::json())
+    .keep(Duration::from_secs(3600), 10_000, 4 << 20)
+    .sharded();
+
+/// For how long an order also meets those who are being let in when it arrives. Longer than any hook should
+/// take to decide.
+const MEMORY: Duration = Duration::from_secs(60);
+
+/// Between attempts to listen.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is to be sent away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Whom {
+    /// Every connection of this user.
+    User(String),
+    /// This connection.
+    Client(String),
+}
+
+/// One hub to all others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    /// The hub that says so, and has done it already.
+    from: Uuid,
+    disconnect: Whom,
+}
+
+/// A hub's part in this.
+pub(crate) struct Control {
+    id: Uuid,
+    /// Users sent away of late, the oldest first.
+    recent: Mutex<VecDeque<(Instant, String)>>,
+}
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: Uuid::from_u128(rand::random()),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// Whether a user was sent away since `then`.
+    fn revoked_since(&self, user: &str, then: Instant) -> bool {
+        let recent = self.recent.lock();
+        let mut newest_first = recent.iter().rev().take_while(|(at, _)| *at >= then);
+        newest_first.any(|(_, revoked)| revoked == user)
+    }
+
+    fn remember(&self, user: &str) {
+        let now = Instant::now();
+        let mut recent = self.recent.lock();
+        while recent
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) > MEMORY)
+        {
+            recent.pop_front();
+        }
+        recent.push_back((now, user.to_owned()));
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("id", &self.id).finish()
+    }
+}
+
+impl Hub {
+    /// Closes every connection of a user, on every instance (4403, `revoked`), and says how many it closed on
+    /// this one. The clients do not come back by themselves; that they cannot is for your hook to see to.
+    ///
+    /// The other instances are told through the fleet: an instance that is cut off at the moment learns of it
+    /// when it is back, if that is within an hour. Give identities a short life where more than that
+    /// counts.
+    ///
+    /// # Errors
+    /// If the other instances could not be told; here the connections are closed all the same, and calling
+    /// again is harmless.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the other instances may or may not be told.
+    pub async fn disconnect(&self, user: &str) -> Result<usize> {
+        self.order(Whom::User(user.to_owned())).await
+    }
+
+    /// [`disconnect`](Self::disconnect) for one connection, wherever it is.
+    ///
+    /// # Errors
+    /// As with [`disconnect`](Self::disconnect).
+    ///
+    /// # Cancel safety
+    /// As with [`disconnect`](Self::disconnect).
+    pub async fn disconnect_client(&self, client_id: &str) -> Result<usize> {
+        self.order(Whom::Client(client_id.to_owned())).await
+    }
+
+    async fn order(&self, disconnect: Whom) -> Result<usize> {
+        let closed = self.obey(&disconnect);
+        if matches!(disconnect, Whom::Client(_)) && closed > 0 {
+            // There is no second connection of that id.
+            return Ok(closed);
+        }
+        let from = self.shared.control.id;
+        let order = Order { from, disconnect };
+        self.fleet().topic(&CONTROL).publish(&order).await?;
+        Ok(closed)
+    }
+
+    /// Sends a client away that was let in while its user was sent away: the hook was asked at `asked`, and the
+    /// order may have come before the client could be found.
+    pub(crate) fn meet(&self, client: &Client, asked: Instant) {
+        let control = &self.shared.control;
+        let identity = client.identity();
+        if identity.is_some_and(|known| control.revoked_since(&known.user, asked)) {
+            client.end(CloseWith::Revoked);
+        }
+    }
+
+    /// Sends them away here, and says how many there were.
+    fn obey(&self, whom: &Whom) -> usize {
+        let registry = &self.shared.registry;
+        let clients = match whom {
+            Whom::Client(id) => registry.get(id).into_iter().collect(),
+            Whom::User(user) => {
+                self.shared.control.remember(user);
+                let mut clients = registry.all();
+                clients.retain(|client| client.identity().is_some_and(|known| known.user == *user));
+                clients
+            }
+        };
+        let closed = clients.iter().map(|client| client.end(CloseWith::Revoked));
+        closed.filter(|first| *first).count()
+    }
+}
+
+/// Does what other hubs say, until the fleet is closed. `hub` gives the hub, as long as there is one.
+pub(crate) async fn listen(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
+    let topic = fleet.topic(&CONTROL);
+    loop {
+        match topic.subscribe().await {
+            Ok(mut orders) => {
+                while let Some(event) = orders.next().await {
+                    let Some(hub) = hub() else { return };
+                    match event {
+                        Event::Message(order) if order.from != hub.shared.control.id => {
+                            let closed = hub.obey(&order.disconnect);
+                            tracing::debug!(closed, "another instance sent clients away");
+                        }
+                        Event::Gap(gap) => tracing::warn!(
+                            reason = gap.reason.as_str(),
+                            missed = gap.missed,
+                            "orders to send clients away may have been missed"
+                        ),
+                        _ => {}
+                    }
+                }
+                return;
+            }
+            Err(error) if is_over(&error) => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen to the other hubs; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_over(error: &Error) -> bool {
+    error.kind() == quorate::ErrorKind::Closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_let_in_while_an_order_comes_is_met_by_it() {
+        let control = Control::new();
+        let before = Instant::now();
+        control.remember("ada");
+        assert!(control.revoked_since("ada", before));
+        assert!(!control.revoked_since("eve", before));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let after = Instant::now();
+        assert!(!control.revoked_since("ada", after));
+        tokio::time::advance(MEMORY * 2).await;
+        control.remember("eve");
+        assert!(!control.revoked_since("ada", before), "forgotten");
+        assert_eq!(control.recent.lock().len(), 1);
+    }
+
+    #[test]
+    fn an_order_reads_back() {
+        let order =
+            r#"{"from":"00000000-0000-0000-0000-000000000000","disconnect":{"user":"ada"}}"#;
+        let read: Order = serde_json::from_str(order).unwrap();
+        assert_eq!(read.disconnect, Whom::User("ada".to_owned()));
+        assert_eq!(serde_json::to_string(&read).unwrap(), order);
+    }
+}
