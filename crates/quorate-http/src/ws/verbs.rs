@@ -170,7 +170,7 @@ impl Work {
                     Ok(options) => options,
                     Err(problem) => return self.refuse(id.as_ref(), &problem),
                 };
-                self.subscribe(id, &topic, params, options, cx);
+                self.subscribe(id, &topic, &params, options, cx);
             }
             Verb::Unsubscribe { topic, params } => self.unsubscribe(id.as_ref(), &topic, &params),
             Verb::Call { kind, data } => self.call(id, kind, data, cx),
@@ -201,7 +201,7 @@ impl Work {
                 limit,
             } => {
                 let read = history_read(after.as_deref(), limit);
-                self.history(id, &topic, params, read, cx);
+                self.history(id, &topic, &params, read, cx);
             }
             Verb::Presence { .. } => {
                 let text = "this server does not know who is present yet";
@@ -245,11 +245,11 @@ impl Work {
         &mut self,
         id: Option<RequestId>,
         topic: &str,
-        params: Value,
+        params: &Value,
         options: SubscribeOptions,
         cx: &mut Context<'_>,
     ) {
-        let named = match Named::of(&self.hub, topic, &params) {
+        let named = match Named::of(&self.hub, topic, params) {
             Ok(named) => named,
             Err(problem) => return self.refuse(id.as_ref(), &problem),
         };
@@ -279,11 +279,11 @@ impl Work {
         &mut self,
         id: Option<RequestId>,
         topic: &str,
-        params: Value,
+        params: &Value,
         read: Result<(HistoryFrom, u32), Problem>,
         cx: &mut Context<'_>,
     ) {
-        let asked = read.and_then(|read| Ok((read, Named::of(&self.hub, topic, &params)?)));
+        let asked = read.and_then(|read| Ok((read, Named::of(&self.hub, topic, params)?)));
         let counted = asked.and_then(|asked| Ok((asked, self.count(id.as_ref())?)));
         let (((from, limit), named), cancel) = match counted {
             Ok(counted) => counted,
