@@ -110,6 +110,8 @@ mod documents {
     struct Events;
     #[doc = include_str!("../../../docs/guide/history.md")]
     struct History;
+    #[doc = include_str!("../../../docs/guide/groups.md")]
+    struct Groups;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
     #[doc = include_str!("../../../docs/guide/presence.md")]

@@ -294,6 +294,22 @@ mod tests {
         )
     }
 
+    #[test]
+    fn what_only_wakes_is_kept_once_and_nothing_counts_as_lost() {
+        let limits = Limits {
+            messages: 1,
+            bytes: 1,
+            overflow: Overflow::DropOldest,
+            wake_ups: true,
+        };
+        let mailbox = Mailbox::new(limits, Arc::new(MailboxMeters::new()));
+        for number in 0..3 {
+            assert!(mailbox.push(message(number, 10)));
+        }
+        assert_eq!(take(&mailbox), Seen::Message(0));
+        assert_eq!(take(&mailbox), Seen::Waiting);
+    }
+
     #[derive(Debug, PartialEq)]
     enum Seen {
         Message(u64),

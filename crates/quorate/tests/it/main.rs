@@ -4,9 +4,11 @@
 
 mod connection;
 mod differential;
+mod differential_group;
 mod differential_history;
 mod differential_presence;
 mod faults;
+mod faults_group;
 mod faults_history;
 mod faults_presence;
 mod operators;

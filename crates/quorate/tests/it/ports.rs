@@ -441,3 +441,28 @@ async fn a_presence_backend_can_be_wrapped_and_lose_replies() {
         "every join and leave counted once"
     );
 }
+
+/// A backend of one's own for kept topics has consumer groups if it says so.
+#[tokio::test]
+async fn consumer_groups_are_of_the_backend_of_kept_topics() {
+    const KEPT: TopicSpec<u64> = TopicSpec::new("kept").keep(Duration::from_secs(60), 10, 1 << 20);
+    let home = Fleet::embedded();
+    let builder = || {
+        let builder = Fleet::builder().url("memory:");
+        builder.history_port(home.history_port())
+    };
+    let without = builder().build().await.unwrap();
+    let group = without.topic(&KEPT).group("billing").unwrap();
+    let error = group.clone().join().await.unwrap_err();
+    assert_eq!(error.kind(), quorate::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("group_port"), "{error}");
+    assert!(without.group_port().is_none());
+
+    let port = home.group_port().unwrap();
+    let with = builder().group_port(port).build().await.unwrap();
+    let mut work = with.topic(&KEPT).group("billing").unwrap().await.unwrap();
+    with.topic(&KEPT).publish(&7).await.unwrap();
+    let message = within("a message", work.next_message()).await.unwrap();
+    assert_eq!(*message, 7);
+    assert!(work.acknowledge(&message).await.unwrap());
+}

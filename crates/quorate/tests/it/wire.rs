@@ -87,7 +87,9 @@ async fn every_key_is_the_documented_one_and_expires() {
     released.release().await.unwrap();
     const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(Duration::from_secs(3600), 9, 1 << 20);
     let room = fleet.topic(&ROOM).key("{7}").unwrap();
+    let mut work = room.group("billing").unwrap().await.unwrap();
     room.publish(&1).await.unwrap();
+    let _pending = work.next_message().await.unwrap();
     let redis = fleet.redis().unwrap();
     let mut keys = texts(
         &redis
@@ -100,7 +102,10 @@ async fn every_key_is_the_documented_one_and_expires() {
         keys,
         [
             format!("{namespace}:history:{{room:%7B7%7D}}"),
+            format!("{namespace}:history:{{room:%7B7%7D}}:deliveries:billing"),
+            format!("{namespace}:history:{{room:%7B7%7D}}:group:billing"),
             format!("{namespace}:history:{{room:%7B7%7D}}:meta"),
+            format!("{namespace}:history:{{room:%7B7%7D}}:pending:billing"),
             format!("{namespace}:lock:{{a%7Db}}"),
             format!("{namespace}:lock:{{released}}")
         ]
@@ -113,8 +118,8 @@ async fn every_key_is_the_documented_one_and_expires() {
             .as_int()
             .unwrap();
         let beyond = match () {
-            () if key.ends_with(":meta") => Duration::from_secs((7 * 24 + 1) * 3600),
-            () if key.contains(":history:") => Duration::from_secs(3600),
+            () if key.ends_with("room:%7B7%7D}") => Duration::from_secs(3600),
+            () if key.contains(":history:") => Duration::from_secs((7 * 24 + 1) * 3600),
             () => Duration::from_secs(24 * 3600 + 30),
         };
         let beyond = i64::try_from(beyond.as_millis()).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use quorate::history::{Content, GroupPort, PageLimit, Take, TakeId, TakeReply, Taken};
 use quorate::{CallOptions, Event, Fleet, Key, TopicSpec};
 
@@ -90,16 +91,21 @@ pub async fn every_group_sees_every_message(home: Home) {
 pub async fn a_parked_consumer_is_woken_by_a_publish(home: Home) {
     let other = home.instance("b").await;
     let mut work = consumer(&other).await;
-    for number in 0..3 {
-        let publishing = async {
-            // Once it has found nothing.
-            tokio::task::yield_now().await;
-            home.fleet().topic(&WORK).publish(&number).await.unwrap();
-        };
-        let (message, ()) = tokio::join!(message(&mut work), publishing);
-        assert_eq!(*message, number);
-        assert!(work.acknowledge(&message).await.unwrap());
-    }
+    let topic = home.fleet().topic(&WORK);
+    let group = topic.group("billing").unwrap();
+    // Together they take longer than may be, if it only looks from time to time.
+    let rounds = async {
+        for number in 0..24 {
+            assert!(work.next().now_or_never().is_none());
+            // Meanwhile it finds nothing.
+            for _ in 0..3 {
+                group.status().await.unwrap();
+            }
+            topic.publish(&number).await.unwrap();
+            expect(&mut work, number, 1).await;
+        }
+    };
+    within("all are handed out", rounds).await;
 }
 
 /// Of a consumer that is alive, and does nothing.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::super::hub::Hub;
 use super::super::kept::SLACK;
@@ -59,6 +60,13 @@ impl Calls {
             topic,
             group,
         }
+    }
+
+    /// Resolves a while after the consumer has gone: what is then still under way is given up, and the
+    /// end of its leases does the rest.
+    pub(super) async fn patience(&self, gone: &CancellationToken) {
+        gone.cancelled().await;
+        tokio::time::sleep(self.hub.context.command_timeout).await;
     }
 
     /// What errors name.

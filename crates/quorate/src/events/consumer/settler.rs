@@ -94,7 +94,10 @@ impl<T: Send + Sync + 'static> Settler<T> {
             }
             while !orders.is_empty() {
                 let some = orders.drain(..orders.len().min(MAX_SETTLEMENTS)).collect();
-                self.settle(some, false).await;
+                tokio::select! {
+                    () = self.settle(some, false) => {}
+                    () = self.calls.patience(&self.gone) => {}
+                }
             }
         }
         self.finish(orders).await;
@@ -142,11 +145,14 @@ impl<T: Send + Sync + 'static> Settler<T> {
 
     fn failed(&self, orders: Vec<Order>, error: Error) {
         let error = Arc::new(error);
-        let mut told = false;
-        for reply in orders.into_iter().filter_map(|order| order.reply) {
-            told |= reply.send(Err(copy(&error))).is_ok();
+        let mut untold = false;
+        for order in orders {
+            untold |= match order.reply {
+                Some(reply) => reply.send(Err(copy(&error))).is_err(),
+                None => true,
+            };
         }
-        if !told {
+        if untold {
             let hooks = &self.calls.hub.context.hooks;
             hooks.error(ErrorSource::Group, &error);
         }

@@ -81,7 +81,11 @@ impl<T: Send + Sync + 'static> Taker<T> {
                 ..PAGE
             };
             let asked = Instant::now();
-            let over = match self.calls.take(limit, self.visibility).await {
+            let taken = tokio::select! {
+                taken = self.calls.take(limit, self.visibility) => taken,
+                () = self.calls.patience(&self.gone) => return,
+            };
+            let over = match taken {
                 Ok((id, TakeReply::Taken(taken))) => {
                     failures = 0;
                     let next = taken.next;
