@@ -1,5 +1,6 @@
 //! `/v1/sse` and `/v1/ws`; `quorate-http` tests the rest of them.
 
+use quorate_testing::harness::eventually;
 use serde_json::json;
 
 use crate::support::Served;
@@ -38,7 +39,6 @@ async fn a_client_that_leaves_takes_its_subscriptions_along() {
     let gone = "quorate_events_subscriptions 0";
     assert!(!served.get("/metrics").await.text().contains(gone));
     drop((sse, ws));
-    while !served.get("/metrics").await.text().contains(gone) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    let all_gone = async || served.get("/metrics").await.text().contains(gone);
+    eventually("its subscriptions are given up", all_gone).await;
 }
