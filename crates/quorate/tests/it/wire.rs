@@ -226,7 +226,8 @@ async fn every_key_of_a_roster_is_the_documented_one_and_expires() {
     drop(ada);
 }
 
-/// The permissions in the operations document are enough for rosters and locks, and for health.
+/// The permissions in the operations document are enough for rosters, locks, kept topics and their groups,
+/// and for health.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
     let document = include_str!("../../../../docs/operations.md");
@@ -268,4 +269,18 @@ async fn the_documented_permissions_are_enough() {
     let lock = fleet.lock("report").try_acquire().await.unwrap();
     assert!(lock.guard().unwrap().release().await.unwrap());
     assert!(fleet.health(lease).await.healthy);
+
+    const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(Duration::from_secs(60), 1, 1 << 20);
+    let room = fleet.topic(&ROOM);
+    let group = room.group("billing").unwrap();
+    let mut work = group.clone().join().await.unwrap();
+    for number in 0..3 {
+        room.publish(&number).await.unwrap();
+    }
+    assert_eq!(room.history().await.unwrap().events.len(), 1);
+    let message = work.next_message().await.unwrap();
+    assert!(work.extend(&message, lease).await.unwrap());
+    assert!(work.acknowledge(&message).await.unwrap());
+    assert_eq!(group.status().await.unwrap().unwrap().pending, 0);
+    assert!(group.delete().await.unwrap());
 }
