@@ -244,3 +244,97 @@ test("hub: it refuses what it does not allow, and goes on", async (t) => {
   await assert.rejects(client.on("bad name", null, () => {}, { onEnd: () => {} }).ready, { code: "INVALID_ARGUMENT" });
   await client.on("good", null, () => {}).ready;
 });
+
+test("hub: requests are answered, with progress, and can be given up", async (t) => {
+  const { connect } = await setup(t);
+  const client = connect();
+  assert.deepEqual(await client.request("echo", { any: ["thing", null, 1.5] }), { any: ["thing", null, 1.5] });
+  const seen = [];
+  assert.equal(await client.request("count", 3, { onProgress: ({ done }) => seen.push(done) }), 3);
+  assert.deepEqual(seen, [1, 2, 3]);
+  await assert.rejects(client.request("fail", { why: "so" }), {
+    code: "RESOURCE_EXHAUSTED", message: "not today", details: { why: "so" }, retryable: true, retryAfter: 1500,
+  });
+  await assert.rejects(client.request("count", "three"), { code: "INVALID_ARGUMENT" });
+  // Sixty are given up: more than the server works on at once.
+  for (let round = 0; round < 2; round += 1) {
+    const aborts = Array.from({ length: 30 }, () => new AbortController());
+    const waits = aborts.map((abort) => client.request("wait", null, { signal: abort.signal }));
+    await client.request("echo");
+    for (const abort of aborts) abort.abort();
+    for (const wait of waits) await assert.rejects(wait, { code: "CANCELLED", outcome: "unknown" });
+  }
+  assert.deepEqual(await Promise.all(Array.from({ length: 60 }, (_, n) => client.request("echo", n))), Array.from({ length: 60 }, (_, n) => n));
+});
+
+test("hub: what one says the others hear, and itself only if it wants to", async (t) => {
+  const { network, connect } = await setup(t);
+  const [ada, bob] = [connect(), connect()];
+  const heard = { ada: [], bob: [] };
+  await ada.on("chat", 7, ({ text }) => heard.ada.push(text)).ready;
+  const room = bob.on("chat", 7, ({ text }, meta) => heard.bob.push([text, meta.source]), { recent: 10 });
+  await room.ready;
+  const published = await ada.publish("chat", 7, { text: "to all" });
+  assert.equal(published.topic, "chat:7");
+  await ada.publish("chat", 7, { text: "to others" }, { echo: false });
+  await ada.publish("chat", 7, { text: "again to all" });
+  await until(() => heard.ada.length === 2 && heard.bob.length === 3);
+  assert.deepEqual(heard.ada, ["to all", "again to all"]);
+  assert.deepEqual(heard.bob.map(([text]) => text), ["to all", "to others", "again to all"]);
+  assert.ok(heard.bob.every(([, source]) => source === ada.id), `${JSON.stringify(heard.bob)}`);
+  await assert.rejects(ada.publish("chat", 7, { text: "" }), { code: "INVALID_ARGUMENT" });
+  await assert.rejects(ada.publish("chat", "seven", { text: "hi" }), { code: "INVALID_ARGUMENT" });
+  await assert.rejects(ada.publish("room", 7, "hi"), { code: "PERMISSION_DENIED" });
+  // What is said while the network is away is said when it is back.
+  network.cut({ open: false });
+  await until(() => ada.state === "waiting" && bob.state === "waiting");
+  const later = ada.publish("chat", 7, { text: "later" });
+  network.heal();
+  await later;
+  await until(() => heard.ada.length === 3 && heard.bob.length === 4);
+});
+
+test("hub: a token is shown, renewed, and asked for again; who is revoked stays away", async (t) => {
+  const { hub, network, errors } = await setup(t);
+  const reasons = [];
+  let lifetime = 60_000;
+  const token = async (reason) => {
+    reasons.push(reason);
+    return (await hub.post("/token", { user: "ada", lifetime_ms: lifetime })).text();
+  };
+  const url = network.url.replace("/live/", "/private/");
+  const client = new QuorateClient(url, { WebSocket, token, backoff: QUICK, onError: (error) => errors.push(error) });
+  t.after(() => client.close());
+  const seen = [];
+  await client.on("chat", 7, ({ text }, meta) => seen.push([text, meta.source])).ready;
+  const who = await client.request("who");
+  assert.deepEqual(who, { client: client.id, user: "ada" });
+  await client.publish("chat", 7, { text: "hi" });
+  await until(() => seen.length === 1);
+  assert.deepEqual(seen, [["hi", "ada"]]);
+  assert.deepEqual(reasons, ["connecting"]);
+
+  // Short-lived ones are renewed.
+  lifetime = 1_500;
+  network.cut();
+  await until(() => reasons.includes("expiring"));
+  await until(async () => (await client.request("who")).user === "ada");
+  lifetime = 60_000;
+  const asked = reasons.length;
+  await until(() => reasons.length > asked);
+  assert.equal((await client.request("who")).user, "ada");
+
+  const states = [];
+  client.onState((state) => states.push(state));
+  await hub.post("/revoke/ada");
+  await until(() => client.state === "stopped");
+  assert.deepEqual(states, ["stopped"]);
+  await assert.rejects(client.request("who"), { code: "PERMISSION_DENIED" });
+  assert.deepEqual(errors, []);
+
+  const bad = new QuorateClient(url, { WebSocket, token: () => "made up", backoff: QUICK, onError: (error) => errors.push(error) });
+  t.after(() => bad.close());
+  bad.connect();
+  await until(() => errors.length >= 2);
+  assert.ok(errors.every((error) => error.code === "UNAUTHENTICATED"), `${errors}`);
+});

@@ -37,6 +37,7 @@ export class Hub {
     const headers = { "content-type": "application/json" };
     const answer = await fetch(`http://${this.address}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer;
   }
 
   publish(topic, data) {
