@@ -19,6 +19,7 @@
 //! * [`EventSpec`]: what services emit and clients subscribe to, by name and parameters.
 //! * [`MessageSpec`], [`MessageRouter`]: requests from clients, and the handlers that answer them.
 //! * [`Identity`], [`Credentials`], [`Denied`], [`ConnectionTokens`]: who a client is, and what it may do.
+//! * `client` (a feature): the hub's client, for Rust programs.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
@@ -59,4 +60,7 @@ pub use topic::{Selector, TopicPath, canonical_json};
 mod documents {
     #[doc = include_str!("../../../docs/guide/hub.md")]
     struct Hub;
+    #[cfg(feature = "client")]
+    #[doc = include_str!("../../../docs/guide/rust-client.md")]
+    struct RustClient;
 }

@@ -4,9 +4,15 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use quorate_http::client::{ClientEvent, HubClient};
+//! use quorate_http::{EventSpec, MessageSpec};
+//!
+//! // The constants that the server declares.
+//! const ROOM: EventSpec<u64, String> = EventSpec::new("room");
+//! const SAY: MessageSpec<String, u64> = MessageSpec::new("say");
 //!
 //! let client = HubClient::connect("wss://example.com/live/ws").await?;
-//! let mut room = client.subscribe_topic("room:42").await?; // active when this returns
+//! let mut room = client.subscribe(&ROOM, &42).await?; // active when this returns
+//! client.request(&SAY, &"hello".to_owned()).await?;
 //! while let Some(event) = room.next().await {
 //!     match event {
 //!         ClientEvent::Message(said) => println!("{}", *said),
@@ -58,6 +64,7 @@ mod session;
 mod state;
 mod subscription;
 mod tls;
+mod typed;
 mod wire;
 
 pub use ask::{

@@ -162,11 +162,11 @@ impl<P, T> EventSpec<P, T> {
         self.keep.is_some()
     }
 
-    pub(super) const fn data_codec(&self) -> &Codec<T> {
+    pub(crate) const fn data_codec(&self) -> &Codec<T> {
         &self.codec
     }
 
-    pub(super) const fn data_rule(&self) -> Option<Validate<T>> {
+    pub(crate) const fn data_rule(&self) -> Option<Validate<T>> {
         self.validate
     }
 

@@ -77,7 +77,7 @@ impl<T, R> MessageSpec<T, R> {
         self.kind
     }
 
-    pub(super) const fn rule(&self) -> Option<Validate<T>> {
+    pub(crate) const fn rule(&self) -> Option<Validate<T>> {
         self.validate
     }
 

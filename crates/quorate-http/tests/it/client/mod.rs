@@ -7,3 +7,4 @@ mod kept;
 mod resuming;
 mod script;
 mod streams;
+mod typed;
