@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use quorate::Fleet;
-use quorate_http::{Gateway, GatewayOptions};
+use quorate_http::Hub;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// # Cancel safety
 /// When the future is dropped, so are all connections.
 pub async fn serve(fleet: Fleet, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-    let gateway = Gateway::with_options(fleet, GatewayOptions::default().buffer(BUFFER));
+    let hub = Hub::builder(fleet).open().buffer(BUFFER);
+    let hub = hub.build().map_err(io::Error::other)?;
     let app = Router::new()
         .route(
             "/",
@@ -57,12 +58,12 @@ pub async fn serve(fleet: Fleet, listener: TcpListener, stop: CancellationToken)
             "/land.js",
             get(async || script(include_str!("../page/land.js"))),
         )
-        .nest("/live", gateway.router());
+        .nest("/live", hub.router());
     let drained = {
         let stop = stop.clone();
         async move {
             stop.cancelled().await;
-            gateway.drain().await;
+            hub.drain().await;
         }
     };
     tokio::select! {
