@@ -25,7 +25,7 @@ pub const CLIENT_DROPPED: &str = "quorate_client_dropped_total";
 /// or break its rule.
 pub const MALFORMED: &str = "quorate_http_malformed_total";
 /// Counter of requests that were handled, by `type` and `code` (`OK`, or the code of the error).
-pub const REQUESTS: &str = "quorate_http_requests_total";
+pub const REQUESTS: &str = "quorate_http_hub_requests_total";
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

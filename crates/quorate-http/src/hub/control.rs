@@ -104,7 +104,8 @@ impl Hub {
         self.order(Whom::User(user.to_owned())).await
     }
 
-    /// [`disconnect`](Self::disconnect) for one connection, wherever it is.
+    /// [`disconnect`](Self::disconnect) for one connection, wherever it is. A hub that does not
+    /// [authenticate](crate::HubBuilder::authenticate) reaches only its own.
     ///
     /// # Errors
     /// As with [`disconnect`](Self::disconnect).
@@ -117,8 +118,9 @@ impl Hub {
 
     async fn order(&self, disconnect: Whom) -> Result<usize> {
         let closed = self.obey(&disconnect);
-        if matches!(disconnect, Whom::Client(_)) && closed > 0 {
-            // There is no second connection of that id.
+        // There is no second connection of that id; and hubs that know nobody do not listen.
+        let is_done = matches!(disconnect, Whom::Client(_)) && closed > 0;
+        if is_done || !self.shared.gatekeeper.required() {
             return Ok(closed);
         }
         let from = self.shared.control.id;

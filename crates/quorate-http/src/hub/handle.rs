@@ -260,7 +260,10 @@ impl Hub {
         self.shared.attending.call_once(|| {
             let fleet = self.shared.fleet.clone();
             self.spawn(watch_state(fleet.clone(), self.downgrade()));
-            self.spawn(control::listen(fleet, self.downgrade()));
+            // Where nobody says who they are, there is nobody to take access away from.
+            if self.shared.gatekeeper.required() {
+                self.spawn(control::listen(fleet, self.downgrade()));
+            }
         });
     }
 

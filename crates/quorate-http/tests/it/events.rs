@@ -1,6 +1,7 @@
 //! Declared events over real sockets, between two instances.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use quorate::{Codec, Fleet, TopicSpec};
 use quorate_http::{ClientInfo, Denied, EventSpec, HubBuilder};
@@ -311,6 +312,44 @@ async fn declared_events_are_streamed_too() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_kept_event_is_caught_up_completely() {
+    const LOG: EventSpec<u8, String> = EventSpec::new("log")
+        .keep(Duration::from_secs(60), 100, 1 << 20)
+        .codec(Codec::text());
+    let (a, b) = Instance::pair(|hub| hub.event(&LOG)).await;
+    let mut client = a.connect().await;
+    let first = client.ask(json!({"subscribe": "log", "params": 1})).await;
+    let start = first["position"].clone();
+    assert!(start.is_string(), "{first}");
+    drop(client);
+    for number in 0..5 {
+        a.hub.emit(&LOG, &1, &number.to_string()).await.unwrap();
+    }
+    // At another instance, which has heard of none of them.
+    let mut client = b.connect().await;
+    let back = client
+        .ask(json!({"subscribe": "log", "params": 1, "after": start}))
+        .await;
+    assert_eq!(back["recovered"], true, "{back}");
+    a.hub.emit(&LOG, &1, &"5".to_owned()).await.unwrap();
+    for number in 0..=5 {
+        assert_eq!(client.event().await["data"], number.to_string());
+    }
+    let page = client
+        .ask(json!({"history": "log", "params": 1, "limit": 2}))
+        .await;
+    let kept = page["messages"].as_array().unwrap();
+    assert_eq!(
+        (&kept[0]["data"], &kept[1]["data"]),
+        (&json!("4"), &json!("5"))
+    );
+    let none = client
+        .refused(json!({"history": "log", "params": "x"}))
+        .await;
+    assert_eq!(none, "INVALID_ARGUMENT");
 }
 
 #[test]
