@@ -304,7 +304,10 @@ export declare class QuorateClient<Events extends EventMap<Events> = AnyEvents, 
   get id(): string | undefined;
   /** The name of the service instance it is connected to. */
   get instance(): string | undefined;
-  /** Connects now. Settles when it is ready; fails when the server sends it away, or it is closed. */
+  /**
+   * Connects now, also where it waits for its next attempt, unless the server named the time. Settles when
+   * it is ready; fails when the server sends it away, or it is closed.
+   */
   connect(): Promise<void>;
   /** Calls `listener` with every change of state, until the returned function is called. */
   onState(listener: (state: ClientState, detail: StateDetail) => void): () => void;

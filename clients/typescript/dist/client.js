@@ -1295,8 +1295,10 @@ class Session {
   get state() {
     return this.#state;
   }
-  /** Connects, unless it is, or tries already. */
+  /** Connects, unless it is connected. A wait of its own making is cut short, one the server asked for is not. */
   start() {
+    if (this.#state === "waiting" && !this.#ordered)
+      this.#open("asked for");
     if (this.#state !== "idle" && this.#state !== "stopped")
       return;
     this.#unlisten ??= listen((what) => this.#hinted(what));
@@ -1570,7 +1572,10 @@ class QuorateClient {
   get instance() {
     return this.#instance;
   }
-  /** Connects now. Settles when it is ready; fails when the server sends it away, or it is closed. */
+  /**
+   * Connects now, also where it waits for its next attempt, unless the server named the time. Settles when
+   * it is ready; fails when the server sends it away, or it is closed.
+   */
   connect() {
     if (this.state === "closed")
       return Promise.reject(closedError());

@@ -111,7 +111,10 @@ export class QuorateClient<Events extends EventMap<Events> = AnyEvents, Requests
     return this.#instance;
   }
 
-  /** Connects now. Settles when it is ready; fails when the server sends it away, or it is closed. */
+  /**
+   * Connects now, also where it waits for its next attempt, unless the server named the time. Settles when
+   * it is ready; fails when the server sends it away, or it is closed.
+   */
   connect(): Promise<void> {
     if (this.state === "closed") return Promise.reject(closedError());
     if (this.state === "ready") return Promise.resolve();

@@ -68,8 +68,9 @@ export class Session {
     return this.#state;
   }
 
-  /** Connects, unless it is, or tries already. */
+  /** Connects, unless it is connected. A wait of its own making is cut short, one the server asked for is not. */
   start(): void {
+    if (this.#state === "waiting" && !this.#ordered) this.#open("asked for");
     if (this.#state !== "idle" && this.#state !== "stopped") return;
     this.#unlisten ??= listen((what) => this.#hinted(what));
     this.#attempt = 0;

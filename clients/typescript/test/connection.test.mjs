@@ -38,6 +38,23 @@ test("connect() settles when the client is ready, also after failed attempts", a
   await client.connect();
 });
 
+test("connect() does not wait for the next attempt, unless the server named the time", async (t) => {
+  const { server, connect } = await setup(t, { hello: null });
+  const client = connect({ backoff: { initial: 3_600_000, max: 3_600_000 } });
+  client.connect();
+  (await server.next()).cut();
+  await until(() => client.state === "waiting");
+  server.hello = HELLO;
+  await client.connect();
+
+  const peer = await server.next();
+  peer.send({ event: "closing", reason: "restarting", retry_after_ms: 3_600_000 });
+  peer.close(1012, "restarting");
+  await until(() => client.state === "waiting");
+  client.connect();
+  assert.equal(client.state, "waiting");
+});
+
 test("attempts that get no hello in time are given up", async (t) => {
   const { server, connect } = await setup(t, { hello: null });
   const client = connect({ connectTimeout: 20 });
