@@ -23,6 +23,7 @@ async fn without_the_token_nothing_but_the_page_and_the_health_is_shown() {
         ("POST", "/v1/events/a"),
         ("GET", "/v1/sse?topic=a"),
         ("GET", "/v1/ws"),
+        ("GET", "/v1/client.js"),
         ("POST", "/v1/locks/a"),
         ("DELETE", "/v1/locks/a/00000000000000000000000000000000"),
         ("GET", "/metrics"),
@@ -54,6 +55,8 @@ async fn without_the_token_nothing_but_the_page_and_the_health_is_shown() {
     let headers = [("authorization", &*bearer), ("content-type", "text/plain")];
     let answer = served.send("POST", "/v1/events/a", &headers, "x").await;
     assert_eq!(answer.status, 200);
+    let client = served.send("GET", "/v1/client.js", &headers, "").await;
+    assert!(client.text().contains("export { QuorateClient"));
     let mut ws = served.ws(&[("authorization", &bearer)]).await.unwrap();
     assert_eq!(ws.next().await.unwrap()["event"], "hello");
 }
