@@ -54,6 +54,7 @@ async function join(name) {
     welcome = await login(name);
   } catch (error) {
     $("join-error").textContent = `${error.message}.`;
+    $("door").hidden = false;
     return $("name").focus();
   }
   me = welcome.user;
@@ -301,7 +302,8 @@ async function flush() {
   if (flushing) return;
   flushing = true;
   while (outbox.length > 0) {
-    const { room, id, text, item } = outbox[0];
+    const message = outbox[0];
+    const { room, id, text } = message;
     try {
       // Without a connection it waits in the client's queue.
       await client.request("message.send", { room, id, text }, { timeout: NEVER });
@@ -311,7 +313,7 @@ async function flush() {
         await new Promise((resolve) => setTimeout(resolve, error.retryAfter ?? 500));
         continue;
       }
-      failed(outbox[0], item, error);
+      failed(message, error);
     }
     outbox.shift();
     showState();
@@ -319,7 +321,8 @@ async function flush() {
   flushing = false;
 }
 
-function failed(message, item, error) {
+function failed(message, error) {
+  const { item } = message;
   const again = make("button", "quiet", "Try again");
   const remove = make("button", "quiet", "Remove");
   const why = make("p", "error", `Not sent: ${error.message}. `);
@@ -415,7 +418,8 @@ function showState(state = client.state, given) {
   $("state").title = client.instance ? `to ${client.instance}` : "";
   const offline = state !== "ready" && (everReady || state !== "connecting");
   $("banner").hidden = !offline;
-  $("again").hidden = state !== "stopped";
+  $("house").classList.toggle("offline", offline);
+  $("again").disabled = state === "connecting";
   clearInterval(ticking);
   if (!offline) return;
   $("banner-what").textContent = state === "stopped" ? "The server has sent this page away." : "You are offline.";
@@ -469,4 +473,7 @@ $("report-close").addEventListener("click", () => $("report-dialog").close());
 $("report-dialog").addEventListener("close", () => reporting?.abort());
 
 const known = sessionStorage.getItem("name");
-if (known !== null) void join(known);
+if (known !== null) {
+  $("door").hidden = true; // already inside
+  void join(known);
+}

@@ -45,6 +45,7 @@ async fn browser_that_was_offline_misses_nothing_and_sends_what_was_written_mean
     bob.picture("offline").await;
 
     network.heal().await.unwrap();
+    bob.tries_now().await;
     bob.until_messages(23).await;
     ada.until_messages(23).await;
     bob.until("document.querySelector('#banner').hidden").await;
@@ -83,7 +84,7 @@ async fn browser_goes_on_at_another_instance_when_its_own_is_killed() {
     bob.until_text("#messages", "Where did she go?").await;
 
     balancer.retarget(b.address());
-    balancer.cut().await;
+    ada.tries_now().await;
     ada.until_connected().await;
     ada.until_messages(7).await;
     bob.until_messages(7).await;

@@ -126,6 +126,13 @@ impl Person {
             .await;
     }
 
+    /// Presses "Try now" until it helps: the next attempt by itself may be half a minute away.
+    pub(crate) async fn tries_now(&self) {
+        let banner = "document.querySelector('#banner').hidden";
+        let press = "document.querySelector('#again').click()";
+        self.until(&format!("{banner} || ({press}, false)")).await;
+    }
+
     pub(crate) async fn types(&self, into: &str, text: &str) {
         self.browser.type_text(into, text).await.unwrap();
     }
