@@ -415,7 +415,7 @@ function showState(state = client.state, given) {
   const says = { ready: "Connected", stopped: "Sent away", closed: "Closed" };
   $("state").dataset.state = state;
   $("state").textContent = says[state] ?? (everReady ? "Reconnecting" : "Connecting");
-  $("state").title = client.instance ? `to ${client.instance}` : "";
+  $("state").title = detail.reason ?? ""; // which instance, or what broke
   const offline = state !== "ready" && (everReady || state !== "connecting");
   $("banner").hidden = !offline;
   $("house").classList.toggle("offline", offline);

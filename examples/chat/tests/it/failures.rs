@@ -102,3 +102,23 @@ async fn browser_goes_on_at_another_instance_when_its_own_is_killed() {
     ada.says("Here I am").await;
     bob.until_messages(8).await;
 }
+
+#[tokio::test]
+async fn browser_is_sent_to_another_instance_when_its_own_is_stopped() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let (mut a, b) = instances(&redis).await;
+    let balancer = Proxy::start(a.address()).await.unwrap();
+    let ada = Person::join(balancer.addr(), "Ada").await;
+    ada.says("Good morning").await;
+    ada.until_messages(1).await;
+    balancer.retarget(b.address());
+    a.stop().await;
+    let there = format!("connected to chat-{}", b.address().port());
+    ada.until(&format!(
+        "document.querySelector('#state').title === '{there}'"
+    ))
+    .await;
+    ada.says("Good evening").await;
+    ada.until_messages(2).await;
+    assert_eq!(ada.messages().await, ["Good morning", "Good evening"]);
+}

@@ -64,6 +64,15 @@ impl Instance {
         self.addresses[0]
     }
 
+    /// Asks it to stop, as who restarts it does, and waits for that.
+    pub(crate) async fn stop(&mut self) {
+        let process = self.child.id().unwrap().to_string();
+        let mut kill = Command::new("kill");
+        let asked = kill.args(["-TERM", &process]).status().await.unwrap();
+        assert!(asked.success());
+        assert!(self.child.wait().await.unwrap().success());
+    }
+
     /// Ends it without a word, as a machine does that loses its power.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
