@@ -46,9 +46,9 @@ mod ws;
 
 pub use frame::{PROTOCOL, event_line};
 pub use hub::{
-    Authenticate, ClientEmit, ClientInfo, ConnectionTokens, Credentials, Cx, Denied, Emit,
-    EventDeclaration, EventSpec, HandlerError, Hub, HubBuilder, HubEvent, Identity, MessageRouter,
-    MessageSpec, Overflow,
+    Authenticate, ClientEmit, ClientInfo, ClientStats, ConnectionTokens, Credentials, Cx, Denied,
+    Emit, EventDeclaration, EventSpec, HandlerError, Hub, HubBuilder, HubEvent, HubStats, Identity,
+    MessageRouter, MessageSpec, Overflow, SubscriptionStats, TopicStats,
 };
 pub use origin::OriginPolicy;
 pub use problem::{Code, Problem, name_instances};

@@ -225,6 +225,7 @@ impl EventStream {
                     RoomEventKind::Message => "message",
                     RoomEventKind::Gap => "gap",
                     RoomEventKind::Undecodable => "undecodable",
+                    RoomEventKind::Presence => "presence",
                 };
                 self.positions.advance(subscription, event.position);
                 let sse = SseEvent::default().event(name).data(event.frame.as_str());

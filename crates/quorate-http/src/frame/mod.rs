@@ -2,6 +2,7 @@
 
 mod control;
 mod event;
+mod presence;
 mod request;
 
 pub(crate) use control::{
@@ -9,6 +10,7 @@ pub(crate) use control::{
 };
 pub use event::event_line;
 pub(crate) use event::{EventFrame, is_json};
+pub(crate) use presence::{MemberFrame, PresenceAnswer, PresenceFrame};
 pub(crate) use request::{Request, RequestId, Verb, read_request};
 
 /// The version of the protocol, as in the WebSocket subprotocol `quorate.v1`.

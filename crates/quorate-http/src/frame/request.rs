@@ -50,7 +50,6 @@ pub(crate) struct Request {
 
 /// What a client asks for. `params` are `Null` where there are none.
 #[derive(Debug)]
-#[allow(dead_code, reason = "presence and history come next")]
 pub(crate) enum Verb {
     Authenticate {
         token: String,
@@ -91,6 +90,18 @@ pub(crate) enum Verb {
         limit: Option<u32>,
     },
     Ping,
+}
+
+impl Request {
+    /// The same frame, refused.
+    pub(crate) fn refuse(self, problem: Problem) -> Box<Refused> {
+        let kind = match self.verb {
+            Verb::Call { kind, .. } => Some(kind),
+            _ => None,
+        };
+        let id = self.id;
+        Box::new(Refused { id, kind, problem })
+    }
 }
 
 /// A frame that cannot be done, with what is needed to answer it.

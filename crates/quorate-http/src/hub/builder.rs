@@ -9,6 +9,7 @@ use super::access::Access;
 use super::event::Events;
 use super::handle::Hub;
 use super::outbox::{Limits, Overflow};
+use super::rate::Rate;
 use super::request::MessageRouter;
 use super::ring::RingLimits;
 use super::source::Kept;
@@ -25,6 +26,7 @@ pub(crate) struct Options {
     pub(crate) buffer_bytes: usize,
     pub(crate) overflow: Overflow,
     pub(crate) ring: RingLimits,
+    pub(crate) rate: Rate,
     pub(crate) heartbeat: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) send_timeout: Duration,
@@ -48,6 +50,7 @@ impl Default for Options {
                 events: 1024,
                 bytes: 1024 * 1024,
             },
+            rate: Rate::default(),
             heartbeat: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(40),
             send_timeout: Duration::from_secs(10),
@@ -128,7 +131,21 @@ impl HubBuilder {
     /// `InvalidInput` if the name or a bound breaks its rule.
     pub fn keep(mut self, name: impl Into<String>, keep: Keep) -> Result<Self> {
         let spec = TopicSpec::try_with_codec(name, Codec::bytes())?.try_keep(keep)?;
-        self.kept.insert(spec.name().to_owned(), keep);
+        self.kept.entry(spec.name().to_owned()).or_default().keep = Some(keep);
+        Ok(self)
+    }
+
+    /// Of an open hub: that who subscribes to the topic of this name, or one of its keys, is present there,
+    /// and that clients may ask who is.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the name breaks its rule.
+    pub fn presence(mut self, name: impl Into<String>) -> Result<Self> {
+        let spec = TopicSpec::try_with_codec(name, Codec::bytes())?;
+        self.kept
+            .entry(spec.name().to_owned())
+            .or_default()
+            .presence = true;
         Ok(self)
     }
 
@@ -153,6 +170,17 @@ impl HubBuilder {
     /// Requests of one client that are worked on at once; more are refused. Default 32.
     pub fn max_requests(mut self, requests: usize) -> Self {
         self.options.max_requests = requests;
+        self
+    }
+
+    /// Frames that one client may send in a second over a long time, and at once; at least 1. Default 50 and
+    /// 100. What is beyond is refused with the time to wait; a client that goes on all the same is sent
+    /// away (close code 1008).
+    pub fn message_rate(mut self, per_second: u32, burst: u32) -> Self {
+        self.options.rate = Rate {
+            per_second: per_second.max(1),
+            burst: burst.max(1),
+        };
         self
     }
 

@@ -8,6 +8,7 @@ use std::task::Waker;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use quorate::presence::Membership;
 use tokio::time::Instant;
 
 use super::feed::Feed;
@@ -15,6 +16,7 @@ use super::handle::Shared;
 use super::identity::{ClientInfo, Identity, wall_clock};
 use super::join::{Joining, Phase, Welcome};
 use super::outbox::{Item, Outbox, Pushed};
+use super::presence::Update;
 use super::seam::{
     ClientPort, CloseWith, RoomEvent, RoomEventKind, RoomOptions, RoomSource, SubscribeOptions,
     Subscribed,
@@ -30,6 +32,7 @@ pub(crate) struct Client {
     pub(crate) id: Arc<str>,
     pub(crate) transport: Transport,
     address: Option<SocketAddr>,
+    pub(super) connected: Instant,
     pub(super) hub: Arc<Shared>,
     own: Weak<Self>,
     // One short lock: nothing of the user's runs under it, and no other lock is taken.
@@ -42,7 +45,7 @@ pub(super) struct State {
     pub(super) subscriptions: Vec<Subscription>,
     /// Numbers subscriptions, so that events for one that is over find nothing.
     pub(super) last_subscription: u32,
-    identity: Option<Arc<Identity>>,
+    pub(super) identity: Option<Arc<Identity>>,
     /// When the identity runs out.
     expires: Option<Instant>,
     /// Of who serves the client.
@@ -55,7 +58,7 @@ pub(super) struct State {
     woken: bool,
     end: Option<CloseWith>,
     /// Messages this client lost.
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl State {
@@ -88,6 +91,10 @@ pub(super) struct Subscription {
     pub(super) name: Arc<str>,
     pub(super) phase: Phase,
     pub(super) feed: Feed,
+    /// Being on the roster of the topic. Ends, in the background, when it is dropped.
+    pub(super) membership: Option<Box<Membership>>,
+    /// The version of the roster that was told last, if the client wants to be told.
+    pub(super) told: Option<u64>,
 }
 
 /// What is next for who serves a client.
@@ -117,6 +124,7 @@ impl Client {
             id: new_id(),
             transport,
             address,
+            connected: Instant::now(),
             hub,
             own: own.clone(),
             state: Mutex::new(state),
@@ -168,14 +176,15 @@ impl Client {
         replies >= options.max_requests.max(1) || bytes > options.buffer_bytes
     }
 
-    /// Events of a room for one subscription, the first of which has this number.
+    /// Events of a room for one subscription, the first of which has this number. Returns how many messages
+    /// were dropped.
     pub(crate) fn deliver(
         &self,
         subscription: u32,
         options: RoomOptions,
         first: u64,
         events: &[Arc<RoomEvent>],
-    ) {
+    ) -> u64 {
         let limits = &self.hub.options.limits();
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -184,10 +193,10 @@ impl Client {
             .iter_mut()
             .find(|one| one.number == subscription);
         let Some(Subscription { feed, .. }) = known else {
-            return;
+            return 0;
         };
         if state.end.is_some() || feed.lagging {
-            return;
+            return 0;
         }
         let mut lost = 0;
         for (number, event) in (first..).zip(events) {
@@ -226,6 +235,22 @@ impl Client {
             self.hub.meters.dropped.increment(lost);
         }
         Self::wake(guard);
+        lost
+    }
+
+    /// Who is on the roster of a subscription's topic, if the client wants to be told.
+    pub(crate) fn tell(&self, subscription: u32, update: &Update) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut known = state.subscriptions.iter_mut();
+        let known = known.find(|one| one.number == subscription);
+        if let Some(told) = known.and_then(|known| known.told.as_mut())
+            && *told < update.version
+        {
+            *told = update.version;
+            state.outbox.presence(subscription, update);
+            Self::wake(guard);
+        }
     }
 
     /// The connection is to be ended. The first reason counts; `false`: it is not this one.

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use quorate::Position;
+use quorate::presence::Membership;
 
 use super::client::{Client, Subscription};
 use super::feed::Feed;
 use super::outbox::Outbox;
+use super::presence::Attendance;
 use super::recover::Start;
+use super::room::Room;
 use super::rooms::Seat;
-use super::seam::{RoomSource, SubscribeOptions, Subscribed};
+use super::seam::{ClientPort, RoomSource, SubscribeOptions, Subscribed};
 use crate::frame::{Answer, RequestId, TopicEvent};
 use crate::problem::{Code, Problem};
 
@@ -138,20 +141,73 @@ impl Client {
             let interest = self.hub.rooms.enter(&source);
             interest.opened().await?;
             let start = interest.room.start(&options).await?;
-            Ok::<_, Problem>((interest, start))
+            let membership = self.attend(&interest.room, &options).await?;
+            Ok::<_, Problem>((interest, start, membership))
         };
         let entered = Abortable::new(enter, registration).await;
-        let (interest, start) = entered.map_err(|_| Joining::Withdrawn)??;
+        let (interest, start, membership) = entered.map_err(|_| Joining::Withdrawn)??;
+        let room = interest.room.clone();
         let subscription = pending.number;
         let mut subscribed = None;
         let seat = interest.sit(&self, subscription, |next, position| {
             let resumed = options.after.is_some();
             subscribed = self.welcome(subscription, start, resumed, (next, position), &welcome);
+            if subscribed.is_some() {
+                self.settle(subscription, membership, options.members, &room);
+            }
             subscribed.is_some()
         });
         let seat = seat.ok_or(Joining::Withdrawn)?;
         pending.done(seat)?;
         subscribed.ok_or(Joining::Withdrawn)
+    }
+
+    /// Puts the client on the roster of a room that has one.
+    async fn attend(
+        &self,
+        room: &Arc<Room>,
+        options: &SubscribeOptions,
+    ) -> Result<Option<Membership>, Problem> {
+        let Some(attendance) = &room.attendance else {
+            if !options.members {
+                return Ok(None);
+            }
+            let text = format!("`{}` has no presence: members cannot be told", room.name);
+            return Err(Problem::new(Code::FailedPrecondition, text));
+        };
+        let membership = attendance.join(&self.info()).await?;
+        if options.members {
+            room.watch(attendance).await?;
+        }
+        Ok(Some(membership))
+    }
+
+    /// Notes that the client is on the roster, and tells it who is if it wants to know.
+    fn settle(
+        &self,
+        subscription: u32,
+        membership: Option<Membership>,
+        members: bool,
+        room: &Room,
+    ) {
+        let now = room
+            .attendance
+            .as_ref()
+            .filter(|_| members)
+            .map(Attendance::now);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut known = state.subscriptions.iter_mut();
+        let Some(known) = known.find(|one| one.number == subscription) else {
+            return;
+        };
+        known.membership = membership.map(Box::new);
+        known.told = now.as_ref().map(|now| now.version);
+        if let Some(now) = now {
+            let event = now.whole();
+            state.outbox.tell(subscription, event);
+            Self::wake(guard);
+        }
     }
 
     /// Keeps a place for a subscription that is being made. If there is one already, `welcome` is said
@@ -186,6 +242,8 @@ impl Client {
             name: name.into(),
             phase: Phase::Pending(abort),
             feed: Feed::default(),
+            membership: None,
+            told: None,
         });
         let client = self.clone();
         Ok(Reserved::New(Pending { client, number }, registration))

@@ -13,6 +13,7 @@ mod identity;
 mod join;
 mod named;
 mod outbox;
+mod presence;
 mod rate;
 mod recover;
 mod registry;
@@ -23,6 +24,7 @@ mod rooms;
 mod script;
 mod seam;
 mod source;
+mod stats;
 mod token;
 
 pub use access::{Authenticate, Denied};
@@ -39,6 +41,8 @@ pub(crate) use join::{Joining, Welcome};
 pub(crate) use named::Named;
 pub(crate) use outbox::Item;
 pub use outbox::Overflow;
+pub(crate) use presence::Attendance;
+pub(crate) use rate::{Bucket, Verdict};
 pub(crate) use recover::{MAX_READ, catch_up, position};
 pub use request::{ClientEmit, Cx, HandlerError, MessageRouter, MessageSpec};
 pub(crate) use seam::{
@@ -46,4 +50,5 @@ pub(crate) use seam::{
     RoomEventKind, RoomSource, SubscribeOptions,
 };
 pub(crate) use source::OpenSource;
+pub use stats::{ClientStats, HubStats, SubscriptionStats, TopicStats};
 pub use token::ConnectionTokens;

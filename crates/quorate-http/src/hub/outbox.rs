@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::presence::Update;
 use super::seam::{RoomEvent, RoomEventKind};
 
 /// What happens when a client is slower than the messages it subscribed to.
@@ -100,6 +101,31 @@ impl Outbox {
             }
         }
         self.add(subscription, event, limits)
+    }
+
+    /// Adds what is told of a roster: its changes, or, if the client has not taken those before, the whole
+    /// of it in their place. So it never has more than one waiting, and never a wrong roster.
+    pub(crate) fn presence(&mut self, subscription: u32, update: &Update) {
+        let waits = |item: &Item| {
+            matches!(item, Item::Event { subscription: of, event }
+                if *of == subscription && event.kind == RoomEventKind::Presence)
+        };
+        let event = match self.items.iter().position(waits) {
+            Some(at) => {
+                self.items.remove(at);
+                update.whole()
+            }
+            None => update.changes.clone(),
+        };
+        self.tell(subscription, event);
+    }
+
+    /// Adds what is never dropped of a subscription.
+    pub(crate) fn tell(&mut self, subscription: u32, event: Arc<RoomEvent>) {
+        self.items.push_back(Item::Event {
+            subscription,
+            event,
+        });
     }
 
     fn add(&mut self, subscription: u32, event: Arc<RoomEvent>, limits: &Limits) -> Pushed {
@@ -356,13 +382,13 @@ impl Item {
     }
 
     fn is_message(&self) -> bool {
-        matches!(self, Self::Event { event, .. } if event.kind != RoomEventKind::Gap)
+        matches!(self, Self::Event { event, .. }
+            if matches!(event.kind, RoomEventKind::Message | RoomEventKind::Undecodable))
     }
 
     /// What is kept is not dropped here: nothing would tell the client where to go on.
     fn may_be_dropped(&self) -> bool {
-        matches!(self, Self::Event { event, .. }
-            if event.kind != RoomEventKind::Gap && event.position.is_none())
+        self.is_message() && matches!(self, Self::Event { event, .. } if event.position.is_none())
     }
 
     fn is_of(&self, wanted: u32) -> bool {

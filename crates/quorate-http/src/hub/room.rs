@@ -8,10 +8,14 @@ use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::{Stream, StreamExt};
 use parking_lot::{Mutex, RwLock};
 use quorate::{Fleet, Position};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::client::Client;
+use super::presence::{Attendance, Watch};
 use super::ring::{Ring, RingLimits};
 use super::seam::{CloseWith, OpenRoom, RoomEvent, RoomEventKind, RoomOptions, RoomSource};
+use super::stats::Meter;
 use crate::problem::Problem;
 
 /// Members that are served before other tasks get their turn.
@@ -37,6 +41,9 @@ pub(crate) struct Room {
     /// Held while the history is read, so that one read serves all who wait.
     pub(super) reading: tokio::sync::Mutex<()>,
     pub(super) ring_limits: RingLimits,
+    /// Who is there, where the event says so.
+    pub(super) attendance: Option<Attendance>,
+    tasks: TaskTracker,
     /// Members, in portions. A member never moves from one to another, so that one who walks through
     /// them passes by each exactly once.
     shards: RwLock<Vec<Arc<Shard>>>,
@@ -44,7 +51,10 @@ pub(crate) struct Room {
     pub(super) left: tokio_util::sync::CancellationToken,
     /// Its subscription has ended, as it does when the fleet is closed.
     pub(super) ended: AtomicBool,
-    messages: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) rate: Mutex<Meter>,
+    /// Messages that clients were too slow for.
+    pub(super) dropped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,13 +72,19 @@ impl Room {
         source: Arc<dyn RoomSource>,
         fleet: Fleet,
         ring_limits: RingLimits,
+        tasks: TaskTracker,
         opening: BoxFuture<'static, Result<(), Problem>>,
     ) -> Self {
+        let name: Arc<str> = source.name().into();
+        let options = source.options();
+        let attend = || Attendance::new(&fleet, name.clone());
         Self {
-            name: source.name().into(),
-            options: source.options(),
+            attendance: options.presence.then(attend),
+            name,
+            options,
             source,
             fleet,
+            tasks,
             interested: AtomicUsize::new(0),
             opening: opening.shared(),
             ring: Mutex::default(),
@@ -78,6 +94,8 @@ impl Room {
             left: tokio_util::sync::CancellationToken::new(),
             ended: AtomicBool::new(false),
             messages: AtomicU64::new(0),
+            rate: Mutex::new(Meter::new(Instant::now())),
+            dropped: AtomicU64::new(0),
         }
     }
 
@@ -88,11 +106,7 @@ impl Room {
         let pump = async {
             let mut batch = Vec::new();
             while fill(&mut events, &mut batch).await {
-                let messages = batch
-                    .iter()
-                    .filter(|event| event.kind == RoomEventKind::Message);
-                let messages = messages.count().try_into().unwrap_or(u64::MAX);
-                self.messages.fetch_add(messages, Ordering::Relaxed);
+                self.count(&batch);
                 let first = self.number(&batch);
                 self.hand_out(first, &batch).await;
                 batch.clear();
@@ -101,6 +115,13 @@ impl Room {
             self.end();
         };
         left.run_until_cancelled(pump).await;
+    }
+
+    fn count(&self, batch: &[Arc<RoomEvent>]) {
+        let is_message = |event: &&Arc<RoomEvent>| event.kind == RoomEventKind::Message;
+        let messages = u32::try_from(batch.iter().filter(is_message).count()).unwrap_or(u32::MAX);
+        self.messages.fetch_add(messages.into(), Ordering::Relaxed);
+        self.rate.lock().add(messages, Instant::now());
     }
 
     /// Numbers events, and keeps those of a kept topic. Returns the first number.
@@ -125,15 +146,49 @@ impl Room {
             if at > 0 {
                 tokio::task::yield_now().await;
             }
+            let mut dropped = 0;
             for member in &*shard.members.lock() {
                 let Member {
                     client,
                     subscription,
                 } = member;
-                client.deliver(*subscription, self.options, first, batch);
+                dropped += client.deliver(*subscription, self.options, first, batch);
+            }
+            if dropped > 0 {
+                self.dropped.fetch_add(dropped, Ordering::Relaxed);
             }
             at += 1;
         }
+    }
+
+    /// Watches who is there, from the first member on that wants to be told.
+    pub(super) async fn watch(self: &Arc<Self>, attendance: &Attendance) -> Result<(), Problem> {
+        let room = self.clone();
+        let follow = |watch| drop(self.tasks.spawn(room.tell(watch)));
+        attendance.watch(follow).await
+    }
+
+    /// Tells members who comes and goes.
+    async fn tell(self: Arc<Self>, mut watch: Watch) {
+        let left = self.left.clone();
+        let tell = async {
+            let Some(attendance) = &self.attendance else {
+                return;
+            };
+            while let Some(update) = attendance.changed(&mut watch).await {
+                let mut at = 0;
+                while let Some(shard) = self.shard(at) {
+                    if at > 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    for member in &*shard.members.lock() {
+                        member.client.tell(member.subscription, &update);
+                    }
+                    at += 1;
+                }
+            }
+        };
+        left.run_until_cancelled(tell).await;
     }
 
     fn shard(&self, at: usize) -> Option<Arc<Shard>> {
@@ -196,11 +251,6 @@ impl Room {
     pub(crate) fn members(&self) -> usize {
         let shards = self.shards.read();
         shards.iter().map(|shard| shard.members.lock().len()).sum()
-    }
-
-    /// Messages handed out since it was opened.
-    pub(crate) fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
     }
 }
 

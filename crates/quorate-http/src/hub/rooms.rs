@@ -83,6 +83,7 @@ impl Rooms {
                 source.clone(),
                 self.fleet.clone(),
                 self.ring,
+                self.tasks.clone(),
                 opening.boxed(),
             )
         })

@@ -228,6 +228,8 @@ pub(crate) enum RoomEventKind {
     Gap,
     /// A message arrived that cannot be read.
     Undecodable,
+    /// Who is there.
+    Presence,
 }
 
 impl RoomEvent {

@@ -24,22 +24,30 @@ use crate::topic::{Selector, TopicPath};
 pub(crate) struct OpenSource {
     selector: Selector,
     name: Arc<str>,
-    keep: Option<Keep>,
+    traits: Traits,
 }
 
-/// Which topics of an open hub are kept, by name: their keys are too.
-pub(crate) type Kept = HashMap<String, Keep>;
+/// What is special about topics of an open hub, by name: about their keys too.
+pub(crate) type Kept = HashMap<String, Traits>;
+
+/// What is special about a topic.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traits {
+    pub(crate) keep: Option<Keep>,
+    /// Subscribers are on its roster.
+    pub(crate) presence: bool,
+}
 
 impl OpenSource {
     pub(crate) fn new(selector: Selector, kept: &Kept) -> Self {
-        let keep = match &selector {
+        let traits = match &selector {
             Selector::Topic(path) => kept.get(path.name()).copied(),
             Selector::Pattern(_) => None,
         };
         Self {
             name: selector.to_string().into(),
             selector,
-            keep,
+            traits: traits.unwrap_or_default(),
         }
     }
 
@@ -59,7 +67,7 @@ impl OpenSource {
             return Ok(None);
         };
         let mut spec = TopicSpec::try_with_codec(path.name(), Codec::bytes())?;
-        if let Some(keep) = self.keep {
+        if let Some(keep) = self.traits.keep {
             spec = spec.try_keep(keep)?;
         }
         let topic = fleet.topic(&spec);
@@ -116,7 +124,10 @@ impl RoomSource for OpenSource {
     }
 
     fn options(&self) -> RoomOptions {
-        RoomOptions::default()
+        RoomOptions {
+            presence: self.traits.presence,
+            ..RoomOptions::default()
+        }
     }
 
     fn open(&self, fleet: &Fleet) -> BoxFuture<'static, quorate::Result<OpenRoom>> {
@@ -139,7 +150,7 @@ impl RoomSource for OpenSource {
         limit: u32,
     ) -> BoxFuture<'static, quorate::Result<HistoryPage>> {
         let topic = self.topic(fleet);
-        let (name, is_kept) = (self.name.clone(), self.keep.is_some());
+        let (name, is_kept) = (self.name.clone(), self.traits.keep.is_some());
         async move {
             let topic = topic?.filter(|_| is_kept);
             let topic = topic.ok_or_else(|| not_kept(&name))?;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::frame::{FrameError, HistoryAnswer, RequestId};
+use crate::frame::{FrameError, HistoryAnswer, MemberFrame, RequestId};
 use crate::hub::{
-    Client, ClientPort, ClientPublish, EventRoom, HistoryFrom, HistoryPage, Hub, Identity,
-    MAX_READ, Named, OpenSource, Published, RoomSource, SubscribeOptions, position,
+    Attendance, Client, ClientPort, ClientPublish, EventRoom, HistoryFrom, HistoryPage, Hub,
+    Identity, MAX_READ, Named, OpenSource, Published, RoomSource, SubscribeOptions, position,
 };
 use crate::problem::{Code, Problem};
 
@@ -102,4 +102,18 @@ pub(super) fn refuse(
 
 pub(super) fn cancelled() -> Problem {
     Problem::new(Code::Cancelled, "cancelled by the client")
+}
+
+/// Who is on a topic: how many, and who unless they are too many.
+pub(super) async fn look(
+    hub: &Hub,
+    source: &dyn RoomSource,
+) -> Result<(usize, Option<Vec<MemberFrame>>), Problem> {
+    if !source.options().presence {
+        let text = format!("`{}` has no presence", source.name());
+        return Err(Problem::new(Code::FailedPrecondition, text));
+    }
+    Attendance::new(&hub.shared.fleet, source.name().into())
+        .look()
+        .await
 }

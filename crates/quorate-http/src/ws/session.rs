@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Authentication;
 use super::verbs::Work;
 use crate::frame::{Closing, FrameError, gap_line, read_request};
-use crate::hub::{CloseWith, Connected, Hub, Item, Next};
+use crate::hub::{Bucket, CloseWith, Connected, Hub, Item, Next, Verdict};
 use crate::problem::{Code, Problem};
 use crate::socket;
 
@@ -51,6 +51,9 @@ struct Session {
     blocked: Option<Instant>,
     /// Whether something was handed to the socket that may not be on its way.
     unflushed: bool,
+    /// How many frames it may send.
+    bucket: Bucket,
+    begun: Instant,
     /// The one timer, for whatever comes first.
     timer: Pin<Box<Sleep>>,
 }
@@ -73,6 +76,8 @@ pub(super) async fn run(
         next_beat,
         blocked: None,
         unflushed: false,
+        bucket: Bucket::new(options.rate, 0),
+        begun: now,
         timer: Box::pin(sleep_until(
             authentication_due.unwrap_or(next_beat).min(next_beat),
         )),
@@ -142,14 +147,19 @@ impl Session {
                 if text.len() > hub.options.max_frame_bytes {
                     return Err(End::Oversized);
                 }
-                match read_request(&text) {
-                    Ok(request) => self.work.begin(request, cx),
-                    Err(refused) => {
-                        let (id, kind) = (refused.id.as_ref(), refused.kind.as_deref());
-                        let answer = FrameError::new(id, kind, &refused.problem);
-                        self.work.client().reply(answer.to_text());
+                let too_many = self.too_many()?;
+                let read = read_request(&text);
+                let refused = match (read, too_many) {
+                    (Ok(request), None) => {
+                        self.work.begin(request, cx);
+                        return Ok(());
                     }
-                }
+                    (Ok(request), Some(problem)) => request.refuse(problem),
+                    (Err(refused), _) => refused,
+                };
+                let (id, kind) = (refused.id.as_ref(), refused.kind.as_deref());
+                let answer = FrameError::new(id, kind, &refused.problem);
+                self.work.client().reply(answer.to_text());
                 Ok(())
             }
             Message::Binary(_) => {
@@ -161,6 +171,21 @@ impl Session {
             Message::Close(_) => Err(End::Answer),
             // Pings are answered by the library below.
             Message::Ping(_) | Message::Pong(_) => Ok(()),
+        }
+    }
+
+    /// Whether the client sends more than it may, and what to tell it.
+    fn too_many(&mut self) -> Result<Option<Problem>, End> {
+        let passed = self.begun.elapsed().as_micros();
+        let now = u64::try_from(passed).unwrap_or(u64::MAX);
+        match self.bucket.take(self.work.hub().shared.options.rate, now) {
+            Verdict::Allowed => Ok(None),
+            Verdict::Refused { retry_after } => {
+                let text = "more messages than a client may send";
+                let problem = Problem::new(Code::ResourceExhausted, text);
+                Ok(Some(problem.with_retry_after(retry_after)))
+            }
+            Verdict::Excessive => Err(End::Close(CloseWith::TooManyMessages)),
         }
     }
 

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Authentication;
 use super::asked::{
-    cancelled, history_answer, history_read, publish_for, refuse, renew, subscribe_options,
+    cancelled, history_answer, history_read, look, publish_for, refuse, renew, subscribe_options,
 };
-use crate::frame::{Answer, Request, RequestId, Verb, millis};
+use crate::frame::{Answer, PresenceAnswer, Request, RequestId, Verb, millis};
 use crate::hub::{
     Client, ClientPort, ClientPublish, Connected, HistoryFrom, Hub, Joining, Named, RequestContext,
     SubscribeOptions, Welcome, catch_up,
@@ -203,10 +203,7 @@ impl Work {
                 let read = history_read(after.as_deref(), limit);
                 self.history(id, &topic, &params, read, cx);
             }
-            Verb::Presence { .. } => {
-                let text = "this server does not know who is present yet";
-                self.refuse(id.as_ref(), &Problem::new(Code::Unimplemented, text));
-            }
+            Verb::Presence { topic, params } => self.presence(id, &topic, params, cx),
         }
     }
 
@@ -305,6 +302,50 @@ impl Work {
             };
             match page {
                 Ok(page) => client.reply(history_answer(id.as_ref(), source.name(), &page)),
+                Err(problem) => refuse(&client, id.as_ref(), None, &problem),
+            }
+            Done::Counted(id)
+        };
+        self.start(task.boxed(), cx);
+    }
+
+    fn presence(
+        &mut self,
+        id: Option<RequestId>,
+        topic: &str,
+        params: Value,
+        cx: &mut Context<'_>,
+    ) {
+        let named = Named::of(&self.hub, topic, &params);
+        let counted = named.and_then(|named| Ok((named, self.count(id.as_ref())?)));
+        let (named, cancel) = match counted {
+            Ok(counted) => counted,
+            Err(problem) => return self.refuse(id.as_ref(), &problem),
+        };
+        let (client, hub) = (self.client().clone(), self.hub.clone());
+        let source = named.source.clone();
+        let allowed = named.allowed(hub.clone(), client.clone());
+        let task = async move {
+            let look = async {
+                allowed.await?;
+                look(&hub, &*source).await
+            };
+            let looked = tokio::select! {
+                biased;
+                looked = look => looked,
+                () = cancel.cancelled() => Err(cancelled()),
+            };
+            match looked {
+                Ok((count, members)) => {
+                    let answer = PresenceAnswer {
+                        id: id.as_ref(),
+                        ok: true,
+                        topic: source.name(),
+                        count,
+                        members,
+                    };
+                    client.reply(answer.to_text());
+                }
                 Err(problem) => refuse(&client, id.as_ref(), None, &problem),
             }
             Done::Counted(id)

@@ -184,7 +184,12 @@ async fn what_is_no_longer_kept_is_a_gap_and_nothing_partial() {
 #[tokio::test]
 async fn a_slow_client_misses_nothing_of_a_kept_topic() {
     const MESSAGES: u64 = 300;
-    let served = served(|hub| hub.buffer(4).recover_from_memory(16, 1 << 20)).await;
+    let served = served(|hub| {
+        hub.buffer(4)
+            .recover_from_memory(16, 1 << 20)
+            .send_timeout(Duration::from_secs(60))
+    })
+    .await;
     let spec = TopicSpec::try_with_codec("room", Codec::<Value>::json()).unwrap();
     let topic = served
         .fleet

@@ -10,6 +10,8 @@ mod conformance;
 mod declared;
 mod events;
 mod kept;
+mod limits;
+mod presence;
 mod requests;
 mod script;
 mod sse;

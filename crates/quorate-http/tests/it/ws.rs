@@ -116,7 +116,8 @@ async fn errors_name_what_is_wrong_and_leave_the_connection_open() {
 #[tokio::test]
 async fn a_slow_client_is_told_what_it_missed_and_delays_nobody() {
     const MESSAGES: u64 = 120;
-    let served = Served::start(|hub| hub.buffer(4)).await;
+    let patience = Duration::from_secs(60);
+    let served = Served::start(|hub| hub.buffer(4).send_timeout(patience)).await;
     let mut slow = served.connect().await;
     slow.subscribe("big").await;
     let mut fast = served.connect().await;
