@@ -1429,16 +1429,18 @@ class Session {
     const text = (name) => (typeof hello[name] === "string" ? hello[name] : undefined);
     connection.established(number("heartbeat_ms", 15_000));
     this.#steady = startTimer(STEADY, () => (this.#attempt = 0));
-    this.#to("ready", { reason: text("instance") === undefined ? "connected" : `connected to ${text("instance")}` });
-    // A listener may have closed it.
-    if (this.#connection !== connection)
-      return;
-    this.#listener.ready({
+    const grants = {
       client: text("client"),
       instance: text("instance"),
       maxRequests: Math.max(1, number("max_requests", 32)),
       maxFrameBytes: number("max_frame_bytes", Infinity),
-    });
+    };
+    this.#listener.granted(grants);
+    this.#to("ready", { reason: text("instance") === undefined ? "connected" : `connected to ${text("instance")}` });
+    // A listener may have closed it.
+    if (this.#connection !== connection)
+      return;
+    this.#listener.ready(grants);
   }
   #ended(code, reason) {
     const was = this.#state;
@@ -1540,9 +1542,11 @@ class QuorateClient {
     this.#session = new Session(sessionOptions, {
       nextId: () => this.#calls.nextId(),
       state: (state, detail) => this.#announce(state, detail),
+      granted: ({ client, instance }) => {
+        this.#id = client;
+        this.#instance = instance;
+      },
       ready: (grants) => {
-        this.#id = grants.client;
-        this.#instance = grants.instance;
         this.#topics.connected();
         this.#calls.connected((text) => this.#session.send(text), grants.maxRequests, grants.maxFrameBytes);
       },

@@ -75,9 +75,11 @@ export class QuorateClient<Events extends EventMap<Events> = AnyEvents, Requests
     this.#session = new Session(sessionOptions, {
       nextId: () => this.#calls.nextId(),
       state: (state, detail) => this.#announce(state, detail),
+      granted: ({ client, instance }) => {
+        this.#id = client;
+        this.#instance = instance;
+      },
       ready: (grants) => {
-        this.#id = grants.client;
-        this.#instance = grants.instance;
         this.#topics.connected();
         this.#calls.connected((text) => this.#session.send(text), grants.maxRequests, grants.maxFrameBytes);
       },

@@ -25,6 +25,8 @@ export interface Grants {
 export interface SessionListener {
   nextId(): number;
   state(state: ClientState, detail: StateDetail): void;
+  /** It is about to be ready: whoever is told that may look at this. */
+  granted(grants: Grants): void;
   ready(grants: Grants): void;
   /** A connection that was ready is none any more. */
   lost(why: string): void;
@@ -189,15 +191,17 @@ export class Session {
     const text = (name: string) => (typeof hello[name] === "string" ? hello[name] : undefined);
     connection.established(number("heartbeat_ms", 15_000));
     this.#steady = startTimer(STEADY, () => (this.#attempt = 0));
-    this.#to("ready", { reason: text("instance") === undefined ? "connected" : `connected to ${text("instance")}` });
-    // A listener may have closed it.
-    if (this.#connection !== connection) return;
-    this.#listener.ready({
+    const grants: Grants = {
       client: text("client"),
       instance: text("instance"),
       maxRequests: Math.max(1, number("max_requests", 32)),
       maxFrameBytes: number("max_frame_bytes", Infinity),
-    });
+    };
+    this.#listener.granted(grants);
+    this.#to("ready", { reason: text("instance") === undefined ? "connected" : `connected to ${text("instance")}` });
+    // A listener may have closed it.
+    if (this.#connection !== connection) return;
+    this.#listener.ready(grants);
   }
 
   #ended(code: number, reason: string): void {

@@ -14,6 +14,9 @@ test("connects with the first thing it is used for, and not before", async (t) =
   const client = connect();
   const states = [];
   client.onState((state) => states.push(state));
+  // Who is told that it is ready can ask what it is connected to.
+  const told = [];
+  client.onState((state) => state === "ready" && told.push(client.id, client.instance));
   assert.equal(client.state, "idle");
   const room = client.on("room", 42, () => {});
   const peer = await server.next();
@@ -22,6 +25,7 @@ test("connects with the first thing it is used for, and not before", async (t) =
   assert.deepEqual(frame, { id: frame.id, subscribe: "room", params: 42 });
   await room.ready;
   assert.deepEqual(states, ["connecting", "ready"]);
+  assert.deepEqual(told, ["c-1", "test"]);
   assert.equal(client.id, "c-1");
   assert.equal(client.instance, "test");
 });
