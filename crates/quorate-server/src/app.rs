@@ -51,6 +51,9 @@ impl App {
                 .keep(name, *keep)
                 .expect("the configuration was checked");
         }
+        for name in &config.present {
+            hub = hub.presence(name).expect("the configuration was checked");
+        }
         Self {
             hub: hub.build().expect("nothing is declared on it"),
             fleet,
@@ -79,7 +82,17 @@ impl App {
 
     /// Whether a topic is kept.
     pub(crate) fn keeps(&self, path: &TopicPath) -> bool {
-        self.kept.contains_key(path.name())
+        self.keep(path).is_some()
+    }
+
+    /// How much of a topic is kept.
+    pub(crate) fn keep(&self, path: &TopicPath) -> Option<Keep> {
+        self.kept.get(path.name()).copied()
+    }
+
+    /// Topics that are kept, by name.
+    pub(crate) fn kept(&self) -> &BTreeMap<String, Keep> {
+        &self.kept
     }
 
     /// All routes behind everything they have to be behind.

@@ -1,6 +1,6 @@
 //! What `quorate serve` is told: flags, the environment, a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -183,6 +183,8 @@ pub(crate) struct ServeConfig {
     pub(crate) limits: Limits,
     /// Topics that are kept, by name: their keys are too.
     pub(crate) kept: BTreeMap<String, Keep>,
+    /// Topics whose clients are present there, by name: on their keys too.
+    pub(crate) present: BTreeSet<String>,
     /// With the backend as its URL.
     pub(crate) fleet: FleetConfig,
 }
@@ -242,6 +244,7 @@ impl ServeConfig {
                 .allow(origin)
                 .map_err(|error| Failure::usage(format!("allowed_origins: `{origin}`: {error}")))?;
         }
+        let (kept, present) = topics::read(file.topics)?;
         Ok(Self {
             listen,
             source,
@@ -249,7 +252,8 @@ impl ServeConfig {
             origins,
             allowed_hosts: file.allowed_hosts,
             limits: file.limits,
-            kept: topics::kept(file.topics)?,
+            kept,
+            present,
             fleet,
         })
     }

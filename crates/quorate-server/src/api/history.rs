@@ -23,10 +23,19 @@ const USUAL: u32 = 100;
 pub(crate) struct HistoryQuery {
     /// The key of the topic. With it, the path is the topic's name alone.
     params: Option<String>,
-    /// A position: what follows it. Without it, the latest.
+    /// A position: what follows it. Without it, the latest, unless `from` says otherwise.
     after: Option<String>,
+    /// `beginning`: the oldest that is kept. Not together with `after`.
+    from: Option<Begin>,
     /// Messages at most, from 1 to 1 000. Default 100.
     limit: Option<u32>,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Begin {
+    Beginning,
 }
 
 /// A part of a topic's history.
@@ -63,7 +72,8 @@ pub(crate) struct HistoryGap {
     params(
         ("topic" = String, Path, description = "`name`, or `name:key`. Slashes may stand as they are."),
         ("params" = Option<String>, Query, description = "The key of the topic. With it, the path is the topic's name alone."),
-        ("after" = Option<String>, Query, description = "A position: what follows it. Without it, the latest."),
+        ("after" = Option<String>, Query, description = "A position: what follows it. Without it, the latest, unless `from` says otherwise."),
+        ("from" = Option<Begin>, Query, description = "`beginning`: the oldest that is kept. Not together with `after`."),
         ("limit" = Option<u32>, Query, description = "Messages at most, from 1 to 1 000. Default 100."),
     ),
     responses(
@@ -100,9 +110,14 @@ pub(crate) async fn read(
         return Err(Problem::new(Code::FailedPrecondition, rule).into());
     }
     let topic = app.topic(&path)?;
-    let history = match after {
-        Some(position) => topic.history().after(position).limit(limit).await?,
-        None => topic.history().latest(limit).await?,
+    let history = match (after, query.from) {
+        (Some(_), Some(Begin::Beginning)) => {
+            let rule = "after and from must not be given together";
+            return Err(Problem::new(Code::InvalidArgument, rule).into());
+        }
+        (Some(position), None) => topic.history().after(position).limit(limit).await?,
+        (None, Some(Begin::Beginning)) => topic.history().limit(limit).await?,
+        (None, None) => topic.history().latest(limit).await?,
     };
     let name = path.to_string();
     let lines = history

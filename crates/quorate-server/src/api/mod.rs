@@ -4,8 +4,10 @@ mod document;
 mod events;
 mod health;
 mod history;
+mod hub;
 mod locks;
 mod openapi;
+mod presence;
 mod session;
 
 use axum::Router;
@@ -18,6 +20,11 @@ pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/events/{*topic}", post(events::publish))
         .route("/v1/history/{*topic}", get(history::read))
+        .route("/v1/presence/{*topic}", get(presence::show))
+        .route("/v1/instances", get(presence::instances))
+        .route("/v1/hub", get(hub::show))
+        .route("/v1/hub/clients", get(hub::clients))
+        .route("/v1/hub/clients/{id}", get(hub::client))
         .route("/v1/locks/{name}", post(locks::acquire))
         .route(
             "/v1/locks/{name}/{lease_id}",

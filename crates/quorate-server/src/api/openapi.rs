@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, health, history, locks, session};
+use super::{events, health, history, hub, locks, presence, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,11 @@ use super::{events, health, history, locks, session};
     paths(
         events::publish,
         history::read,
+        presence::show,
+        presence::instances,
+        hub::show,
+        hub::clients,
+        hub::client,
         sse,
         ws,
         locks::acquire,

@@ -2,6 +2,7 @@
 
 mod backend;
 mod doctor;
+mod history;
 mod lock;
 mod publish;
 mod serve;
@@ -32,6 +33,7 @@ enum Command {
     Serve(serve::Args),
     Publish(publish::Args),
     Subscribe(subscribe::Args),
+    History(history::Args),
     Doctor(doctor::Args),
     /// Use locks.
     #[command(subcommand)]
@@ -54,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Publish(args) => publish::run(args).await,
             Command::Subscribe(args) => subscribe::run(args).await,
+            Command::History(args) => history::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Lock(command) => lock::run(command).await,
         }

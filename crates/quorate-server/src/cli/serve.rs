@@ -1,6 +1,7 @@
 //! `quorate serve`.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::config::{Flags, ServeConfig};
 use crate::failure::Failure;
+use crate::instances::{self, About};
 use crate::{net, observe};
 
 /// Between two attempts at the first connection, each of which takes its own time too.
@@ -69,7 +71,10 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         ))
     })?;
     let app = App::new(&config, fleet.clone(), metrics.clone());
-    announce(&config, &listener)?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::failed(format!("cannot say where I listen: {error}")))?;
+    announce(&config, address)?;
 
     let background = TaskTracker::new();
     let ended = CancellationToken::new();
@@ -88,6 +93,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     }));
 
     let stop = CancellationToken::new();
+    let about = About::new(&fleet, address);
+    background.spawn(instances::announce(app.clone(), about, stop.clone()));
     let router = app.router(&config);
     let limits = config.limits.clone();
     let serving = {
@@ -136,9 +143,8 @@ async fn connect(fleet: Fleet) {
 }
 
 /// Says, on standard output, where everything is.
-fn announce(config: &ServeConfig, listener: &TcpListener) -> Result<(), Failure> {
+fn announce(config: &ServeConfig, address: SocketAddr) -> Result<(), Failure> {
     let failed = |error| Failure::failed(format!("cannot say where I listen: {error}"));
-    let address = listener.local_addr().map_err(failed)?;
     let mut out = std::io::stdout().lock();
     let (bold, reset) = if out.is_terminal() {
         ("\x1b[1m", "\x1b[0m")

@@ -1,6 +1,6 @@
 //! What the configuration says of topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate::{Codec, Keep, TopicSpec};
@@ -14,6 +14,9 @@ use crate::failure::Failure;
 pub(super) struct TopicConfig {
     /// How much of it is kept. Left out: nothing.
     keep: Option<KeepConfig>,
+    /// Whether clients that subscribe to it are present there, for others to see.
+    #[serde(default)]
+    presence: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,15 +38,18 @@ fn bytes() -> u64 {
     16 * 1024 * 1024
 }
 
-/// The topics that are kept, checked.
-pub(super) fn kept(
+/// The topics that are kept, and those whose clients are present there, checked.
+pub(super) fn read(
     topics: BTreeMap<String, TopicConfig>,
-) -> Result<BTreeMap<String, Keep>, Failure> {
-    let mut kept = BTreeMap::new();
+) -> Result<(BTreeMap<String, Keep>, BTreeSet<String>), Failure> {
+    let (mut kept, mut present) = (BTreeMap::new(), BTreeSet::new());
     for (name, config) in topics {
         let wrong =
             |error: quorate::Error| Failure::usage(format!("topics.{name}: {}", rule(&error)));
         let spec = TopicSpec::try_with_codec(name.as_str(), Codec::bytes()).map_err(wrong)?;
+        if config.presence {
+            present.insert(name.clone());
+        }
         let Some(keep) = config.keep else { continue };
         let keep = Keep {
             time: keep.time,
@@ -53,7 +59,7 @@ pub(super) fn kept(
         spec.try_keep(keep).map_err(wrong)?;
         kept.insert(name, keep);
     }
-    Ok(kept)
+    Ok((kept, present))
 }
 
 /// The field and the rule, without what kind of error it is.

@@ -1,8 +1,9 @@
 //! Topics that the configuration keeps.
 
-use serde_json::json;
+use quorate_testing::servers::{Server, ServerKind};
+use serde_json::{Value, json};
 
-use crate::support::{Served, Setup};
+use crate::support::{Served, Setup, quorate, run};
 
 const KEPT: &str = "[topics.room.keep]\ntime = '1h'\nmessages = 3";
 
@@ -81,4 +82,98 @@ async fn what_is_not_kept_or_breaks_a_rule_is_refused() {
         .await
         .json();
     assert!(answer.get("position").is_none());
+}
+
+/// From the oldest to the latest, page by page, each message once.
+#[tokio::test]
+async fn the_whole_of_it_is_read_from_the_beginning() {
+    let served = served().await;
+    let empty = served.get("/v1/history/room?from=beginning").await.json();
+    assert_eq!(
+        (&empty["messages"], &empty["complete"]),
+        (&json!([]), &json!(true))
+    );
+    for number in 0..5 {
+        served
+            .post("/v1/events/room", json!({"data": number}))
+            .await;
+    }
+    let first = served
+        .get("/v1/history/room?from=beginning&limit=2")
+        .await
+        .json();
+    let rest = format!(
+        "/v1/history/room?after={}",
+        first["position"].as_str().unwrap()
+    );
+    let rest = served.get(&rest).await.json();
+    let data = |page: &Value| {
+        let messages = page["messages"].as_array().unwrap().iter();
+        messages.map(|it| it["data"].as_u64().unwrap()).collect()
+    };
+    let (first, rest): (Vec<_>, Vec<_>) = (data(&first), data(&rest));
+    assert_eq!([first, rest], [vec![2, 3], vec![4]], "three are kept");
+
+    let position = empty["position"].as_str().unwrap();
+    let both = format!("/v1/history/room?from=beginning&after={position}");
+    let refused = served.get(&both).await;
+    refused.problem(400, "INVALID_ARGUMENT", "must not be given together");
+    let refused = served.get("/v1/history/room?from=end").await;
+    refused.problem(400, "INVALID_ARGUMENT", "from");
+}
+
+/// The command reads more than one page of it, the end of it, and what follows a position.
+#[tokio::test]
+async fn the_command_prints_what_is_kept() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let served = Served::with(Setup {
+        args: vec!["--backend", &url],
+        config: "[topics.room.keep]\ntime = '1h'",
+        ..Setup::default()
+    })
+    .await;
+    served.until_ready(true).await;
+    let mut positions = Vec::new();
+    for number in 0..300 {
+        let body = json!({"data": number});
+        let answer = served.post("/v1/events/room:42", body).await.json();
+        positions.push(answer["position"].as_str().unwrap().to_owned());
+    }
+    let print = async |arguments: &[&str]| {
+        let mut command = quorate();
+        command.args(["history", "--backend", &url]).args(arguments);
+        run(&mut command).await
+    };
+    let data = |stdout: &str| -> Vec<Value> {
+        let lines = stdout.lines();
+        lines
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].clone())
+            .collect()
+    };
+    let all = print(&["room:42"]).await;
+    assert_eq!(all.code, Some(0), "{all:?}");
+    assert_eq!(
+        data(&all.stdout),
+        (0..300).map(Value::from).collect::<Vec<_>>()
+    );
+    let last = print(&["room:42", "--latest", "2"]).await;
+    assert_eq!(data(&last.stdout), [298, 299]);
+    let rest = print(&["room:42", "--after", &positions[296]]).await;
+    assert_eq!(data(&rest.stdout), [297, 298, 299]);
+    assert_eq!(print(&["room:7"]).await.stdout, "");
+
+    for (arguments, says) in [
+        (&["room:42", "--after", "yesterday"][..], "--after"),
+        (&["room:42", "--latest", "0"], "--latest"),
+        (
+            &["room:42", "--latest", "1", "--after", &positions[0]],
+            "cannot be used with",
+        ),
+        (&["not a name"], "topic may contain only"),
+    ] {
+        let refused = print(arguments).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(says), "{refused:?}");
+    }
 }

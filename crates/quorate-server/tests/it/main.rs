@@ -9,6 +9,7 @@ mod clients;
 mod events;
 mod fleet;
 mod history;
+mod hub;
 mod limits;
 mod locks;
 mod operation;
