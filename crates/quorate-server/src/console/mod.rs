@@ -1,4 +1,4 @@
-//! The page at `/`: publish, subscribe, look.
+//! The page at `/`: publish, subscribe, and look at topics, instances and clients.
 
 use axum::Router;
 use axum::http::header;
@@ -6,19 +6,37 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 /// What the page is made of, by path. Separate files, so that its policy can forbid inline scripts.
-const FILES: [(&str, &str, &str); 3] = [
-    ("/", "text/html; charset=utf-8", include_str!("index.html")),
+const FILES: [(&str, &str, &str); 13] = [
+    ("/", HTML, include_str!("index.html")),
+    ("/console.css", CSS, include_str!("console.css")),
+    ("/console/live.css", CSS, include_str!("live.css")),
+    ("/console.js", SCRIPT, include_str!("console.js")),
     (
-        "/console.css",
-        "text/css; charset=utf-8",
-        include_str!("console.css"),
+        "/console/connection.js",
+        SCRIPT,
+        include_str!("connection.js"),
     ),
+    ("/console/dom.js", SCRIPT, include_str!("dom.js")),
+    ("/console/events.js", SCRIPT, include_str!("events.js")),
+    ("/console/history.js", SCRIPT, include_str!("history.js")),
     (
-        "/console.js",
-        "text/javascript; charset=utf-8",
-        include_str!("console.js"),
+        "/console/instances.js",
+        SCRIPT,
+        include_str!("instances.js"),
     ),
+    ("/console/publish.js", SCRIPT, include_str!("publish.js")),
+    (
+        "/console/subscriptions.js",
+        SCRIPT,
+        include_str!("subscriptions.js"),
+    ),
+    ("/console/topics.js", SCRIPT, include_str!("topics.js")),
+    ("/console/views.js", SCRIPT, include_str!("views.js")),
 ];
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(crate) fn routes() -> Router {
     FILES

@@ -4,6 +4,8 @@
 mod access;
 #[cfg(feature = "browser")]
 mod browser;
+#[cfg(feature = "browser")]
+mod browser_live;
 mod cli;
 mod clients;
 mod events;
