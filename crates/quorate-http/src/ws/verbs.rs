@@ -203,7 +203,7 @@ impl Work {
                 let read = history_read(after.as_deref(), limit);
                 self.history(id, &topic, &params, read, cx);
             }
-            Verb::Presence { topic, params } => self.presence(id, &topic, params, cx),
+            Verb::Presence { topic, params } => self.presence(id, &topic, &params, cx),
         }
     }
 
@@ -313,10 +313,10 @@ impl Work {
         &mut self,
         id: Option<RequestId>,
         topic: &str,
-        params: Value,
+        params: &Value,
         cx: &mut Context<'_>,
     ) {
-        let named = Named::of(&self.hub, topic, &params);
+        let named = Named::of(&self.hub, topic, params);
         let counted = named.and_then(|named| Ok((named, self.count(id.as_ref())?)));
         let (named, cancel) = match counted {
             Ok(counted) => counted,
