@@ -30,10 +30,14 @@ async fn browser_that_was_offline_misses_nothing_and_sends_what_was_written_mean
     ada.until_messages(2).await;
     assert_eq!(ada.messages().await, ["Is anybody there?", "Me!"]);
     assert_eq!(bob.messages().await, ada.messages().await);
+    ada.until_here(&["Ada", "Bob"]).await;
+    bob.until_here(&["Ada", "Bob"]).await;
 
     network.refuse().await;
     network.cut().await;
     bob.until_offline().await;
+    ada.until_here(&["Ada"]).await;
+    ada.until_text("#came", "Bob left").await;
     bob.says("Can you hear me?").await;
     bob.until_text("#pending", "Can you hear me?").await;
     let said = numbered("While he was away", 20);
@@ -59,6 +63,9 @@ async fn browser_that_was_offline_misses_nothing_and_sends_what_was_written_mean
     .concat();
     assert_eq!(bob.messages().await, expected);
     assert_eq!(ada.messages().await, expected);
+    ada.until_here(&["Ada", "Bob"]).await;
+    ada.until_text("#came", "Bob joined").await;
+    bob.until_here(&["Ada", "Bob"]).await;
     bob.picture("back").await;
 }
 
@@ -83,9 +90,12 @@ async fn browser_goes_on_at_another_instance_when_its_own_is_killed() {
     bob.says("Where did she go?").await;
     bob.until_text("#messages", "Where did she go?").await;
 
+    // Her instance can't say that she is gone. The others find out.
+    bob.until_here(&["Bob"]).await;
     balancer.retarget(b.address());
     ada.tries_now().await;
     ada.until_connected().await;
+    bob.until_here(&["Ada", "Bob"]).await;
     ada.until_messages(7).await;
     bob.until_messages(7).await;
     let (of_ada, of_bob) = (ada.messages().await, bob.messages().await);

@@ -102,7 +102,9 @@ async fn browser_goes_from_room_to_room_and_sees_what_was_said_meanwhile() {
         let of_ada = ada.evaluate("document.querySelector('#typing').textContent");
         assert_eq!(of_ada.await, "");
 
+        ada.until_here(&["Ada", "Bob"]).await;
         bob.clicks("[data-room=kitchen]").await;
+        ada.until_here(&["Ada"]).await;
         bob.until_text("#room-name", "kitchen").await;
         assert!(bob.messages().await.is_empty());
         ada.says("Bob?").await;

@@ -135,6 +135,15 @@ impl Person {
             .await;
     }
 
+    /// Waits until these people, and nobody else, are here.
+    pub(crate) async fn until_here(&self, people: &[&str]) {
+        let names =
+            "[...document.querySelectorAll('#people li')].map((person) => person.dataset.name)";
+        let people = json!(json!(people).to_string());
+        self.until(&format!("JSON.stringify({names}) === {people}"))
+            .await;
+    }
+
     /// Presses "Try now" until it helps: the next attempt by itself may be half a minute away.
     pub(crate) async fn tries_now(&self) {
         let banner = "document.querySelector('#banner').hidden";
