@@ -60,6 +60,7 @@ pub(crate) struct Context {
     only: Option<String>,
     solo: Option<String>,
     progress: ProgressBar,
+    cores: Option<Cores>,
 }
 
 impl Context {
@@ -75,24 +76,31 @@ impl Context {
         let (server, cores) = match Cores::choose() {
             Ok(cores) => {
                 let (server, pinned) = cores.place(start);
-                (server, pinned.map(|()| cores.to_string()))
+                (server, pinned.map(|()| cores))
             }
             Err(problem) => (start(), Err(problem)),
         };
         let server = server.context("start a server")?;
-        let cores = cores.unwrap_or_else(|problem| {
-            format!(
+        let said = match &cores {
+            Ok(cores) => cores.to_string(),
+            Err(problem) => format!(
                 "server and client NOT on cores of their own, figures are of little use: {problem}"
-            )
-        });
-        eprintln!("{}; {cores}", server.binary());
+            ),
+        };
+        eprintln!("{}; {said}", server.binary());
         Ok(Self {
             server,
             plan,
             only,
             solo,
             progress,
+            cores: cores.ok(),
         })
+    }
+
+    /// The cores, if server and client have one each.
+    pub(crate) const fn cores(&self) -> Option<Cores> {
+        self.cores
     }
 
     /// Whether figures of this name are asked for.

@@ -1,5 +1,10 @@
-//! Which core does what.
+//! Which core does what, how many files there may be, and how much memory is taken.
 
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The cores of the server and of the client.
@@ -51,4 +56,54 @@ fn pin(core: usize) -> Result<(), String> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).map_err(|error| format!("the kernel refuses: {error}"))
+}
+
+/// Sockets of the largest figure, and what else is open.
+const FILES: u64 = 12_000;
+
+/// Lets this process, and those it starts, open as many files as the system allows.
+///
+/// # Errors
+/// If those are not enough.
+pub(crate) fn allow_many_files() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("raise the limit of open files")?;
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= FILES),
+        "a process may have only {} files open, {FILES} are needed: see `ulimit -Hn`",
+        limit.maximum.unwrap_or_default()
+    );
+    Ok(())
+}
+
+/// Bytes of each, measured by a new process of this program that gets this argument.
+///
+/// # Errors
+/// If that fails.
+pub(crate) fn weigh_elsewhere<W: ValueEnum>(argument: &str, weighed: &W) -> Result<f64> {
+    let value = weighed
+        .to_possible_value()
+        .context("every value has a name")?;
+    let output = Command::new(std::env::current_exe()?)
+        .args([argument, value.get_name()])
+        .output()
+        .context("start another process of this program")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "weighing failed: {said}");
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// Bytes of this process that are in memory.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub(crate) fn resident() -> Result<u64> {
+    let sizes = std::fs::read_to_string("/proc/self/statm").context("the kernel does not tell")?;
+    let pages: u64 = sizes
+        .split_whitespace()
+        .nth(1)
+        .context("the kernel tells something else")?
+        .parse()?;
+    Ok(pages * u64::try_from(rustix::param::page_size())?)
 }

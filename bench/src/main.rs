@@ -9,6 +9,8 @@ mod connection;
 mod context;
 mod events;
 mod floor;
+mod hub;
+mod latency;
 mod lock;
 mod machine;
 mod measure;
@@ -29,7 +31,7 @@ use crate::report::Figure;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// What to measure.
-    #[arg(required_unless_present = "weigh", value_enum)]
+    #[arg(required_unless_present_any = ["weigh", "weigh_client", "crowd"], value_enum)]
     names: Vec<Name>,
     /// Shorter windows: within a minute per capability, and noisier.
     #[arg(long)]
@@ -49,6 +51,12 @@ struct Arguments {
     /// Prints the bytes one subscription takes; how `events` measures in a fresh process.
     #[arg(long, hide = true)]
     weigh: Option<events::Weighed>,
+    /// Prints the bytes one client takes; how `hub` measures in a fresh process.
+    #[arg(long, hide = true)]
+    weigh_client: Option<hub::WeighedClient>,
+    /// Is a crowd of clients; how `hub` gets its audience.
+    #[arg(long, hide = true)]
+    crowd: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,6 +65,8 @@ enum Name {
     Connection,
     /// Publishing, handing out, and what a subscription weighs.
     Events,
+    /// WebSocket clients: what they weigh, broadcasts, and coming back.
+    Hub,
     /// Taking a free lock and giving it back.
     Lock,
 }
@@ -66,12 +76,19 @@ fn main() -> Result<()> {
     if let Some(weighed) = arguments.weigh {
         return Ok(writeln!(std::io::stdout(), "{}", events::weigh(weighed)?)?);
     }
+    if let Some(weighed) = arguments.weigh_client {
+        return Ok(writeln!(std::io::stdout(), "{}", hub::weigh(weighed)?)?);
+    }
+    if arguments.crowd {
+        return hub::attend();
+    }
     let context = Context::start(plan(arguments.quick), arguments.only, arguments.solo)?;
     let mut figures = Vec::new();
     for name in arguments.names {
         let more = match name {
             Name::Connection => connection::run(&context)?,
             Name::Events => events::run(&context)?,
+            Name::Hub => hub::run(&context)?,
             Name::Lock => lock::run(&context)?,
         };
         figures.extend(more);

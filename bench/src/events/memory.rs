@@ -1,15 +1,14 @@
 //! What a subscription weighs, in a process of its own: pages an earlier measurement left behind
 //! would hide what this one takes.
 
-use std::process::Command;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use quorate::{Fleet, TopicSpec};
 use tokio::sync::broadcast;
 
 use super::TOPIC;
 use crate::context::{Context, Flavour};
+use crate::machine::{resident, weigh_elsewhere};
 use crate::report::{Better, Figure};
 
 /// How many subscriptions are weighed.
@@ -40,7 +39,7 @@ pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
             continue;
         }
         context.say(&format!("weighing {COUNT} subscriptions: {name}"));
-        let ours = weigh_elsewhere(weighed)?;
+        let ours = weigh_elsewhere("--weigh", &weighed)?;
         let figure = |reference, theirs: f64| {
             let theirs = (reference, &[theirs][..]);
             Figure::of_pairs(name, "B", Better::Less, &[ours], theirs)
@@ -51,23 +50,12 @@ pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
         } else {
             aim
         });
-        figures.push(figure("broadcast", weigh_elsewhere(Weighed::Broadcast)?)?);
+        figures.push(figure(
+            "broadcast",
+            weigh_elsewhere("--weigh", &Weighed::Broadcast)?,
+        )?);
     }
     Ok(figures)
-}
-
-/// Bytes of each, measured by a new process of this program.
-fn weigh_elsewhere(weighed: Weighed) -> Result<f64> {
-    let value = weighed
-        .to_possible_value()
-        .context("every value has a name")?;
-    let output = Command::new(std::env::current_exe()?)
-        .args(["--weigh", value.get_name()])
-        .output()
-        .context("start another process of this program")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "weighing failed: {said}");
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
 /// Bytes of resident memory each of [`COUNT`] takes, measured in this process.
@@ -111,15 +99,4 @@ async fn each<T>(mut make: impl AsyncFnMut(u32) -> Result<T>) -> Result<f64> {
     drop(kept);
     ensure!(after > before, "no memory was taken");
     Ok(f64::from(u32::try_from(after - before)?) / f64::from(COUNT))
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64> {
-    let sizes = std::fs::read_to_string("/proc/self/statm").context("the kernel does not tell")?;
-    let pages: u64 = sizes
-        .split_whitespace()
-        .nth(1)
-        .context("the kernel tells something else")?
-        .parse()?;
-    Ok(pages * u64::try_from(rustix::param::page_size())?)
 }

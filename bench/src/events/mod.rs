@@ -1,6 +1,7 @@
 //! `events`: publishing, handing out, and what a subscription weighs.
 
 mod fan_out;
+mod kept;
 mod memory;
 mod publish;
 mod sse;
@@ -36,6 +37,7 @@ fn check(message: &str) -> Result<()> {
 pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
     let mut figures = publish::run(context)?;
     figures.extend(fan_out::run(context)?);
+    figures.extend(kept::run(context)?);
     figures.extend(sse::run(context)?);
     figures.extend(memory::run(context)?);
     Ok(figures)
