@@ -426,6 +426,11 @@ mod tests {
                 "topics.chat: keep.time must",
             ),
             ("[topics.chat]\nkept = true", "topics.chat.kept` is not"),
+            (
+                "[topics.chat]\npresence = 'yes'",
+                "topics.chat.presence` must be",
+            ),
+            ("[topics.'a b']\npresence = true", "topics.a b: topic may"),
             ("listen = 'nowhere'", "listen"),
             ("token = 'secret-short'", "at least 16"),
             ("token = 'secret with blanks in it'", "visible"),

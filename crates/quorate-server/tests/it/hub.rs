@@ -149,6 +149,46 @@ async fn a_client_shows_what_it_is_subscribed_to_until_it_leaves() {
     gone.problem(404, "NOT_FOUND", "connected to this instance");
 }
 
+/// Whoever was let in publishes over its connection as it does over HTTP.
+#[tokio::test]
+async fn clients_publish_over_their_connection() {
+    let served = Served::with(Setup {
+        env: vec![("QUORATE_TOKEN", "correct-horse-battery-staple")],
+        config: CONFIG,
+        ..Setup::default()
+    })
+    .await;
+    let token = [("authorization", "Bearer correct-horse-battery-staple")];
+    assert!(served.ws(&[]).await.is_err(), "not without the token");
+    let mut ada = served.ws(&token).await.unwrap();
+    let mut bob = served.ws(&token).await.unwrap();
+    subscribe(&mut ada, "room:42").await;
+    subscribe(&mut bob, "room:42").await;
+    let said =
+        json!({"id": 1, "publish": "room", "params": 42, "data": {"text": "hi"}, "echo": false});
+    ada.send(said).await;
+    let answer = ada.until(|frame| frame["id"] == 1).await;
+    assert_eq!(answer["topic"], "room:42", "{answer}");
+    let heard = bob.until(|frame| frame["event"] == "message").await;
+    assert_eq!(
+        (&heard["data"]["text"], &heard["position"]),
+        (&json!("hi"), &answer["position"])
+    );
+    // Its own it does not hear, but what the other says.
+    let body = r#"{"data": "next"}"#;
+    let json = [token[0], ("content-type", "application/json")];
+    served.send("POST", "/v1/events/room:42", &json, body).await;
+    let next = ada.until(|frame| frame["event"] == "message").await;
+    assert_eq!(next["data"], "next");
+
+    for (id, topic) in [(2, "not a name"), (3, "room:*")] {
+        ada.send(json!({"id": id, "publish": topic, "data": 1}))
+            .await;
+        let refused = ada.until(|frame| frame["id"] == id).await;
+        assert_eq!(refused["error"]["code"], "INVALID_ARGUMENT", "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn presence_is_of_all_instances_and_ends_with_the_connection() {
     let redis = Server::start(ServerKind::Redis).await.unwrap();
