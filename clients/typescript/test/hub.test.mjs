@@ -337,3 +337,43 @@ test("hub: a token is shown, renewed, and asked for again; who is revoked stays 
   await until(() => errors.length >= 2);
   assert.ok(errors.every((error) => error.code === "UNAUTHENTICATED"), `${errors}`);
 });
+
+test("hub: who is there is exact, also after the network was away", async (t) => {
+  const { hub, network, connect, errors } = await setup(t);
+  const steady = connect();
+  // Straight to the hub: what happens to the network does not happen to this one.
+  const other = new QuorateClient(hub.url, { WebSocket, backoff: QUICK });
+  t.after(() => other.close());
+  const rosters = [];
+  const told = new Map();
+  const follow = (roster, { joined, left }) => {
+    rosters.push(roster);
+    for (const member of left) assert.ok(told.delete(member.client), `${member.client} left without having joined`);
+    for (const member of joined) told.set(member.client, member);
+    assert.deepEqual([...told.keys()].sort(), roster.members.map((member) => member.client).sort());
+  };
+  const here = (...clients) => () => {
+    const ids = rosters.at(-1)?.members.map((member) => member.client).sort();
+    return JSON.stringify(ids) === JSON.stringify(clients.map((client) => client.id).sort());
+  };
+  // First without, then with: presence can be wanted later.
+  await steady.on("chat", 5, () => {}).ready;
+  await steady.on("chat", 5, () => {}, { onPresence: follow }).ready;
+  await until(here(steady));
+  const shared = other.on("chat", 5, () => {});
+  await shared.ready;
+  await until(here(steady, other));
+  assert.equal((await steady.presence("chat", 5)).count, 2);
+  network.cut({ open: false });
+  await until(() => steady.state === "waiting");
+  shared.close();
+  await other.request("echo");
+  network.heal();
+  await until(() => steady.state === "ready");
+  await until(here(steady));
+  await other.on("chat", 5, () => {}).ready;
+  await until(here(steady, other));
+  other.close();
+  await until(here(steady));
+  assert.deepEqual(errors, []);
+});

@@ -72,8 +72,13 @@ impl Welcome {
 /// What came of asking for a place.
 enum Reserved {
     New(Pending, AbortRegistration),
-    /// There is a subscription already.
-    Known(Subscribed),
+    /// There is a subscription to this room already.
+    Known(Arc<Room>),
+}
+
+fn no_presence(topic: &str) -> Problem {
+    let text = format!("`{topic}` has no presence: members cannot be told");
+    Problem::new(Code::FailedPrecondition, text)
 }
 
 /// A place that is kept for a subscription, and given back if nothing comes of it.
@@ -132,9 +137,11 @@ impl Client {
         allowed: impl Future<Output = Result<(), Problem>> + Send,
         welcome: Welcome,
     ) -> Result<Subscribed, Joining> {
-        let (pending, registration) = match self.reserve(source.name(), &welcome)? {
+        let (pending, registration) = match self.reserve(source.name())? {
             Reserved::New(pending, registration) => (pending, registration),
-            Reserved::Known(subscribed) => return Ok(subscribed),
+            Reserved::Known(room) => {
+                return self.join_again(&room, options.members, &welcome).await;
+            }
         };
         let enter = async {
             allowed.await?;
@@ -172,8 +179,7 @@ impl Client {
             if !options.members {
                 return Ok(None);
             }
-            let text = format!("`{}` has no presence: members cannot be told", room.name);
-            return Err(Problem::new(Code::FailedPrecondition, text));
+            return Err(no_presence(&room.name));
         };
         let membership = attendance.join(&self.info()).await?;
         if options.members {
@@ -210,25 +216,54 @@ impl Client {
         }
     }
 
-    /// Keeps a place for a subscription that is being made. If there is one already, `welcome` is said
-    /// again.
-    fn reserve(self: &Arc<Self>, name: &str, welcome: &Welcome) -> Result<Reserved, Problem> {
+    /// Says again that the client is subscribed, and tells it who is there if it wants to know that now.
+    async fn join_again(
+        &self,
+        room: &Arc<Room>,
+        members: bool,
+        welcome: &Welcome,
+    ) -> Result<Subscribed, Joining> {
+        let attendance = if members {
+            let attendance = room.attendance.as_ref();
+            let attendance = attendance.ok_or_else(|| no_presence(&room.name))?;
+            room.watch(attendance).await?;
+            Some(attendance)
+        } else {
+            None
+        };
+        let now = attendance.map(|attendance| attendance.now());
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut known = state.subscriptions.iter_mut();
+        let known = known
+            .find(|one| one.name == room.name)
+            .ok_or(Joining::Withdrawn)?;
+        let subscribed = Subscribed {
+            topic: known.name.clone(),
+            position: known.feed.cursor,
+        };
+        if let Some(frame) = welcome.frame(&subscribed, None) {
+            state.outbox.reply(frame.into());
+        }
+        // Who is told of the changes already knows.
+        if let Some(now) = now.filter(|_| known.told.is_none()) {
+            known.told = Some(now.version);
+            state.outbox.tell(known.number, now.whole());
+        }
+        Self::wake(guard);
+        Ok(subscribed)
+    }
+
+    /// Keeps a place for a subscription that is being made, unless there is one.
+    fn reserve(self: &Arc<Self>, name: &str) -> Result<Reserved, Problem> {
         let limit = self.hub.options.max_subscriptions;
         let mut state = self.state.lock();
         if let Some(known) = state.subscriptions.iter().find(|one| &*one.name == name) {
-            if !matches!(known.phase, Phase::Active(_)) {
+            let Phase::Active(seat) = &known.phase else {
                 let text = format!("`{name}` is being subscribed to already");
                 return Err(Problem::new(Code::AlreadyExists, text));
-            }
-            let subscribed = Subscribed {
-                topic: known.name.clone(),
-                position: known.feed.cursor,
             };
-            if let Some(frame) = welcome.frame(&subscribed, None) {
-                state.outbox.reply(frame.into());
-                Self::wake(state);
-            }
-            return Ok(Reserved::Known(subscribed));
+            return Ok(Reserved::Known(seat.room().clone()));
         }
         if state.subscriptions.len() >= limit {
             let text = format!("a client may have at most {limit} subscriptions");

@@ -130,3 +130,23 @@ async fn many_who_come_and_go_at_once_leave_an_exact_roster() {
     let value: Value = json!(roster.len());
     assert_eq!(value, CLIENTS / 2 + 1);
 }
+
+#[tokio::test]
+async fn who_is_there_can_be_asked_for_later() {
+    let served = served().await;
+    let (mut ada, ada_id) = connect(&served).await;
+    enter(&mut ada, false).await;
+    enter(&mut ada, true).await;
+    let mut roster = BTreeSet::new();
+    expect(&mut ada, &mut roster, &[&ada_id]).await;
+    let (mut bob, bob_id) = connect(&served).await;
+    enter(&mut bob, false).await;
+    expect(&mut ada, &mut roster, &[&ada_id, &bob_id]).await;
+
+    // Where there is no presence, the subscription stays as it is.
+    for (members, answer) in [(false, "ok"), (true, "error"), (false, "ok")] {
+        ada.send(json!({"id": 2, "subscribe": "plain", "members": members}))
+            .await;
+        assert!(ada.event().await.get(answer).is_some());
+    }
+}
