@@ -73,8 +73,8 @@ impl App {
     /// A topic, kept if the configuration says so.
     pub(crate) fn topic(&self, path: &TopicPath) -> quorate::Result<Topic<Bytes>> {
         let mut spec = TopicSpec::try_with_codec(path.name(), Codec::bytes())?;
-        if let Some(keep) = self.kept.get(path.name()) {
-            spec = spec.try_keep(*keep)?;
+        if let Some(keep) = self.keep(path) {
+            spec = spec.try_keep(keep)?;
         }
         let topic = self.fleet.topic(&spec);
         match path.key() {
@@ -88,9 +88,13 @@ impl App {
         self.keep(path).is_some()
     }
 
-    /// How much of a topic is kept.
+    /// How much of a topic is kept. A name may have colons itself, so that one topic has more than one
+    /// spelling as name and key: the longest name that fits counts, as in the hub.
     pub(crate) fn keep(&self, path: &TopicPath) -> Option<Keep> {
-        self.kept.get(path.name()).copied()
+        let full = path.to_string();
+        let shorter = full.rmatch_indices(':').map(|(at, _)| &full[..at]);
+        let mut names = std::iter::once(&*full).chain(shorter);
+        names.find_map(|name| self.kept.get(name)).copied()
     }
 
     /// Topics that are kept, by name.

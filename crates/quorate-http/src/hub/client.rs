@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Whether it was woken since it last found nothing to send.
     woken: bool,
     end: Option<CloseWith>,
+    /// Whoever served it is gone: nothing is subscribed any more.
+    pub(super) is_over: bool,
     /// Messages this client lost.
     pub(super) dropped: u64,
 }
@@ -200,6 +202,14 @@ impl Client {
         }
         let mut lost = 0;
         for (number, event) in (first..).zip(events) {
+            let is_new_gap = event.kind == RoomEventKind::Gap && number >= feed.next;
+            if is_new_gap && feed.doubts(event.position) {
+                // Whether it concerns this subscription, the history tells.
+                feed.doubt = true;
+                feed.lagging = true;
+                state.lagging.push(subscription);
+                break;
+            }
             if feed.has_seen(number, event.position) {
                 continue;
             }

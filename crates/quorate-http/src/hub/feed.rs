@@ -18,6 +18,10 @@ pub(super) struct Feed {
     pub(super) cursor: Option<Position>,
     /// Not handed events, because it has to catch up first.
     pub(super) lagging: bool,
+    /// The history may have been rolled back below the cursor: what stands there has to be compared.
+    pub(super) doubt: bool,
+    /// How often the ring had been begun anew when the cursor was last compared with it.
+    pub(super) resets: u64,
     /// What was read for it, and is not queued yet.
     pub(super) page: Option<Box<Page>>,
 }
@@ -33,7 +37,7 @@ impl Feed {
         if let Some(page) = &mut self.page {
             while let Some(event) = page.events.front() {
                 if !queue(event) {
-                    return Refill::More;
+                    return Refill::More(event.frame.len());
                 }
                 self.cursor = event.position.or(self.cursor);
                 page.events.pop_front();
@@ -44,16 +48,21 @@ impl Feed {
         let Some(cursor) = self.cursor else {
             return Refill::Live;
         };
-        let Some(next) = ring.follows(cursor, true) else {
-            return Refill::Unknown(cursor);
+        if self.resets != ring.resets() {
+            self.resets = ring.resets();
+            self.doubt = true;
+        }
+        let Some(next) = ring.follows(cursor, !self.doubt) else {
+            return Refill::Unknown(cursor, !self.doubt);
         };
+        self.doubt = false;
         self.next = next;
         for (number, event) in ring.from(next) {
             if self.has_seen(number, event.position) {
                 continue;
             }
             if !queue(event) {
-                return Refill::More;
+                return Refill::More(event.frame.len());
             }
             self.advance(number, event.position);
         }
@@ -76,9 +85,109 @@ impl Feed {
         }
     }
 
+    /// Whether a gap at this position leaves open what follows the cursor: the subscription is there or
+    /// beyond, by what it read from the history, or because that was rolled back since.
+    pub(super) fn doubts(&self, gap: Option<Position>) -> bool {
+        match (gap, self.cursor) {
+            (Some(gap), Some(cursor)) if gap.epoch() == cursor.epoch() => {
+                gap.offset() <= cursor.offset()
+            }
+            (Some(gap), Some(cursor)) => gap.epoch() < cursor.epoch(),
+            _ => false,
+        }
+    }
+
     /// Notes an event as queued.
     pub(super) fn advance(&mut self, number: u64, position: Option<Position>) {
         self.next = number + 1;
         self.cursor = position.or(self.cursor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ring::RingLimits;
+    use super::super::seam::RoomEventKind;
+    use super::*;
+
+    const LIMITS: RingLimits = RingLimits {
+        events: 100,
+        bytes: 10_000,
+    };
+
+    fn at(offset: u64, mark: u32) -> Position {
+        Position::new(7, offset, mark)
+    }
+
+    fn event(position: Position, kind: RoomEventKind) -> Arc<RoomEvent> {
+        let mut event = RoomEvent::new(kind, position.to_string());
+        event.position = Some(position);
+        Arc::new(event)
+    }
+
+    fn feed(cursor: Position) -> Feed {
+        Feed {
+            cursor: Some(cursor),
+            lagging: true,
+            ..Feed::default()
+        }
+    }
+
+    /// A failover lost 51 to 100, and others were written in their places.
+    fn rolled_back() -> Ring {
+        let mut ring = Ring::new(at(0, 0), LIMITS);
+        for offset in 1..=100 {
+            ring.push(event(at(offset, 1), RoomEventKind::Message));
+        }
+        ring.push(event(at(50, 1), RoomEventKind::Gap));
+        for offset in 51..=120 {
+            ring.push(event(at(offset, 2), RoomEventKind::Message));
+        }
+        ring
+    }
+
+    #[test]
+    fn who_has_read_what_was_rolled_back_asks_the_history() {
+        let ring = rolled_back();
+        for cursor in [at(80, 1), at(100, 1), at(120, 1)] {
+            let mut feed = feed(cursor);
+            let found = feed.refill(&ring, &mut |_| panic!("nothing is known to follow"));
+            assert!(matches!(found, Refill::Unknown(asked, false) if asked == cursor));
+        }
+    }
+
+    #[test]
+    fn who_has_read_of_what_is_there_now_goes_on() {
+        let ring = rolled_back();
+        let (mut feed, mut seen) = (feed(at(118, 2)), 0);
+        let found = feed.refill(&ring, &mut |_| {
+            seen += 1;
+            true
+        });
+        assert!(matches!(found, Refill::Live));
+        assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn a_gap_at_or_before_the_cursor_is_doubted() {
+        let feed = feed(at(100, 1));
+        for (gap, doubted) in [
+            (Some(at(50, 1)), true),
+            (Some(at(100, 1)), true),
+            (Some(at(101, 1)), false),
+            (Some(Position::new(6, 300, 1)), true),
+            (Some(Position::new(8, 1, 1)), false),
+            (None, false),
+        ] {
+            assert_eq!(feed.doubts(gap), doubted, "{gap:?}");
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_says_how_much_it_takes() {
+        let mut ring = Ring::new(at(0, 0), LIMITS);
+        ring.push(event(at(1, 1), RoomEventKind::Message));
+        let found = feed(at(0, 0)).refill(&ring, &mut |_| false);
+        assert!(matches!(found, Refill::More(bytes) if bytes == at(1, 1).to_string().len()));
     }
 }

@@ -258,6 +258,10 @@ impl Client {
     fn reserve(self: &Arc<Self>, name: &str) -> Result<Reserved, Problem> {
         let limit = self.hub.options.max_subscriptions;
         let mut state = self.state.lock();
+        if state.is_over {
+            // Asked for by something that outlived the connection.
+            return Err(Problem::new(Code::Cancelled, "the client has left"));
+        }
         if let Some(known) = state.subscriptions.iter().find(|one| &*one.name == name) {
             let Phase::Active(seat) = &known.phase else {
                 let text = format!("`{name}` is being subscribed to already");
@@ -358,6 +362,7 @@ impl Client {
     /// Ends everything: for who served it.
     pub(crate) fn leave_all(&self) {
         let mut state = self.state.lock();
+        state.is_over = true;
         let left = std::mem::take(&mut state.subscriptions);
         state.outbox = Outbox::default();
         state.waker = None;

@@ -57,21 +57,22 @@ enum Read {
 pub(crate) enum Refill {
     /// It is where the room is, and is handed events from there on.
     Live,
-    /// There was no room for all of it.
-    More,
-    /// Only the history knows what follows this position.
-    Unknown(Position),
+    /// There was no room for the next event, which takes so many bytes.
+    More(usize),
+    /// Only the history knows what follows this position; whether that is surely one of the history as it
+    /// is now.
+    Unknown(Position, bool),
 }
 
 /// Queues for a client what it has not seen, whenever there is room, until it is where the room is or is
 /// not subscribed any more.
 pub(crate) async fn catch_up(client: Arc<Client>, subscription: u32, room: Arc<Room>) {
-    let mut failures = 0;
-    while client.has_turn(subscription).await {
+    let (mut failures, mut bytes) = (0, 0);
+    while client.has_turn(subscription, bytes).await {
         match client.refill(subscription, &room) {
             Refill::Live => return,
-            Refill::More => {}
-            Refill::Unknown(position) => match room.read_after(position, true).await {
+            Refill::More(next) => bytes = next,
+            Refill::Unknown(position, proven) => match room.read_after(position, proven).await {
                 Ok(read) => {
                     failures = 0;
                     match read {
@@ -131,9 +132,9 @@ impl Client {
             .collect()
     }
 
-    /// Waits until there is room for what a lagging subscription missed. `false`: it does not lag any
-    /// more, or is over.
-    pub(crate) async fn has_turn(&self, subscription: u32) -> bool {
+    /// Waits until there is room for so many bytes of what a lagging subscription missed. `false`: it does
+    /// not lag any more, or is over.
+    pub(crate) async fn has_turn(&self, subscription: u32, bytes: usize) -> bool {
         std::future::poll_fn(|cx| {
             let mut guard = self.state.lock();
             let state = &mut *guard;
@@ -141,7 +142,7 @@ impl Client {
                 .subscriptions
                 .iter()
                 .any(|one| one.number == subscription && one.feed.lagging);
-            if !lags || state.outbox.has_room(0, &self.half()) {
+            if !lags || state.outbox.has_room(bytes, &self.half()) {
                 return Poll::Ready(lags);
             }
             if !state.turns.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -164,7 +165,12 @@ impl Client {
             .subscriptions
             .iter_mut()
             .find(|one| one.number == subscription);
-        let (Some(ring), Some(Subscription { feed, .. })) = (&*ring, known) else {
+        let Some(Subscription { feed, .. }) = known else {
+            return Refill::Live;
+        };
+        let Some(ring) = &*ring else {
+            // Not a kept topic: there is nothing to catch up with.
+            feed.lagging = false;
             return Refill::Live;
         };
         let mut queue = |event: &Arc<RoomEvent>| {
@@ -194,6 +200,8 @@ impl Client {
         let mut state = self.state.lock();
         if let Some(feed) = state.feed(subscription) {
             feed.page = Some(Box::new(page));
+            // The history itself says that it follows.
+            feed.doubt = false;
         }
     }
 
@@ -204,6 +212,7 @@ impl Client {
             return;
         };
         feed.cursor = gap.position.or(feed.cursor);
+        feed.doubt = false;
         let limits = self.hub.options.limits();
         state.outbox.push(subscription, gap, false, &limits);
         Self::wake(state);

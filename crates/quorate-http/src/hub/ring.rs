@@ -32,6 +32,8 @@ pub(crate) struct Ring {
     /// The number of the first event.
     first: u64,
     limits: RingLimits,
+    /// How often it was begun anew after a gap.
+    resets: u64,
 }
 
 impl Ring {
@@ -44,7 +46,13 @@ impl Ring {
             bytes: 0,
             first: FIRST,
             limits,
+            resets: 0,
         }
+    }
+
+    /// How often it was begun anew: positions from before may be of another history.
+    pub(crate) const fn resets(&self) -> u64 {
+        self.resets
     }
 
     /// After which position the next event will come.
@@ -65,6 +73,7 @@ impl Ring {
             // What was before is another history, or another part of it. Nobody goes on from there.
             *self = Self {
                 first: number + 1,
+                resets: self.resets + 1,
                 ..Self::new(position, self.limits)
             };
             return number;

@@ -105,7 +105,8 @@ impl Room {
         let mut events = opened.events;
         let pump = async {
             let mut batch = Vec::new();
-            while fill(&mut events, &mut batch).await {
+            let is_kept = self.ring.lock().is_some();
+            while fill(&mut events, &mut batch, is_kept).await {
                 self.count(&batch);
                 let first = self.number(&batch);
                 self.hand_out(first, &batch).await;
@@ -271,14 +272,21 @@ impl Shard {
 async fn fill(
     events: &mut (impl Stream<Item = RoomEvent> + Unpin),
     batch: &mut Vec<Arc<RoomEvent>>,
+    is_kept: bool,
 ) -> bool {
+    let shared = |mut event: RoomEvent| {
+        // A position means that more can be read from there. Here nobody can, whatever the publisher
+        // keeps.
+        event.position = event.position.filter(|_| is_kept);
+        Arc::new(event)
+    };
     let Some(first) = events.next().await else {
         return false;
     };
-    batch.push(Arc::new(first));
+    batch.push(shared(first));
     while batch.len() < BATCH {
         match events.next().now_or_never() {
-            Some(Some(event)) => batch.push(Arc::new(event)),
+            Some(Some(event)) => batch.push(shared(event)),
             // The end, if it is one, is seen with the next call.
             Some(None) | None => break,
         }

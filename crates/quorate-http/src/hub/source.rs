@@ -38,10 +38,20 @@ pub(crate) struct Traits {
     pub(crate) presence: bool,
 }
 
+/// How the topic of this full name is kept. A name may have colons itself, so that one topic has more
+/// than one spelling as name and key: the longest name that fits counts.
+fn kept_as(kept: &Kept, topic: &str) -> Option<Traits> {
+    let shorter = topic.rmatch_indices(':').map(|(at, _)| &topic[..at]);
+    std::iter::once(topic)
+        .chain(shorter)
+        .find_map(|name| kept.get(name))
+        .copied()
+}
+
 impl OpenSource {
     pub(crate) fn new(selector: Selector, kept: &Kept) -> Self {
         let traits = match &selector {
-            Selector::Topic(path) => kept.get(path.name()).copied(),
+            Selector::Topic(path) => kept_as(kept, &path.to_string()),
             Selector::Pattern(_) => None,
         };
         Self {

@@ -162,8 +162,15 @@ impl Session {
                 self.work.client().reply(answer.to_text());
                 Ok(())
             }
-            Message::Binary(_) => {
-                let problem = Problem::new(Code::InvalidArgument, "frames must be text");
+            Message::Binary(bytes) => {
+                let hub = &self.work.hub().shared;
+                hub.meters.received.increment(1);
+                if bytes.len() > hub.options.max_frame_bytes {
+                    return Err(End::Oversized);
+                }
+                let too_many = self.too_many()?;
+                let problem = too_many
+                    .unwrap_or_else(|| Problem::new(Code::InvalidArgument, "frames must be text"));
                 let answer = FrameError::new(None, None, &problem);
                 self.work.client().reply(answer.to_text());
                 Ok(())

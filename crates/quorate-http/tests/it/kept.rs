@@ -218,6 +218,41 @@ async fn a_slow_client_misses_nothing_of_a_kept_topic() {
     assert_eq!(slow.event().await["data"], "still there");
 }
 
+/// The bound in bytes is reached long before the one in messages.
+#[tokio::test]
+async fn large_messages_are_caught_up_with_too() {
+    let served = served(|hub| hub).await;
+    let spec = TopicSpec::try_with_codec("room", Codec::<Value>::json()).unwrap();
+    let topic = served.fleet.topic(&spec.try_keep(KEEP).unwrap());
+    let topic = topic.key("42").unwrap();
+    let filling = "x".repeat(15_000);
+    for n in 0..200 {
+        let data = json!({"n": n, "filling": filling});
+        topic.publish(&data).await.unwrap();
+    }
+    let mut client = served.connect().await;
+    subscribe(&mut client, json!({"recent": 200})).await;
+    for n in 0..200 {
+        assert_eq!(client.event().await["data"]["n"], n);
+    }
+}
+
+/// A name may have colons: however a topic is spelled, it is the kept one.
+#[tokio::test]
+async fn a_kept_topic_has_one_history_however_it_is_spelled() {
+    let served = Served::start(|hub| hub.keep("chat:room", KEEP).unwrap()).await;
+    for frame in [
+        json!({"id": 1, "subscribe": "chat:room:42"}),
+        json!({"id": 1, "subscribe": "chat:room", "params": 42}),
+    ] {
+        let mut client = served.connect().await;
+        client.send(frame).await;
+        let answer = client.event().await;
+        assert_eq!(answer["topic"], "chat:room:42");
+        assert!(answer["position"].is_string(), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn the_latest_come_first_if_asked_for() {
     let served = served(|hub| hub.buffer(16)).await;

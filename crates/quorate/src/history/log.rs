@@ -262,7 +262,9 @@ impl Log {
     fn next_after(&self, now: Micros, position: Position) -> Option<u64> {
         if position.is_origin() {
             // There was nothing then, and whatever began since is still known: so all of it is new.
-            let since = position.epoch() <= self.epoch && is_recent(position, now);
+            let before = position.epoch() <= self.epoch && is_recent(position, now);
+            // The beginning of this very history, however long ago that was.
+            let since = before || position.epoch() == self.epoch;
             return since.then_some(1);
         }
         if position.epoch() != self.epoch || position.offset() > self.last {

@@ -140,10 +140,13 @@ impl Keeper {
             let error = error.with_operation(operation.name).with_target(key.name());
             presences.context.hooks.error(ErrorSource::Presence, &error);
         }
-        self.look_after(presences, key);
-        if let Some((presences, key)) = self.backlog.pop_front() {
+        // Who waited longer comes first: a busy roster would otherwise take its own place again.
+        while self.running.len() < CONCURRENT
+            && let Some((presences, key)) = self.backlog.pop_front()
+        {
             self.look_after(presences, key);
         }
+        self.look_after(presences, key);
     }
 
     fn keep_appointments(&mut self, presences: &Arc<Presences>) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::declaration::HubEvent;
 use crate::hub::seam::{DeclaredEvent, RoomSource};
 use crate::problem::Problem;
+use crate::topic::TopicPath;
 
 /// An event with parameters.
 #[derive(Debug)]
@@ -76,10 +77,15 @@ impl Events {
     /// What a client means: an event's name with parameters, or without any a topic's full name. `None`: no
     /// event of ours.
     pub(crate) fn room(&self, topic: &str, params: &Value) -> Option<Result<EventRoom, Problem>> {
+        // However it is spelled: what is declared is reached by its event, with the event's hooks.
+        let full = match params {
+            Value::Null => topic.to_owned(),
+            params => TopicPath::with_params(topic, params)
+                .map_or_else(|_| topic.to_owned(), |path| path.to_string()),
+        };
         let (event, key) = match self.find(topic) {
             Some(event) => (event, None),
-            None if params.is_null() => self.of_topic(topic)?,
-            None => return None,
+            None => self.of_topic(&full)?,
         };
         let room = match key {
             None => event.room(params).map(|room| (params.clone(), room)),

@@ -30,6 +30,7 @@ macro_rules! history_suite {
                 the_latest_are_read,
                 a_subscription_begins_after_a_position,
                 a_subscription_begins_at_the_beginning,
+                the_beginning_of_an_old_history_is_still_its_beginning,
                 a_position_of_before_the_first_message_misses_nothing,
                 messages_beyond_the_count_are_dropped,
                 messages_beyond_the_bytes_are_dropped,

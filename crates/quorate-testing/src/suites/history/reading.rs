@@ -95,6 +95,17 @@ pub async fn a_subscription_begins_at_the_beginning(home: Home) {
     expect(&mut late, 0..5).await;
 }
 
+/// Older than what is remembered of idle histories, and still kept.
+pub async fn the_beginning_of_an_old_history_is_still_its_beginning(home: Home) {
+    const LONG: TopicSpec<u64> =
+        TopicSpec::new("long").keep(Duration::from_secs(30 * 24 * 3600), MANY, MEBIBYTE);
+    let topic = home.fleet().topic(&LONG);
+    publish(&topic, 0..2).await;
+    home.elapse(Duration::from_secs(10 * 24 * 3600)).await;
+    let mut all = topic.subscribe().from_beginning().await.unwrap();
+    expect(&mut all, 0..2).await;
+}
+
 /// A reader that came before there was anything is told everything since.
 pub async fn a_position_of_before_the_first_message_misses_nothing(home: Home) {
     let topic = home.fleet().topic(&ROOM);

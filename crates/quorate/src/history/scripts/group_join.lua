@@ -47,7 +47,8 @@ while kept < high do
 end
 local function follows()
   if offset == 0 then
-    return ARGV[2] + ARGV[5] > time and (not epoch or tonumber(ARGV[2]) <= tonumber(epoch))
+    return ARGV[2] == epoch
+      or ARGV[2] + ARGV[5] > time and (not epoch or tonumber(ARGV[2]) <= tonumber(epoch))
   end
   if ARGV[2] ~= epoch or offset > last then
     return false

@@ -34,7 +34,8 @@ end
 local start
 if from == 'after' then
   if offset == 0 then
-    if not (recent and tonumber(ARGV[2]) <= tonumber(epoch)) then
+    -- The beginning of this very history, or a look at none that is not too long ago.
+    if ARGV[2] ~= epoch and not (recent and tonumber(ARGV[2]) <= tonumber(epoch)) then
       return lost()
     end
   else
