@@ -30,7 +30,6 @@
 #[cfg(feature = "client")]
 pub mod client;
 mod frame;
-#[allow(dead_code, reason = "being built")]
 mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -323,10 +323,6 @@ impl Client {
 }
 
 impl ClientPort for Client {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
     fn identity(&self) -> Option<Arc<Identity>> {
         self.state.lock().identity.clone()
     }
@@ -341,10 +337,6 @@ impl ClientPort for Client {
             identity: self.identity(),
             address: self.address,
         }
-    }
-
-    fn push(&self, frame: String) {
-        self.reply(frame);
     }
 
     fn push_progress(&self, frame: String) {
@@ -381,10 +373,6 @@ impl ClientPort for Client {
             self.reply(told.to_text());
         }
         left
-    }
-
-    fn close(&self, end: CloseWith) {
-        self.end(end);
     }
 }
 

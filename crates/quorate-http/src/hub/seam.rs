@@ -22,9 +22,6 @@ use crate::problem::Problem;
 
 /// What a handler's context and the hooks may do with a connected client.
 pub(crate) trait ClientPort: Debug + Send + Sync {
-    /// The id of this connection, unique over the fleet.
-    fn id(&self) -> &str;
-
     /// Who it is, once it said so.
     fn identity(&self) -> Option<Arc<Identity>>;
 
@@ -33,9 +30,6 @@ pub(crate) trait ClientPort: Debug + Send + Sync {
 
     /// All of that at once, for hooks.
     fn info(&self) -> ClientInfo;
-
-    /// Queues an answer: a whole frame, never dropped.
-    fn push(&self, frame: String);
 
     /// Queues a progress report: a whole frame. It is left out while the client takes less than it is
     /// sent, because a handler may report without end; the answer comes all the same.
@@ -52,9 +46,6 @@ pub(crate) trait ClientPort: Debug + Send + Sync {
     /// Ends a subscription, and tells the client with `{"event":"unsubscribed"}`. `false`: there was
     /// none.
     fn unsubscribe(&self, topic: &str) -> bool;
-
-    /// Sends the client away. The first reason counts.
-    fn close(&self, end: CloseWith);
 }
 
 /// What may be asked for when subscribing.
@@ -256,6 +247,7 @@ impl RoomEvent {
 /// An event that was declared on the hub: what clients may subscribe and publish to by name.
 pub(crate) trait DeclaredEvent: Debug + Send + Sync {
     /// Its name, which clients use.
+    #[cfg(test)]
     fn name(&self) -> &str;
 
     /// The room of these parameters, which are read strictly as the event's type. `Null`: none given.

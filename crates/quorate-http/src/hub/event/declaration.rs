@@ -137,6 +137,7 @@ where
     P: Serialize + DeserializeOwned + Send + Sync + 'static,
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    #[cfg(test)]
     fn name(&self) -> &str {
         self.spec.name()
     }

@@ -97,16 +97,6 @@ impl Events {
             room,
         }))
     }
-
-    /// Whether there are any.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Their names.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.keys().copied()
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::frame::RequestId;
 use crate::hub::handle::Hub;
 use crate::hub::identity::{ClientInfo, Identity};
 use crate::hub::seam::{
-    ClientPort, CloseWith, Dispatch, RequestContext, RoomSource, SubscribeOptions, Subscribed,
+    ClientPort, Dispatch, RequestContext, RoomSource, SubscribeOptions, Subscribed,
 };
 use crate::problem::{Code, Problem};
 
@@ -48,10 +48,6 @@ struct Recorder {
 }
 
 impl ClientPort for Recorder {
-    fn id(&self) -> &str {
-        "c-1"
-    }
-
     fn identity(&self) -> Option<Arc<Identity>> {
         Some(Arc::new(Identity::new("ada")))
     }
@@ -66,10 +62,6 @@ impl ClientPort for Recorder {
             identity: self.identity(),
             address: None,
         }
-    }
-
-    fn push(&self, frame: String) {
-        self.frames.lock().push(frame);
     }
 
     fn push_progress(&self, frame: String) {
@@ -94,8 +86,6 @@ impl ClientPort for Recorder {
     fn unsubscribe(&self, _topic: &str) -> bool {
         false
     }
-
-    fn close(&self, _end: CloseWith) {}
 }
 
 struct Fixture {
