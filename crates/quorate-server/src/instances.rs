@@ -71,7 +71,9 @@ impl About {
     /// With what it is doing now.
     fn now(&self, app: &App) -> Self {
         let stats = app.hub.stats();
-        let rate: f64 = stats.topics.iter().map(|topic| topic.rate).sum();
+        // Not `sum`, which makes a negative zero of nothing.
+        let rates = stats.topics.iter().map(|topic| topic.rate);
+        let rate = rates.fold(0.0_f64, |sum, rate| sum + rate);
         Self {
             state: app.fleet.status().borrow().state.as_str().to_owned(),
             clients: stats.clients,

@@ -231,7 +231,9 @@ pub(crate) async fn show(
     let Query(query) = query?;
     let limit = query.limit()?;
     let mut stats = app.hub.stats();
-    let messages_per_second = stats.topics.iter().map(|topic| topic.rate).sum();
+    // Not `sum`, which makes a negative zero of nothing.
+    let rates = stats.topics.iter().map(|topic| topic.rate);
+    let messages_per_second = rates.fold(0.0, |sum, rate| sum + rate);
     let dropped = stats.topics.iter().map(|topic| topic.dropped).sum();
     stats
         .topics
