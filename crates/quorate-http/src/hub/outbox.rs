@@ -179,23 +179,16 @@ impl Outbox {
             || (self.messages > 0 && self.bytes.saturating_add(more) > limits.bytes)
     }
 
-    /// Gaps are never dropped. The same one twice with nothing between says no more than once.
+    /// Gaps are never dropped. The same one twice without a message of the subscription between says no
+    /// more than once.
     fn gap(&mut self, subscription: u32, gap: Arc<RoomEvent>) {
-        let last = self
-            .items
-            .iter()
-            .rev()
-            .find(|item| item.is_of(subscription));
-        if let Some(Item::Event { event, .. }) = last
-            && event.kind == RoomEventKind::Gap
-            && event.frame == gap.frame
-        {
-            return;
+        let says_the_same = |at: &usize| {
+            matches!(&self.items[*at], Item::Event { event, .. } if event.frame == gap.frame)
+        };
+        let run = self.gaps_around(self.items.len(), subscription);
+        if !run.iter().any(says_the_same) {
+            self.tell(subscription, gap);
         }
-        self.items.push_back(Item::Event {
-            subscription,
-            event: gap,
-        });
     }
 
     /// Puts a message in the place of the one of its topic that waits. `Some`: there is none.

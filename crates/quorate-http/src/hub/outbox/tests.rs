@@ -157,6 +157,20 @@ fn an_oversized_message_still_passes() {
     assert_eq!(all(&mut outbox), [Seen::Message(1, 1)]);
 }
 
+#[test]
+fn a_gap_is_told_once_between_two_messages() {
+    let limits = limits(1, Overflow::DropOldest);
+    let mut outbox = Outbox::default();
+    for number in 1..=3 {
+        outbox.push(1, gap(), false, &limits);
+        outbox.push(1, message(number, 0), false, &limits);
+    }
+    outbox.push(2, message(1, 0), false, &limits);
+    // What was dropped is counted behind the first gap, and the last one says nothing new.
+    outbox.push(1, gap(), false, &limits);
+    assert_eq!(outbox.items.len(), 3);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(u32, usize),
