@@ -9,6 +9,9 @@ use clap::{Args, ValueEnum};
 use crate::process::{self, cargo};
 use crate::{conformance, servers};
 
+/// Cases of each property, of which a change is judged by 256.
+const MANY_CASES: &str = "6000";
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which checks; all if none is named.
@@ -37,6 +40,8 @@ enum Check {
     Coverage,
     /// Random input (cargo-fuzz).
     Fuzz,
+    /// Properties, with new and many cases.
+    Properties,
     /// WebSocket, case by case (the Autobahn test suite).
     Conformance,
 }
@@ -52,13 +57,16 @@ impl Check {
             Self::Coverage => ("llvm-cov", "cargo-llvm-cov"),
             Self::Fuzz => ("fuzz", "cargo-fuzz"),
             // Fetches what it needs by itself.
-            Self::Conformance => return None,
+            Self::Conformance | Self::Properties => return None,
         })
     }
 
     /// What to call it when it fails.
     fn name(self) -> &'static str {
-        self.tool().map_or("conformance", |(_, package)| package)
+        match self {
+            Self::Properties => "properties",
+            _ => self.tool().map_or("conformance", |(_, package)| package),
+        }
     }
 
     fn run(self, options: &Options) -> Result<()> {
@@ -89,6 +97,10 @@ impl Check {
                 "--html",
             ])),
             Self::Fuzz => fuzz(options.fuzz_seconds),
+            Self::Properties => process::run(
+                cargo(["test", "--workspace", "--all-features", "--lib"])
+                    .env("PROPTEST_CASES", MANY_CASES),
+            ),
             Self::Conformance => conformance::run(&conformance::Options::all()),
         }
     }

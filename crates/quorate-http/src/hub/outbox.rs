@@ -182,9 +182,7 @@ impl Outbox {
     /// Gaps are never dropped. The same one twice without a message of the subscription between says no
     /// more than once.
     fn gap(&mut self, subscription: u32, gap: Arc<RoomEvent>) {
-        let says_the_same = |at: &usize| {
-            matches!(&self.items[*at], Item::Event { event, .. } if event.frame == gap.frame)
-        };
+        let says_the_same = |at: &usize| matches!(&self.items[*at], Item::Event { event, .. } if event.frame == gap.frame);
         let run = self.gaps_around(self.items.len(), subscription);
         if !run.iter().any(says_the_same) {
             self.tell(subscription, gap);
