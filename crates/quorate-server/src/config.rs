@@ -139,6 +139,8 @@ impl Limits {
             // Two heartbeats and a half: one may be lost, or late.
             .idle_timeout(self.heartbeat.mul_f64(2.5))
             .send_timeout(self.write_timeout)
+            // The other half is for farewells, and for what is under way over plain HTTP.
+            .drain_timeout(self.shutdown_grace / 2)
             .origins(origins)
     }
 }

@@ -92,6 +92,16 @@ pub(crate) enum Verb {
     Ping,
 }
 
+impl Verb {
+    /// Whether something is begun by it, which has to be finished.
+    pub(crate) const fn is_work(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unsubscribe { .. } | Self::Cancel { .. } | Self::Ping
+        )
+    }
+}
+
 impl Request {
     /// The same frame, refused.
     pub(crate) fn refuse(self, problem: Problem) -> Box<Refused> {

@@ -15,6 +15,9 @@ use super::ring::RingLimits;
 use super::source::Kept;
 use crate::origin::OriginPolicy;
 
+/// Longer than any connection lives, and short enough to be added to any moment.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Limits and times of a hub.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -33,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) subscribe_deadline: Duration,
     pub(crate) authenticate_within: Duration,
     pub(crate) reconnect_spread: Duration,
+    pub(crate) drain_timeout: Duration,
     pub(crate) origins: OriginPolicy,
 }
 
@@ -57,6 +61,7 @@ impl Default for Options {
             subscribe_deadline: Duration::from_secs(10),
             authenticate_within: Duration::from_secs(10),
             reconnect_spread: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(5),
             origins: OriginPolicy::same_origin(),
         }
     }
@@ -73,7 +78,7 @@ impl Options {
     }
 }
 
-/// A [`Hub`] about to be made.
+/// A [`Hub`] about to be made. A time longer than a year is taken as a year.
 ///
 /// # Example
 /// ```
@@ -218,37 +223,47 @@ impl HubBuilder {
 
     /// How often a client is sent a sign of life; at least 10 ms. Default 15 s.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.options.heartbeat = interval.max(Duration::from_millis(10));
+        self.options.heartbeat = interval.clamp(Duration::from_millis(10), LONGEST);
         self
     }
 
-    /// How long a WebSocket client may be silent, its answers to our pings included. Default 40 s.
+    /// How long a WebSocket client may be silent, its answers to our pings included: within that time a
+    /// client that is not there any more is noticed, also when there is nothing else to send. More than two
+    /// [heartbeats](Self::heartbeat) are well. Default 40 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.idle_timeout = timeout;
+        self.options.idle_timeout = timeout.min(LONGEST);
         self
     }
 
-    /// How long a WebSocket client may take to accept what is sent. Default 10 s.
+    /// How long a WebSocket client may take to accept what is sent, whatever it says meanwhile. Default 10 s.
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.options.send_timeout = timeout;
+        self.options.send_timeout = timeout.min(LONGEST);
         self
     }
 
     /// How long making a subscription may take. Default 10 s.
     pub fn subscribe_deadline(mut self, deadline: Duration) -> Self {
-        self.options.subscribe_deadline = deadline;
+        self.options.subscribe_deadline = deadline.min(LONGEST);
         self
     }
 
     /// Within what time a client has to say who it is, where that is required. Default 10 s.
     pub fn authenticate_within(mut self, time: Duration) -> Self {
-        self.options.authenticate_within = time;
+        self.options.authenticate_within = time.min(LONGEST);
         self
     }
 
     /// Over how long clients are told to spread their return after a drain. Default 5 s.
     pub fn reconnect_spread(mut self, spread: Duration) -> Self {
-        self.options.reconnect_spread = spread;
+        self.options.reconnect_spread = spread.min(LONGEST);
+        self
+    }
+
+    /// How long a WebSocket client that is sent away by a [drain](Hub::drain) may take to get what waits for
+    /// it, and its requests that are under way to end. What is not done then is dropped, without an answer.
+    /// Default 5 s.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout.min(LONGEST);
         self
     }
 

@@ -56,7 +56,7 @@ pub(super) struct State {
     pub(super) turns: Vec<Waker>,
     /// Whether it was woken since it last found nothing to send.
     woken: bool,
-    end: Option<CloseWith>,
+    pub(super) end: Option<CloseWith>,
     /// Whoever served it is gone: nothing is subscribed any more.
     pub(super) is_over: bool,
     /// Messages this client lost.
@@ -76,10 +76,11 @@ impl State {
         self.identity = Some(identity);
     }
 
-    /// Ends it, once; `false`: it is ending already. Who serves the client is woken also while it waits
-    /// for the socket.
+    /// Ends it; `false`: it is ending already. Who may still finish is ended once more by what leaves no
+    /// time for that. Who serves the client is woken also while it waits for the socket.
     pub(super) fn finish(&mut self, end: CloseWith) -> bool {
-        let first = self.end.is_none();
+        let known = self.end;
+        let first = known.is_none_or(|known| known.lets_finish() && !end.lets_finish());
         if first {
             self.end = Some(end);
             self.woken = false;
@@ -103,7 +104,7 @@ pub(super) struct Subscription {
 #[derive(Debug)]
 pub(crate) enum Next {
     Send(Item),
-    /// The connection is to be ended.
+    /// The connection is to be ended, and nothing is to be sent before that.
     End(CloseWith),
     /// Nothing now; the waker is called when there is something.
     Nothing,
@@ -145,7 +146,10 @@ impl Client {
     /// What is to be sent next.
     pub(crate) fn next(&self) -> Next {
         let mut state = self.state.lock();
-        if let Some(end) = state.end {
+        if let Some(end) = state.end
+            && (!end.lets_finish() || state.outbox.is_empty())
+        {
+            state.woken = false;
             return Next::End(end);
         }
         let Some(item) = state.outbox.pop() else {
@@ -256,6 +260,7 @@ impl Client {
         let known = known.find(|one| one.number == subscription);
         if let Some(told) = known.and_then(|known| known.told.as_mut())
             && *told < update.version
+            && state.end.is_none()
         {
             *told = update.version;
             state.outbox.presence(subscription, update);
@@ -263,7 +268,8 @@ impl Client {
         }
     }
 
-    /// The connection is to be ended. The first reason counts; `false`: it is not this one.
+    /// The connection is to be ended. The first reason counts, unless it lets the client finish; `false`:
+    /// it is not this one.
     pub(crate) fn end(&self, end: CloseWith) -> bool {
         let mut state = self.state.lock();
         let first = state.finish(end);

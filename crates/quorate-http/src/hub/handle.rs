@@ -177,9 +177,12 @@ impl Hub {
         self.shared.count.load(Ordering::Relaxed)
     }
 
-    /// Refuses new clients, tells the connected ones to come back in a while, each in its own, and
-    /// returns when all of them are gone. Give it a time limit: a client that does not take its
-    /// farewell holds it up for `send_timeout`.
+    /// Refuses new clients and new requests, answers those that are under way, tells the connected clients
+    /// to come back in a while, each in its own, and returns when all of them are gone.
+    ///
+    /// A client is sent what waits for it first, its answers above all. It has
+    /// [`drain_timeout`](HubBuilder::drain_timeout) for that, and 4 s more to take its farewell. How long a
+    /// stream of Server-Sent Events may take is for the HTTP server below to say: give this a time limit.
     ///
     /// # Cancel safety
     /// When the future is dropped, the clients are sent away all the same.
@@ -216,10 +219,7 @@ impl Hub {
     pub(crate) fn admit(&self, transport: Transport) -> Result<Place, Problem> {
         let shared = &self.shared;
         if shared.draining.is_cancelled() {
-            return Err(
-                Problem::new(Code::Unavailable, "the server is shutting down")
-                    .with_retry_after(self.comeback()),
-            );
+            return Err(self.shutting_down());
         }
         let limit = shared.options.max_clients;
         if shared.count.fetch_add(1, Ordering::Relaxed) >= limit {
@@ -237,6 +237,12 @@ impl Hub {
             transport,
             _token: shared.clients.token(),
         })
+    }
+
+    /// Why nothing new is begun while the hub drains.
+    pub(crate) fn shutting_down(&self) -> Problem {
+        let problem = Problem::new(Code::Unavailable, "the server is shutting down");
+        problem.with_retry_after(self.comeback())
     }
 
     /// How long a client sent away should wait: different for each, so that they do not come back all

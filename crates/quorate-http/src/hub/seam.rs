@@ -120,6 +120,11 @@ impl CloseWith {
         }
     }
 
+    /// Whether the client is first sent what waits, and what comes of its requests under way.
+    pub(crate) const fn lets_finish(self) -> bool {
+        matches!(self, Self::Restarting | Self::FleetClosed)
+    }
+
     /// Whether the client is told when to come back.
     pub(crate) const fn comes_back(self) -> bool {
         matches!(

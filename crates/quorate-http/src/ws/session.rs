@@ -49,8 +49,12 @@ struct Session {
     next_beat: Instant,
     /// Since when the socket has taken nothing.
     blocked: Option<Instant>,
+    /// Whether the socket takes no further frame until it has taken what it was handed.
+    full: bool,
     /// Whether something was handed to the socket that may not be on its way.
     unflushed: bool,
+    /// The hub drains: until when requests under way may end.
+    finish_by: Option<Instant>,
     /// How many frames it may send.
     bucket: Bucket,
     begun: Instant,
@@ -75,7 +79,9 @@ pub(super) async fn run(
         last_seen: now,
         next_beat,
         blocked: None,
+        full: false,
         unflushed: false,
+        finish_by: None,
         bucket: Bucket::new(options.rate, 0),
         begun: now,
         timer: Box::pin(sleep_until(
@@ -129,6 +135,8 @@ impl Session {
                 Poll::Ready(Some(Ok(message))) => {
                     self.last_seen = Instant::now();
                     self.received(message, cx)?;
+                    // Before more is read: behind a farewell nothing can be said.
+                    self.hand_out(cx)?;
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "websocket");
@@ -150,11 +158,14 @@ impl Session {
                 let too_many = self.too_many()?;
                 let read = read_request(&text);
                 let refused = match (read, too_many) {
+                    (Ok(request), Some(problem)) => request.refuse(problem),
+                    (Ok(request), None) if self.finish_by.is_some() && request.verb.is_work() => {
+                        request.refuse(self.work.hub().shutting_down())
+                    }
                     (Ok(request), None) => {
                         self.work.begin(request, cx);
                         return Ok(());
                     }
-                    (Ok(request), Some(problem)) => request.refuse(problem),
                     (Err(refused), _) => refused,
                 };
                 let (id, kind) = (refused.id.as_ref(), refused.kind.as_deref());
@@ -198,15 +209,27 @@ impl Session {
 
     /// Writes what waits for as long as the socket takes it.
     fn write(&mut self, cx: &mut Context<'_>) -> Progress {
-        let mut sent = 0;
-        let mut more = true;
-        while more && sent < BATCH {
-            if self.ready(cx)?.is_pending() {
-                break;
+        let sent = self.hand_out(cx)?;
+        self.flush(cx)?;
+        // Seen also while the socket takes nothing.
+        if let Some(end) = self.work.client().ending() {
+            if !end.lets_finish() {
+                return Err(End::Close(end));
             }
+            let time = self.work.hub().shared.options.drain_timeout;
+            self.finish_by.get_or_insert_with(|| Instant::now() + time);
+        }
+        Ok(sent == BATCH)
+    }
+
+    /// Hands what waits to the socket, which may still hold it back. How many frames there were.
+    fn hand_out(&mut self, cx: &mut Context<'_>) -> Result<usize, End> {
+        let mut sent = 0;
+        while sent < BATCH && self.ready(cx)?.is_ready() {
             match self.work.client().next() {
+                Next::End(end) if end.lets_finish() && self.work.is_under_way() => break,
                 Next::End(end) => return Err(End::Close(end)),
-                Next::Nothing => more = false,
+                Next::Nothing => break,
                 Next::Send(item) => {
                     if let Some(frame) = self.frame(item) {
                         self.hand_over(Message::Text(frame))?;
@@ -218,12 +241,7 @@ impl Session {
         if sent > 0 {
             self.work.sent(sent);
         }
-        self.flush(cx)?;
-        // Seen also while the socket takes nothing.
-        if let Some(end) = self.work.client().ending() {
-            return Err(End::Close(end));
-        }
-        Ok(sent == BATCH)
+        Ok(sent)
     }
 
     fn frame(&self, item: Item) -> Option<Utf8Bytes> {
@@ -243,7 +261,15 @@ impl Session {
     /// Whether the socket takes another frame.
     fn ready(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
         let ready = self.socket.poll_ready_unpin(cx);
-        self.note(&ready)
+        // Unless it was full, that there is room for more does not say that the client takes any of it.
+        if ready.is_pending() || self.full {
+            self.full = ready.is_pending();
+            return self.note(&ready);
+        }
+        match ready {
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            _ => Ok(Poll::Ready(())),
+        }
     }
 
     fn hand_over(&mut self, message: Message) -> Result<(), End> {
@@ -258,6 +284,7 @@ impl Session {
             let flushed = self.socket.poll_flush_unpin(cx);
             if self.note(&flushed)?.is_ready() {
                 self.unflushed = false;
+                self.full = false;
             }
         }
         Ok(())
@@ -319,16 +346,26 @@ impl Session {
         if self.work.expires().is_some_and(|due| now >= due) {
             return Err(End::Close(CloseWith::Expired));
         }
+        if let Some(end) = self.work.client().ending()
+            && self.finish_by.is_some_and(|due| now >= due)
+        {
+            return Err(End::Close(end));
+        }
         Ok(())
     }
 
     fn due(&self) -> Instant {
         let options = &self.work.hub().shared.options;
         let unblocked = self.blocked.map(|since| since + options.send_timeout);
-        [unblocked, self.authentication_due(), self.work.expires()]
-            .into_iter()
-            .flatten()
-            .fold(self.next_beat, Instant::min)
+        [
+            unblocked,
+            self.authentication_due(),
+            self.work.expires(),
+            self.finish_by,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.next_beat, Instant::min)
     }
 
     /// Until when it has to say who it is.

@@ -73,6 +73,11 @@ impl Work {
         self.authentication == Authentication::Required
     }
 
+    /// Whether there are requests that are not answered yet.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.counted > 0
+    }
+
     /// When its identity runs out.
     pub(super) fn expires(&self) -> Option<Instant> {
         self.client().expires()

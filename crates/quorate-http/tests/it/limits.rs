@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate::Keep;
-use quorate_http::Overflow;
+use quorate_http::{HubBuilder, Overflow};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -139,6 +139,27 @@ async fn a_slow_client_is_sent_away_if_that_is_the_policy() {
     if let Some(close) = close {
         assert_eq!(u16::from(close.code), 1013);
     }
+}
+
+#[tokio::test]
+async fn times_that_are_too_long_to_reckon_with_are_taken_as_long_ones() {
+    let forever = Duration::MAX;
+    let configure = |hub: HubBuilder| {
+        let hub = hub.heartbeat(forever).idle_timeout(forever);
+        let hub = hub.send_timeout(forever).drain_timeout(forever);
+        hub.authenticate_within(forever).reconnect_spread(forever)
+    };
+    let served = Served::start(configure).await;
+    let mut client = served.connect().await;
+    client.subscribe("news").await;
+    served.publish("news", json!(1)).await;
+    assert_eq!(client.event().await["data"], 1);
+    let farewell = async {
+        assert_eq!(client.event().await["reason"], "restarting");
+        assert!(client.next_or_close().await.is_err());
+    };
+    let drained = futures_util::future::join(served.hub.drain(), farewell);
+    timeout(PATIENCE, drained).await.expect("drained");
 }
 
 #[tokio::test]

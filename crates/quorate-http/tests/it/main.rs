@@ -8,6 +8,7 @@ mod browser;
 mod client;
 mod conformance;
 mod declared;
+mod ending;
 mod events;
 mod kept;
 mod limits;

@@ -235,14 +235,14 @@ async fn an_event_that_is_not_declared_cannot_be_subscribed_by_a_handler_either(
 }
 
 /// Requests that wait until they are let go, and tell when they are dropped.
-struct Waiting {
+pub(crate) struct Waiting {
     started: Arc<Semaphore>,
-    release: Arc<Notify>,
-    dropped: CancellationToken,
+    pub(crate) release: Arc<Notify>,
+    pub(crate) dropped: CancellationToken,
 }
 
 impl Waiting {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             started: Arc::new(Semaphore::new(0)),
             release: Arc::default(),
@@ -250,7 +250,7 @@ impl Waiting {
         }
     }
 
-    fn router(&self) -> MessageRouter {
+    pub(crate) fn router(&self) -> MessageRouter {
         let (started, release) = (self.started.clone(), self.release.clone());
         let dropped = self.dropped.clone();
         MessageRouter::new().on(&WAIT, move |_cx, data: Value| {
@@ -267,7 +267,7 @@ impl Waiting {
         })
     }
 
-    async fn started(&self, requests: u32) {
+    pub(crate) async fn started(&self, requests: u32) {
         let started = self.started.acquire_many(requests).await.unwrap();
         started.forget();
     }

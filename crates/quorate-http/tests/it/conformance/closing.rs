@@ -65,6 +65,28 @@ async fn malformed_farewells_are_refused() {
 }
 
 #[tokio::test]
+async fn what_was_asked_before_a_farewell_is_answered_before_it() {
+    let subject = Subject::start().await;
+    let mut client = subject.open().await;
+    client.assert_alive().await;
+    let asked = |id: u8| {
+        let text = format!(r#"{{"id":{id},"unsubscribe":"never"}}"#);
+        frame(FIN | TEXT, text.as_bytes())
+    };
+    // All of it is there when the first is read.
+    client
+        .send(&[asked(1), asked(2), close(1000, b"")].concat())
+        .await;
+    for id in 1..=2 {
+        let answer = client.next().await.expect("an answer");
+        assert_eq!(answer.first, FIN | TEXT);
+        let answer: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap();
+        assert_eq!(answer["id"], id);
+    }
+    assert_eq!(client.farewell().await, Some(1000));
+}
+
+#[tokio::test]
 async fn nothing_is_answered_after_a_farewell() {
     let mut subject = Subject::start().await;
     let mut client = subject.open().await;
