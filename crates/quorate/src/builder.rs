@@ -22,6 +22,7 @@ use crate::presence::{MemoryPresence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
 use crate::state::{ConnectionState, Monitor, StateChange};
+use crate::store::{StorePort, Stores};
 
 /// Makes a [`Fleet`]: options, hooks, and ports of your own.
 ///
@@ -58,6 +59,7 @@ pub struct FleetBuilder {
     groups: Option<Arc<dyn GroupPort>>,
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
+    stores: Option<Arc<dyn StorePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
     clock: Option<TestClock>,
     /// The name of a further instance: wins over the service in the URL.
@@ -237,6 +239,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps stores in a backend of your own.
+    pub fn store_port(mut self, port: Arc<dyn StorePort>) -> Self {
+        self.stores = Some(port);
+        self
+    }
+
     /// Lets the home decide by a time that tests move.
     pub fn test_clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
@@ -356,6 +364,12 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.presence()),
         };
+        let stores: Arc<dyn StorePort> = match (&self.stores, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => Arc::new(home.stores()),
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.stores()),
+        };
         let monitor = Arc::new(match &home {
             Home::Embedded(_) => {
                 Monitor::new(ConnectionState::Ready, "in-process", self.hooks.clone())
@@ -386,11 +400,16 @@ impl FleetBuilder {
         });
         let lease = settings.presence_lease;
         let presences = Presences::new(context.clone(), presence, hub.clone(), lease);
+        let stores = Arc::new(Stores {
+            context: context.clone(),
+            port: stores,
+        });
         let inner = Inner {
             context,
             hub,
             locks,
             presences,
+            stores,
             monitor,
             home,
             service,

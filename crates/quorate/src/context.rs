@@ -38,6 +38,19 @@ pub(crate) enum Repeat {
     OnlyIfNotApplied,
 }
 
+/// What one call may do differently from the others of its fleet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Bounds the whole call, instead of the fleet's own deadline.
+    pub(crate) deadline: Option<Duration>,
+    /// Instead of the fleet's own policy.
+    pub(crate) retry: Option<RetryPolicy>,
+    /// Repeating is harmless, whatever the operation says of itself.
+    pub(crate) is_harmless: bool,
+    /// Time of each attempt that the server is asked to wait.
+    pub(crate) more_time: Duration,
+}
+
 /// A kind of operation: its names, its safety, and its metrics.
 #[derive(Debug)]
 pub(crate) struct Operation {
@@ -91,6 +104,7 @@ pub(crate) struct Call<'a> {
     started: Instant,
     /// When the whole call must have ended.
     ends: Option<Instant>,
+    limits: Limits,
 }
 
 impl Call<'_> {
@@ -157,7 +171,26 @@ impl Context {
         F: FnMut(Attempt) -> Fut,
         Fut: Future<Output = Result<T>>,
     {
-        let call = self.begin(operation, deadline);
+        let limits = Limits {
+            deadline,
+            ..Limits::default()
+        };
+        self.run_within(limits, operation, target, attempt).await
+    }
+
+    /// Like [`run`](Self::run), with more to say about the call.
+    pub(crate) async fn run_within<T, F, Fut>(
+        &self,
+        limits: Limits,
+        operation: &Operation,
+        target: &str,
+        attempt: F,
+    ) -> Result<T>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let call = self.begin_within(limits, operation);
         self.resume(call, target, None, attempt).await
     }
 
@@ -167,13 +200,25 @@ impl Context {
         operation: &'o Operation,
         deadline: Option<Duration>,
     ) -> Call<'o> {
+        let limits = Limits {
+            deadline,
+            ..Limits::default()
+        };
+        self.begin_within(limits, operation)
+    }
+
+    fn begin_within<'o>(&self, limits: Limits, operation: &'o Operation) -> Call<'o> {
         operation.meters().in_flight.increment(1.0);
         // Clocks are read as seldom as can be: on the fast path they are a good part of a call.
         let started = Instant::now();
         Call {
             operation,
             started,
-            ends: deadline.or(self.deadline).map(|limit| started + limit),
+            ends: limits
+                .deadline
+                .or(self.deadline)
+                .and_then(|limit| started.checked_add(limit)),
+            limits,
         }
     }
 
@@ -183,7 +228,7 @@ impl Context {
     }
 
     fn attempt(&self, call: &Call<'_>, began: Instant) -> Attempt {
-        let own = began + self.command_timeout;
+        let own = began + self.command_timeout + call.limits.more_time;
         let deadline = call.ends.map_or(own, |ends| ends.min(own));
         Attempt { began, deadline }
     }
@@ -215,7 +260,7 @@ impl Context {
                     Err(error) => error,
                 }
             };
-            let Some(pause) = self.pause_before_retry(operation, &error, number, call.ends) else {
+            let Some(pause) = self.pause_before_retry(&call, &error, number) else {
                 break Err(error);
             };
             metrics::counter!(telemetry::RETRIES,
@@ -236,19 +281,17 @@ impl Context {
     }
 
     /// How long to wait before another attempt, or `None` if there must not be one.
-    fn pause_before_retry(
-        &self,
-        operation: &Operation,
-        error: &Error,
-        number: u32,
-        ends: Option<Instant>,
-    ) -> Option<Duration> {
-        let safe = error.outcome() == Outcome::NotApplied || operation.repeat == Repeat::Harmless;
-        if !(error.is_retryable() && safe && self.retry.allows_after(number)) {
+    fn pause_before_retry(&self, call: &Call<'_>, error: &Error, number: u32) -> Option<Duration> {
+        let safe = error.outcome() == Outcome::NotApplied
+            || call.operation.repeat == Repeat::Harmless
+            || call.limits.is_harmless;
+        let retry = call.limits.retry.as_ref().unwrap_or(&self.retry);
+        if !(error.is_retryable() && safe && retry.allows_after(number)) {
             return None;
         }
-        let pause = self.retry.backoff.delay(number);
+        let pause = retry.backoff.delay(number);
         // A retry that could only begin after the end would report the wait instead of the cause.
+        let ends = call.ends;
         (ends.is_none_or(|ends| Instant::now() + pause < ends)).then_some(pause)
     }
 
@@ -313,6 +356,12 @@ impl Context {
             );
         }
     }
+}
+
+/// The error of an attempt whose time ran out after it was sent.
+#[cfg(feature = "redis")]
+pub(crate) fn timed_out_after_sending(what: &str) -> Error {
+    timed_out_waiting(what).with_outcome(Outcome::Unknown)
 }
 
 /// The error of an attempt whose time ran out before anything was sent.

@@ -24,6 +24,7 @@ use crate::presence::{Presence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::state::{ConnectionState, ConnectionStatus, Health, Monitor, StateChange};
+use crate::store::{Store, StorePort, StoreSpec, Stores};
 
 /// How long [`Fleet::close`] waits for what is under way.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) locks: Arc<Locks>,
     pub(crate) presences: Arc<Presences>,
+    pub(crate) stores: Arc<Stores>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) home: Home,
     pub(crate) service: Arc<str>,
@@ -268,6 +270,18 @@ impl Fleet {
     #[must_use]
     pub fn presence_port(&self) -> Arc<dyn PresencePort> {
         self.inner.presences.port.clone()
+    }
+
+    /// The store of a spec.
+    #[must_use]
+    pub fn store<K: ?Sized, V>(&self, spec: &StoreSpec<K, V>) -> Store<K, V> {
+        Store::new(self.inner.stores.clone(), &self.namespace, spec)
+    }
+
+    /// The backend of this instance's stores, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn store_port(&self) -> Arc<dyn StorePort> {
+        self.inner.stores.port.clone()
     }
 
     /// What this instance is subscribed to, with the number of local subscriptions of each.

@@ -185,7 +185,7 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<()> {
 
 /// `name` as it may stand between the braces of a hash tag: a brace in it would end or begin the tag
 /// elsewhere, and spread one unit over two slots.
-fn hash_tag(name: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn hash_tag(name: &str) -> std::borrow::Cow<'_, str> {
     if name.bytes().any(|byte| matches!(byte, b'{' | b'}' | b'%')) {
         name.replace('%', "%25")
             .replace('{', "%7B")
@@ -193,6 +193,23 @@ fn hash_tag(name: &str) -> std::borrow::Cow<'_, str> {
             .into()
     } else {
         name.into()
+    }
+}
+
+/// The name that was written as `tag`.
+pub(crate) fn untag(tag: &str) -> String {
+    if tag.contains('%') {
+        tag.replace("%7B", "{")
+            .replace("%7D", "}")
+            .replace("%25", "%")
+    } else {
+        tag.to_owned()
+    }
+}
+
+impl From<&Self> for Key {
+    fn from(key: &Self) -> Self {
+        key.clone()
     }
 }
 
@@ -205,6 +222,9 @@ mod tests {
         assert_eq!(hash_tag("report"), "report");
         assert_eq!(hash_tag("}{%"), "%7D%7B%25");
         assert_eq!(hash_tag("größe"), "größe");
+        for name in ["report", "}{%", "%7B", "%257D{", "größe"] {
+            assert_eq!(untag(&hash_tag(name)), name);
+        }
         let key = Key::new(&Namespace::new("shop").unwrap(), "}x").unwrap();
         assert_eq!(key.unit("lock", ":released"), "shop:lock:{%7Dx}:released");
     }

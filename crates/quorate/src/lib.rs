@@ -28,6 +28,7 @@
 //! * [`events`]: typed topics over every instance; what is lost shows as a gap.
 //! * [`history`]: topics that keep their messages; who was away reads what it missed.
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
+//! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
 //! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
@@ -55,10 +56,13 @@ mod clock;
 mod codec;
 mod config;
 mod context;
+mod durability;
 mod embedded;
+mod entry_key;
 mod error;
 pub mod events;
 mod fleet;
+mod glob;
 pub mod history;
 mod hooks;
 mod key;
@@ -68,6 +72,7 @@ pub mod presence;
 #[cfg(feature = "redis")]
 mod redis;
 mod state;
+pub mod store;
 pub mod telemetry;
 
 pub use backoff::{Backoff, RetryPolicy};
@@ -75,6 +80,8 @@ pub use builder::FleetBuilder;
 pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
+pub use durability::{Durability, Durable, Reached};
+pub use entry_key::{EntryKey, MAX_ENTRY_KEY};
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use events::{
     Consumer, ConsumerGroup, Event, Gap, GapReason, Message, Overflow, Receipt, Subscription,
@@ -92,6 +99,7 @@ pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCommands, Value};
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};
+pub use store::{Remaining, Store, StoreSpec};
 
 /// Keeps the examples in the documents true.
 #[cfg(doctest)]

@@ -19,6 +19,7 @@ pub mod group;
 pub mod history;
 pub mod lock;
 pub mod presence;
+pub mod store;
 
 /// Makes a module of tests, one per clause, from a list of clauses.
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! What ends when: an index that finds what is due without looking at the rest.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
@@ -63,8 +64,23 @@ impl<K: Clone + Eq + Hash> ExpiryIndex<K> {
         }
     }
 
+    /// Whether `key` is due at just this time.
+    pub(crate) fn is_due_at<Q: ?Sized + Eq + Hash>(&self, key: &Q, at: Micros) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.due.get(key) == Some(&at)
+    }
+
     /// Lets `key` never be due.
-    pub(crate) fn remove(&mut self, key: &K) {
+    pub(crate) fn remove<Q: ?Sized + Eq + Hash>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        // Nothing is ever due in many tables.
+        if self.due.is_empty() {
+            return;
+        }
         self.due.remove(key);
         // What it left in the heap is skipped, or cleared out by the next `set`.
     }

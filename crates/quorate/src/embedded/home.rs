@@ -8,6 +8,7 @@ use crate::events::{Bus, MemoryEvents};
 use crate::history::Log;
 use crate::lock::LockState;
 use crate::presence::RosterState;
+use crate::store::{Entry, MemoryStores};
 
 /// The state of one in-process home.
 ///
@@ -19,6 +20,7 @@ pub(crate) struct EmbeddedHome {
     histories: Arc<Table<Log>>,
     locks: Arc<Table<LockState>>,
     rosters: Arc<Table<RosterState>>,
+    stores: Arc<Table<Entry, Arc<str>>>,
 }
 
 impl EmbeddedHome {
@@ -28,7 +30,8 @@ impl EmbeddedHome {
             bus: Arc::default(),
             histories: Arc::new(Table::new(clock.clone())),
             locks: Arc::new(Table::new(clock.clone())),
-            rosters: Arc::new(Table::new(clock)),
+            rosters: Arc::new(Table::new(clock.clone())),
+            stores: Arc::new(Table::new(clock)),
         }
     }
 
@@ -43,6 +46,10 @@ impl EmbeddedHome {
 
     pub(crate) fn locks(&self) -> Arc<Table<LockState>> {
         self.locks.clone()
+    }
+
+    pub(crate) fn stores(&self) -> MemoryStores {
+        MemoryStores::new(self.stores.clone())
     }
 
     pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {

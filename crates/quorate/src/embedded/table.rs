@@ -1,7 +1,9 @@
 //! The table under every in-process backend: states by key, one transition at a time, and what nobody
 //! needs any more freed.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use parking_lot::Mutex;
 
@@ -23,59 +25,106 @@ pub(crate) trait State: Default {
     fn expire(&mut self, now: Micros);
 }
 
+/// Parts of a table, each with a lock of its own: enough that few tasks meet at one.
+const PARTS: usize = 64;
+
 /// States by key.
 #[derive(Debug)]
-pub(crate) struct Table<S> {
+pub(crate) struct Table<S, K = Key> {
     clock: HomeClock,
-    // One short lock: a transition is a pure function and never waits.
-    rows: Mutex<Rows<S>>,
+    hasher: RandomState,
+    // Short locks: a transition is a pure function and never waits.
+    parts: Box<[Mutex<Rows<S, K>>]>,
 }
 
 #[derive(Debug)]
-struct Rows<S> {
-    states: HashMap<Key, S>,
-    forgotten: ExpiryIndex<Key>,
+struct Rows<S, K> {
+    states: HashMap<K, S>,
+    forgotten: ExpiryIndex<K>,
 }
 
-impl<S: State> Table<S> {
-    pub(crate) fn new(clock: HomeClock) -> Self {
-        let rows = Rows {
+impl<S, K> Default for Rows<S, K> {
+    fn default() -> Self {
+        Self {
             states: HashMap::new(),
             forgotten: ExpiryIndex::default(),
-        };
+        }
+    }
+}
+
+impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
+    pub(crate) fn new(clock: HomeClock) -> Self {
         Self {
             clock,
-            rows: Mutex::new(rows),
+            hasher: RandomState::new(),
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
         }
     }
 
     /// One transition of the unit `key`, which begins as the default state. The time is read under the
-    /// lock, so that transitions and time have one order.
-    pub(crate) fn transition<R>(&self, key: &Key, apply: impl FnOnce(&mut S, Micros) -> R) -> R {
-        let mut rows = self.rows.lock();
+    /// lock, so that the transitions of a unit and time have one order.
+    pub(crate) fn transition<Q, R>(&self, key: &Q, apply: impl FnOnce(&mut S, Micros) -> R) -> R
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q> + for<'a> From<&'a Q>,
+    {
+        let mut rows = self.part(key).lock();
         let now = self.clock.now();
         rows.sweep(now);
         // In place: a state may be large, and a transition is small.
         let reply = match rows.states.get_mut(key) {
             Some(state) => apply(state, now),
-            None => apply(rows.states.entry(key.clone()).or_default(), now),
+            None => apply(rows.states.entry(K::from(key)).or_default(), now),
         };
         rows.keep(key, now);
         reply
     }
 
+    /// Looks at the state of the unit `key`, if there is one.
+    pub(crate) fn look<Q, R>(&self, key: &Q, look: impl FnOnce(&S, &HomeClock) -> R) -> Option<R>
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q>,
+    {
+        let rows = self.part(key).lock();
+        rows.states.get(key).map(|state| look(state, &self.clock))
+    }
+
+    /// Looks at every state in one part of the table, from 0. Returns whether there is a next part.
+    pub(crate) fn each_of(&self, part: usize, mut look: impl FnMut(&K, &S, &HomeClock)) -> bool {
+        if let Some(rows) = self.parts.get(part) {
+            for (key, state) in &rows.lock().states {
+                look(key, state, &self.clock);
+            }
+        }
+        part.saturating_add(1) < self.parts.len()
+    }
+
+    fn part<Q: ?Sized + Hash>(&self, key: &Q) -> &Mutex<Rows<S, K>> {
+        let hash = self.hasher.hash_one(key);
+        &self.parts[usize::try_from(hash % PARTS as u64).unwrap_or(0)]
+    }
+
     /// States in the table, and dates in its index.
     #[cfg(test)]
     pub(crate) fn len(&self) -> (usize, usize) {
-        let rows = self.rows.lock();
-        (rows.states.len(), rows.forgotten.len())
+        let mut total = (0, 0);
+        for part in &self.parts {
+            let rows = part.lock();
+            total.0 += rows.states.len();
+            total.1 += rows.forgotten.len();
+        }
+        total
     }
 }
-
-impl<S: State> Rows<S> {
-    fn keep(&mut self, key: &Key, now: Micros) {
+impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
+    fn keep<Q>(&mut self, key: &Q, now: Micros)
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q>,
+    {
         let Some(state) = self.states.get_mut(key) else {
-            return self.forgotten.remove(key);
+            return;
         };
         let mut due = state.forgotten_at(now);
         if due.is_some_and(|at| at <= now) {
@@ -83,11 +132,16 @@ impl<S: State> Rows<S> {
             due = state.forgotten_at(now);
         }
         match due {
-            Some(at) if at > now => self.forgotten.set(key.clone(), at),
-            None => self.forgotten.remove(key),
-            Some(_) => {
+            Some(at) if at <= now => {
                 self.states.remove(key);
                 self.forgotten.remove(key);
+            }
+            None => self.forgotten.remove(key),
+            Some(at) if self.forgotten.is_due_at(key, at) => {}
+            Some(at) => {
+                if let Some((key, _)) = self.states.get_key_value(key) {
+                    self.forgotten.set(key.clone(), at);
+                }
             }
         }
     }
@@ -138,8 +192,9 @@ mod tests {
         table.transition(&key(1), |value, _| *value = Value::default());
         assert_eq!(table.len(), (99, 98));
         tokio::time::advance(second * 2).await;
-        for _ in 0..60 {
-            table.transition(&key(0), |_, _| ());
+        // Each part frees what is due in it whenever it is used.
+        for number in 100..4000 {
+            table.transition(&key(number), |_, _| ());
         }
         assert_eq!(table.len(), (1, 0));
         assert_eq!(table.transition(&key(0), |value, _| value.0), Some(1));

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use super::consumer::ConsumerGroup;
-use super::glob;
 use super::hub::Hub;
 use super::listener::{HandlerResult, Listen};
 use super::message::Message;
@@ -17,6 +16,7 @@ use super::route::Reading;
 use super::spec::{self, TopicSpec};
 use super::subscription::Subscribe;
 use crate::error::{Error, ErrorKind, Result};
+use crate::glob;
 use crate::key::{Key, Namespace};
 
 /// What stands between the namespace and a topic's name on the wire.

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::glob;
 use super::port::{
     CallOptions, Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target,
 };
 use crate::error::Result;
+use crate::glob;
 
 /// What the instances of one in-process home share.
 #[derive(Debug, Default)]

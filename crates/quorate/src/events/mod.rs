@@ -12,7 +12,6 @@
 mod catch_up;
 mod consumer;
 mod envelope;
-mod glob;
 mod handle;
 mod hub;
 mod kept;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::glob;
 use super::hub::{Hub, check_size};
 use super::listener::{HandlerResult, Listen};
 use super::message::Message;
@@ -16,6 +15,7 @@ use super::spec;
 use super::subscription::Subscribe;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::glob;
 use crate::key::{Namespace, check_name};
 
 /// A channel whose messages are bytes as they are: for talking to other programs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use quorate_link::{Link, LinkConfig, LinkState, PushSink, ReconnectPolicy, TlsConfig};
 
+use super::durable::DurableLane;
 use super::push::PushRouter;
 use super::reply::from_link;
 use super::script::ScriptRunner;
@@ -19,6 +20,7 @@ use crate::hooks::ErrorSource;
 use crate::lock::RedisLocks;
 use crate::presence::RedisPresence;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
+use crate::store::RedisStores;
 
 /// A function that decides how long to wait before reconnect number `n`, or to give up.
 pub(crate) type ReconnectWith = Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>;
@@ -30,7 +32,7 @@ pub(crate) struct RedisHome {
     /// The second server, where one is configured.
     pub(crate) cache: Option<Link>,
     router: Arc<PushRouter>,
-    clock: Option<TestClock>,
+    scripts: ScriptRunner,
 }
 
 impl RedisHome {
@@ -49,11 +51,12 @@ impl RedisHome {
         };
         let state = open(state, Some(sink))?;
         let cache = cache.map(|target| open(target, None)).transpose()?;
+        let scripts = ScriptRunner::new(state.clone(), DurableLane::new(state.clone()), clock);
         Ok(Self {
             state,
             cache,
             router,
-            clock,
+            scripts,
         })
     }
 
@@ -62,20 +65,23 @@ impl RedisHome {
     }
 
     pub(crate) fn histories(&self) -> RedisHistory {
-        let scripts = ScriptRunner::new(self.state.clone(), self.clock.clone());
-        RedisHistory::new(scripts, self.state.clone())
+        RedisHistory::new(self.scripts.clone(), self.state.clone())
     }
 
     pub(crate) fn groups(&self) -> RedisGroups {
-        RedisGroups::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
+        RedisGroups::new(self.scripts.clone())
     }
 
     pub(crate) fn locks(&self) -> RedisLocks {
-        RedisLocks::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
+        RedisLocks::new(self.scripts.clone())
     }
 
     pub(crate) fn presence(&self) -> RedisPresence {
-        RedisPresence::new(ScriptRunner::new(self.state.clone(), self.clock.clone()))
+        RedisPresence::new(self.scripts.clone())
+    }
+
+    pub(crate) fn stores(&self) -> RedisStores {
+        RedisStores::new(self.scripts.clone(), self.state.clone())
     }
 
     /// Passes the link's changes of state on to the fleet's monitor.

@@ -1,5 +1,6 @@
 //! Shared plumbing of the Redis home.
 
+mod durable;
 mod home;
 mod push;
 mod raw;

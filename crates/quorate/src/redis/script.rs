@@ -1,12 +1,15 @@
 //! Scripts: sent by hash, and in full when the server does not know them yet.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use quorate_link::{Frame, Lane, Link};
+use quorate_link::{Frame, Lane, Link, LinkError};
 
+use super::durable::DurableLane;
 use super::reply::from_link;
 use crate::clock::TestClock;
+use crate::durability::{Durability, Reached};
 use crate::error::Result;
 use crate::port::CallOptions;
 
@@ -51,13 +54,18 @@ impl Script {
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptRunner {
     link: Link,
+    durable: DurableLane,
     /// Only in tests: what `now()` adds to the server's time.
     clock: Option<TestClock>,
 }
 
 impl ScriptRunner {
-    pub(crate) fn new(link: Link, clock: Option<TestClock>) -> Self {
-        Self { link, clock }
+    pub(crate) fn new(link: Link, durable: DurableLane, clock: Option<TestClock>) -> Self {
+        Self {
+            link,
+            durable,
+            clock,
+        }
     }
 
     /// Runs `script`: one round trip, or two the first time a server sees it.
@@ -81,29 +89,98 @@ impl ScriptRunner {
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
-        let moved;
-        let rendered = match &self.clock {
-            None => script.rendered.get_or_init(|| script.render(0)),
-            Some(clock) => {
-                moved = script.render(clock.offset_micros());
-                &moved
-            }
-        };
-        let options = options.link().script(true).lane(lane);
+        let rendered = self.rendered(script);
         let count = keys.len().to_string();
-        let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + keys.len() + arguments.len());
-        parts.extend([b"EVALSHA", rendered.hash.as_bytes(), count.as_bytes()]);
-        parts.extend(keys);
-        parts.extend(arguments);
+        let mut parts = rendered.call(&count, keys, arguments);
+        let options = options.link().script(true).lane(lane);
         match self.link.call(&parts, &options).await {
-            Err(error) if error.server_code() == Some("NOSCRIPT") => {
-                parts[0] = b"EVAL";
-                parts[1] = rendered.text.as_bytes();
+            Err(error) if is_unknown(&error) => {
+                rendered.in_full(&mut parts);
                 self.link.call(&parts, &options).await.map_err(from_link)
             }
             reply => reply.map_err(from_link),
         }
     }
+
+    /// [`run`](Self::run), answered when it is as safe as asked for, or the time for that is up.
+    pub(crate) async fn run_durably(
+        &self,
+        durability: Durability,
+        script: &'static Script,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<(Frame, Reached)> {
+        let rendered = self.rendered(script);
+        let count = keys.len().to_string();
+        let mut parts = rendered.call(&count, keys, arguments);
+        match self
+            .durable
+            .call(&parts, durability, options.deadline)
+            .await?
+        {
+            Err(error) if is_unknown(&error) => {
+                rendered.in_full(&mut parts);
+                self.call_durably(durability, &parts, options).await
+            }
+            answer => answer.map_err(from_link),
+        }
+    }
+
+    /// Sends a plain command.
+    pub(crate) async fn call(&self, parts: &[&[u8]], options: CallOptions) -> Result<Frame> {
+        self.link
+            .call(parts, &options.link())
+            .await
+            .map_err(from_link)
+    }
+
+    /// Sends a plain command, answered when it is as safe as asked for, or the time for that is up.
+    pub(crate) async fn call_durably(
+        &self,
+        durability: Durability,
+        parts: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<(Frame, Reached)> {
+        self.durable
+            .call(parts, durability, options.deadline)
+            .await?
+            .map_err(from_link)
+    }
+
+    fn rendered(&self, script: &'static Script) -> Cow<'static, Rendered> {
+        match &self.clock {
+            None => Cow::Borrowed(script.rendered.get_or_init(|| script.render(0))),
+            Some(clock) => Cow::Owned(script.render(clock.offset_micros())),
+        }
+    }
+}
+
+impl Rendered {
+    /// The command that runs it by its hash.
+    fn call<'a>(
+        &'a self,
+        count: &'a str,
+        keys: &[&'a [u8]],
+        arguments: &[&'a [u8]],
+    ) -> Vec<&'a [u8]> {
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(3 + keys.len() + arguments.len());
+        parts.extend([b"EVALSHA", self.hash.as_bytes(), count.as_bytes()]);
+        parts.extend(keys);
+        parts.extend(arguments);
+        parts
+    }
+
+    /// Makes it the command that sends the whole text.
+    fn in_full<'a>(&'a self, parts: &mut [&'a [u8]]) {
+        parts[0] = b"EVAL";
+        parts[1] = self.text.as_bytes();
+    }
+}
+
+/// Whether the server does not know the script yet.
+fn is_unknown(error: &LinkError) -> bool {
+    error.server_code() == Some("NOSCRIPT")
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use quorate_testing::harness::{Embedded, OnServer};
 use quorate_testing::servers::ServerKind;
-use quorate_testing::{events_suite, group_suite, history_suite, lock_suite, presence_suite};
+use quorate_testing::{
+    events_suite, group_suite, history_suite, lock_suite, presence_suite, store_suite,
+};
 
 mod events {
     use super::*;
@@ -42,4 +44,12 @@ mod presence {
     presence_suite!(redis, OnServer(ServerKind::Redis));
     presence_suite!(valkey, OnServer(ServerKind::Valkey));
     presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod store {
+    use super::*;
+    store_suite!(embedded, Embedded);
+    store_suite!(redis, OnServer(ServerKind::Redis));
+    store_suite!(valkey, OnServer(ServerKind::Valkey));
+    store_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }

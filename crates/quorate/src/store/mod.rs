@@ -1,0 +1,27 @@
+//! Stores: values by key, and the atoms of coordination: compare-and-set, set-if-absent, counters.
+//!
+//! Every write is one transition at one moment of the home. Where a reply may be lost and a second attempt would
+//! matter, an idempotency key makes the write happen once and repeats its first answer.
+
+mod area;
+mod entry;
+mod handle;
+mod memory;
+mod port;
+#[cfg(feature = "redis")]
+mod redis;
+mod scan;
+mod spec;
+mod write;
+
+pub use area::{Area, StoreKey};
+pub use entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
+pub use handle::Store;
+pub(crate) use handle::Stores;
+pub(crate) use memory::MemoryStores;
+pub use port::{ScanCursor, ScanPage, StorePort, WriteOptions};
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisStores;
+pub use scan::Scan;
+pub use spec::StoreSpec;
+pub use write::{ConditionalWrite, DurableWrite, Increment, RemoveEntry, SetEntry, SetMany};

@@ -1,0 +1,158 @@
+//! What a backend for stores must do.
+
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::area::{Area, StoreKey};
+use super::entry::{Once, Remaining, Write, Written};
+use crate::durability::{Durability, Reached};
+use crate::error::Result;
+use crate::port::CallOptions;
+
+/// How a write is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    /// The bounds of the call.
+    pub call: CallOptions,
+    /// Makes repeating it harmless.
+    pub once: Option<Once>,
+    /// How safe it ought to be before it is answered; `None` to answer at once.
+    pub durability: Option<Durability>,
+}
+
+impl WriteOptions {
+    /// Within the bounds of a call, not remembered, answered at once.
+    #[must_use]
+    pub const fn new(call: CallOptions) -> Self {
+        Self {
+            call,
+            once: None,
+            durability: None,
+        }
+    }
+
+    /// Makes repeating it harmless.
+    #[must_use]
+    pub fn once(mut self, once: Option<Once>) -> Self {
+        self.once = once;
+        self
+    }
+
+    /// Answered when it is so safe.
+    #[must_use]
+    pub fn durability(mut self, durability: Option<Durability>) -> Self {
+        self.durability = durability;
+        self
+    }
+}
+
+/// Some of the keys of an area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends make it")]
+pub struct ScanPage {
+    /// What entries are called within the area; a key may occur on several pages.
+    pub names: Vec<String>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<ScanCursor>,
+}
+
+/// Where a page begins. Only the backend that gave it knows what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanCursor(Arc<str>);
+
+impl ScanCursor {
+    /// A backend's own words.
+    #[must_use]
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Those words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A backend for stores.
+///
+/// # Contract
+/// * Entries with different [`StoreKey::text`] are independent; of one, reads and writes have one order, and
+///   a read sees every write that was answered before it began.
+/// * `write` does what [`Entry::write`](super::Entry) says, at one moment. With [`Once`], an id that is still
+///   remembered is answered as the first time and nothing is done, and the same id for another write is
+///   [`Written::OtherWrite`]. Ids are remembered for as long as the write that brought them says, also when
+///   the entry is gone.
+/// * An entry is gone when its time to live is over, by the backend's clock and to the millisecond.
+/// * Bytes come back as they were written; a counter is its decimal digits.
+/// * `get_many` answers in the order of the keys. It and `set_many` are not one moment: other writes may come
+///   in between. When `set_many` fails, any of its entries may have been set.
+/// * `scan` gives every entry that is there from its first page to its last at least once, those that come
+///   or go meanwhile perhaps, and no other.
+/// * A write that asks for durability is answered as soon as that is reached, or its time is up: with what
+///   was reached.
+#[async_trait]
+pub trait StorePort: Debug + Display + Send + Sync + 'static {
+    /// The value of an entry.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Bytes>>;
+
+    /// The values of several entries.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get_many(&self, keys: &[StoreKey], options: CallOptions)
+    -> Result<Vec<Option<Bytes>>>;
+
+    /// One transition of an entry.
+    ///
+    /// # Errors
+    /// Those of the backend, and `Unsupported` for durability that it cannot give.
+    async fn write(
+        &self,
+        key: &StoreKey,
+        write: &Write,
+        options: WriteOptions,
+    ) -> Result<(Written, Reached)>;
+
+    /// Gives several entries a value, whatever they had.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn set_many(
+        &self,
+        entries: &[(StoreKey, Bytes)],
+        ttl: Option<Duration>,
+        options: CallOptions,
+    ) -> Result<()>;
+
+    /// How long an entry stays; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn remaining(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Remaining>>;
+
+    /// Some of the keys of an area that begin with `prefix`.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn scan(
+        &self,
+        area: &Area,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScanPage>;
+}
+
+/// How long ends are kept to: what Redis keeps them to.
+pub(super) fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
