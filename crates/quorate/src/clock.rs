@@ -46,6 +46,11 @@ pub(crate) fn whole_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// `duration` in milliseconds, rounded up; saturates. What a server ends by itself, it ends to the millisecond.
+pub(crate) fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 /// The clock of an in-process home.
 ///
 /// It starts at the system's time and then follows tokio's clock, so that it never runs backwards and

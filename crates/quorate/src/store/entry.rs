@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::port::whole_millis;
-use crate::clock::Micros;
+use crate::clock::{Micros, whole_millis};
 
 /// One transition of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

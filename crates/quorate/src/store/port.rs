@@ -151,8 +151,3 @@ pub trait StorePort: Debug + Display + Send + Sync + 'static {
         options: CallOptions,
     ) -> Result<ScanPage>;
 }
-
-/// How long ends are kept to: what Redis keeps them to.
-pub(super) fn whole_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
-}

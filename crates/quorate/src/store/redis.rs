@@ -10,7 +10,8 @@ use quorate_link::{Batch, Frame, Lane, Link};
 
 use super::area::{Area, StoreKey};
 use super::entry::{Expiry, Remaining, When, Write, Written};
-use super::port::{ScanCursor, ScanPage, StorePort, WriteOptions, whole_millis};
+use super::port::{ScanCursor, ScanPage, StorePort, WriteOptions};
+use crate::clock::whole_millis;
 use crate::durability::{Durability, Reached};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::glob;
