@@ -20,8 +20,8 @@ use tokio::time::{Sleep, sleep_until};
 use self::positions::Positions;
 use crate::frame::gap_line;
 use crate::hub::{
-    CloseWith, Connected, Hub, Item, Joining, Known, Named, Next, RoomEventKind, SubscribeOptions,
-    Welcome, catch_up,
+    CloseWith, Connected, Hub, Item, Joining, Known, Named, Next, Place, RoomEventKind,
+    SubscribeOptions, Welcome, catch_up,
 };
 use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
@@ -57,6 +57,9 @@ pub(crate) async fn route(
     if let Some(last) = last.filter(|last| !last.is_empty()) {
         asked.last_event_id = Some(last.to_owned());
     }
+    asked.check(&hub)?;
+    // Before the hook is asked: whoever waits for it counts.
+    let place = hub.admit(Transport::Sse)?;
     asked.known = hub
         .identify(&headers, asked.address, Transport::Sse)
         .await?;
@@ -65,7 +68,14 @@ pub(crate) async fn route(
         let text = "say who you are, in a cookie or as `Authorization: Bearer …`";
         return Err(Problem::new(Code::Unauthenticated, text).into());
     }
-    respond(hub, asked).await
+    asked.respond(hub, place).await
+}
+
+/// Answers whoever was let in already.
+pub(crate) async fn respond(hub: Hub, mut asked: Asked) -> Result<Response, Rejection> {
+    asked.check(&hub)?;
+    let place = hub.admit(Transport::Sse)?;
+    asked.respond(hub, place).await
 }
 
 fn read_query(pairs: &[(String, String)]) -> Result<Asked, Rejection> {
@@ -91,47 +101,56 @@ fn read_query(pairs: &[(String, String)]) -> Result<Asked, Rejection> {
     Ok(asked)
 }
 
-pub(crate) async fn respond(hub: Hub, asked: Asked) -> Result<Response, Rejection> {
-    let limit = hub.shared.options.max_subscriptions;
-    let mut selectors = Vec::new();
-    for selector in asked.selectors {
-        if !selectors.contains(&selector) {
-            selectors.push(selector);
+impl Asked {
+    /// Leaves out what is asked for twice, and refuses too much.
+    fn check(&mut self, hub: &Hub) -> Result<(), Problem> {
+        let limit = hub.shared.options.max_subscriptions;
+        let mut selectors = Vec::new();
+        for selector in self.selectors.drain(..) {
+            if !selectors.contains(&selector) {
+                selectors.push(selector);
+            }
         }
+        if selectors.is_empty() || selectors.len() > limit {
+            let rule = format!("topic must be given from 1 to {limit} times");
+            return Err(Problem::new(Code::InvalidArgument, rule));
+        }
+        self.selectors = selectors;
+        Ok(())
     }
-    if selectors.is_empty() || selectors.len() > limit {
-        let rule = format!("topic must be given from 1 to {limit} times");
-        return Err(Problem::new(Code::InvalidArgument, rule).into());
-    }
-    let last = asked.last_event_id.as_deref().unwrap_or_default();
-    let after = Positions::read(last, selectors.len());
-    let place = hub.admit(Transport::Sse)?;
-    let connected = place.take(&hub, asked.address, asked.known, |_| None);
-    let made = selectors.iter().zip(after).map(|(selector, after)| {
-        let options = SubscribeOptions {
-            after,
-            ..SubscribeOptions::default()
+
+    /// The stream, once all of its subscriptions are made.
+    async fn respond(self, hub: Hub, place: Place) -> Result<Response, Rejection> {
+        let last = self.last_event_id.as_deref().unwrap_or_default();
+        let after = Positions::read(last, self.selectors.len());
+        let connected = place.take(&hub, self.address, self.known, |_| None);
+        let made = self.selectors.iter().zip(after).map(|(selector, after)| {
+            let options = SubscribeOptions {
+                after,
+                unguarded: !self.checked,
+                ..SubscribeOptions::default()
+            };
+            subscribe(&hub, &connected, selector, options, self.checked)
+        });
+        let positions = Positions::new(try_join_all(made).await?);
+        let heartbeat = KeepAlive::new().interval(hub.shared.options.heartbeat);
+        let expires = connected.client.expires();
+        let stream = EventStream {
+            hub,
+            connected,
+            positions,
+            catching_up: FuturesUnordered::new(),
+            expires: expires.map(|at| Box::pin(sleep_until(at))),
+            stage: Stage::Greeting,
         };
-        subscribe(&hub, &connected, selector, options, asked.checked)
-    });
-    let positions = Positions::new(try_join_all(made).await?);
-    let heartbeat = KeepAlive::new().interval(hub.shared.options.heartbeat);
-    let expires = connected.client.expires();
-    let stream = EventStream {
-        hub,
-        connected,
-        positions,
-        catching_up: FuturesUnordered::new(),
-        expires: expires.map(|at| Box::pin(sleep_until(at))),
-        stage: Stage::Greeting,
-    };
-    let mut response = Sse::new(stream).keep_alive(heartbeat).into_response();
-    // Proxies that buffer would hold events back.
-    response.headers_mut().insert(
-        "x-accel-buffering",
-        axum::http::HeaderValue::from_static("no"),
-    );
-    Ok(response)
+        let mut response = Sse::new(stream).keep_alive(heartbeat).into_response();
+        // Proxies that buffer would hold events back.
+        response.headers_mut().insert(
+            "x-accel-buffering",
+            axum::http::HeaderValue::from_static("no"),
+        );
+        Ok(response)
+    }
 }
 
 /// Makes one subscription. Returns its number, and its position if its topic is kept.

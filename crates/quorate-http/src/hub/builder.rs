@@ -124,6 +124,10 @@ impl HubBuilder {
 
     /// Lets clients subscribe to any topic and pattern of the fleet, declared or not. Put the routes
     /// behind a layer of your own: nothing here asks who they are.
+    ///
+    /// What is declared stays behind its hooks: an event that asks who may subscribe is reached by its own
+    /// topics, and its messages come with no pattern, except in a stream that you answer with yourself
+    /// ([`Hub::sse`]).
     pub fn open(mut self) -> Self {
         self.open = true;
         self

@@ -94,6 +94,8 @@ pub(super) struct Subscription {
     pub(super) name: Arc<str>,
     pub(super) phase: Phase,
     pub(super) feed: Feed,
+    /// Whether it sees, of a pattern, what declared events keep from those whom their hooks refuse.
+    pub(super) unguarded: bool,
     /// Being on the roster of the topic. Ends, in the background, when it is dropped.
     pub(super) membership: Option<Box<Membership>>,
     /// The version of the roster that was told last, if the client wants to be told.
@@ -198,7 +200,10 @@ impl Client {
             .subscriptions
             .iter_mut()
             .find(|one| one.number == subscription);
-        let Some(Subscription { feed, .. }) = known else {
+        let Some(Subscription {
+            feed, unguarded, ..
+        }) = known
+        else {
             return 0;
         };
         if state.end.is_some() || feed.lagging {
@@ -217,7 +222,8 @@ impl Client {
             if feed.has_seen(number, event.position) {
                 continue;
             }
-            if event.except.as_deref() != Some(&*self.id) {
+            let is_own = event.except.as_deref() == Some(&*self.id);
+            if !is_own && (*unguarded || !event.guarded) {
                 let is_kept = event.kind == RoomEventKind::Message && event.position.is_some();
                 if is_kept && !state.outbox.has_room(event.frame.len(), limits) {
                     // Not dropped: it is read again when there is room.

@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use quorate::{Codec, Error, Event, Fleet, Result, TopicSpec};
+use quorate::{Codec, Error, Event, Fleet, Message, Result, TopicSpec};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::client::Client;
 use super::handle::Hub;
+use super::identity::wall_clock;
 use super::seam::{ClientPort, CloseWith};
 
 /// Kept, so that an instance which was cut off for a while still learns of it; sharded, so that no pattern of
@@ -20,8 +21,8 @@ const CONTROL: TopicSpec<Order> = TopicSpec::reserved("__hub", Codec::json())
     .keep(Duration::from_secs(3600), 10_000, 4 << 20)
     .sharded();
 
-/// For how long an order also meets those who are being let in when it arrives. Longer than any hook should
-/// take to decide.
+/// For how long an order also meets those who are being let in when it arrives, and how old it may be when a
+/// hub begins to listen. Longer than any hook should take to decide, and than clocks are apart.
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// Between attempts to listen.
@@ -90,9 +91,9 @@ impl Hub {
     /// Closes every connection of a user, on every instance (4403, `revoked`), and says how many it closed on
     /// this one. The clients do not come back by themselves; that they cannot is for your hook to see to.
     ///
-    /// The other instances are told through the fleet: an instance that is cut off at the moment learns of it
-    /// when it is back, if that is within an hour. Give identities a short life where more than that
-    /// counts.
+    /// The other instances are told through the fleet: an instance that is cut off at the moment, or only
+    /// starting, learns of it when it is back, if that is within an hour. Give identities a short life
+    /// where more than that counts.
     ///
     /// # Errors
     /// If the other instances could not be told; here the connections are closed all the same, and calling
@@ -139,6 +140,24 @@ impl Hub {
         }
     }
 
+    /// Does what another hub said, unless that was before `since`.
+    fn heed(&self, event: &Event<Order>, since: Option<SystemTime>) {
+        match event {
+            Event::Message(order) if order.from == self.shared.control.id => {}
+            Event::Message(order) if is_past(order, since) => {}
+            Event::Message(order) => {
+                let closed = self.obey(&order.disconnect);
+                tracing::debug!(closed, "another instance sent clients away");
+            }
+            Event::Gap(gap) => tracing::warn!(
+                reason = gap.reason.as_str(),
+                missed = gap.missed,
+                "orders to send clients away may have been missed"
+            ),
+            _ => tracing::warn!("an order of another hub cannot be read"),
+        }
+    }
+
     /// Sends them away here, and says how many there were.
     fn obey(&self, whom: &Whom) -> usize {
         let registry = &self.shared.registry;
@@ -157,25 +176,17 @@ impl Hub {
 }
 
 /// Does what other hubs say, until the fleet is closed. `hub` gives the hub, as long as there is one.
+///
+/// Also what they said while this one could not listen yet: whoever is let in meanwhile would stay.
 pub(crate) async fn listen(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
     let topic = fleet.topic(&CONTROL);
+    let since = wall_clock().checked_sub(MEMORY);
     loop {
-        match topic.subscribe().await {
+        match topic.subscribe().from_beginning().await {
             Ok(mut orders) => {
                 while let Some(event) = orders.next().await {
                     let Some(hub) = hub() else { return };
-                    match event {
-                        Event::Message(order) if order.from != hub.shared.control.id => {
-                            let closed = hub.obey(&order.disconnect);
-                            tracing::debug!(closed, "another instance sent clients away");
-                        }
-                        Event::Gap(gap) => tracing::warn!(
-                            reason = gap.reason.as_str(),
-                            missed = gap.missed,
-                            "orders to send clients away may have been missed"
-                        ),
-                        _ => {}
-                    }
+                    hub.heed(&event, since);
                 }
                 return;
             }
@@ -186,6 +197,12 @@ pub(crate) async fn listen(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
             }
         }
     }
+}
+
+/// Whether an order was given before then, by the clock of who gave it.
+fn is_past(order: &Message<Order>, since: Option<SystemTime>) -> bool {
+    let given = order.timestamp();
+    given.zip(since).is_some_and(|(given, since)| given < since)
 }
 
 fn is_over(error: &Error) -> bool {

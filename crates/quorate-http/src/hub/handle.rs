@@ -71,7 +71,7 @@ pub(crate) struct Shared {
     /// Whether clients may name any topic and pattern.
     pub(crate) open: bool,
     pub(crate) kept: Kept,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
     pub(crate) gatekeeper: Arc<dyn Gatekeeper>,
     pub(crate) requests: Arc<dyn Dispatch>,
     pub(crate) control: Control,
@@ -111,7 +111,7 @@ impl Hub {
             options: builder.options,
             open: builder.open,
             kept: builder.kept,
-            events: builder.events,
+            events: Arc::new(builder.events),
             gatekeeper: Arc::new(builder.access),
             requests: builder.router.finish()?,
             control: Control::new(),
@@ -232,6 +232,7 @@ impl Hub {
             .with_retry_after(self.comeback()));
         }
         shared.meters.clients(transport).increment(1.0);
+        self.attend();
         Ok(Place {
             shared: shared.clone(),
             transport,
@@ -343,7 +344,6 @@ impl Place {
             address,
             known.as_ref().map(|known| known.identity.clone()),
         );
-        hub.attend();
         let hello = hello(&client);
         let greeted = hello.is_some();
         hello.into_iter().for_each(|hello| client.reply(hello));

@@ -137,7 +137,7 @@ impl Client {
         allowed: impl Future<Output = Result<(), Problem>> + Send,
         welcome: Welcome,
     ) -> Result<Subscribed, Joining> {
-        let (pending, registration) = match self.reserve(source.name())? {
+        let (pending, registration) = match self.reserve(source.name(), options.unguarded)? {
             Reserved::New(pending, registration) => (pending, registration),
             Reserved::Known(room) => {
                 return self.join_again(&room, options.members, &welcome).await;
@@ -255,7 +255,7 @@ impl Client {
     }
 
     /// Keeps a place for a subscription that is being made, unless there is one.
-    fn reserve(self: &Arc<Self>, name: &str) -> Result<Reserved, Problem> {
+    fn reserve(self: &Arc<Self>, name: &str, unguarded: bool) -> Result<Reserved, Problem> {
         let limit = self.hub.options.max_subscriptions;
         let mut state = self.state.lock();
         if state.is_over {
@@ -281,6 +281,7 @@ impl Client {
             name: name.into(),
             phase: Phase::Pending(abort),
             feed: Feed::default(),
+            unguarded,
             membership: None,
             told: None,
         });

@@ -35,7 +35,7 @@ impl Named {
         match hub.events().room(&selector.to_string(), &Value::Null) {
             Some(room) => room.map(Self::from),
             None => Ok(Self {
-                source: Arc::new(OpenSource::new(selector.clone(), &hub.shared.kept)),
+                source: Arc::new(OpenSource::new(selector.clone(), &hub.shared)),
                 event: None,
             }),
         }
@@ -47,7 +47,7 @@ impl Named {
         match shared.events.room(topic, params) {
             Some(room) => room.map(Self::from),
             None if shared.open => Ok(Self {
-                source: Arc::new(OpenSource::select(topic, params, &shared.kept)?),
+                source: Arc::new(OpenSource::select(topic, params, shared)?),
                 event: None,
             }),
             None => Err(Self::none(topic)),

@@ -57,6 +57,8 @@ pub(crate) struct SubscribeOptions {
     pub(crate) recent: Option<u32>,
     /// Whether to be told who is there.
     pub(crate) members: bool,
+    /// Also what a pattern has of declared events with hooks: whoever asks has decided that it may.
+    pub(crate) unguarded: bool,
 }
 
 /// A subscription that was made.
@@ -213,6 +215,8 @@ pub(crate) struct RoomEvent {
     pub(crate) except: Option<Box<str>>,
     /// Of a message in a room of several topics (a pattern): the concrete one. `None`: the room's.
     pub(crate) topic: Option<Arc<str>>,
+    /// In a room of several topics: it is of a declared event whose hook was not asked.
+    pub(crate) guarded: bool,
 }
 
 /// What an event of a room is.
@@ -238,6 +242,7 @@ impl RoomEvent {
             position: None,
             except: None,
             topic: None,
+            guarded: false,
         }
     }
 
@@ -267,6 +272,9 @@ pub(crate) trait DeclaredEvent: Debug + Send + Sync {
     /// # Errors
     /// As [`room`](Self::room).
     fn room_of_key(&self, key: &str) -> Result<(Value, Arc<dyn RoomSource>), Problem>;
+
+    /// Whether it has a hook of its own that says who may subscribe.
+    fn is_guarded(&self) -> bool;
 
     /// Asks the event's own hook whether this client may subscribe with these parameters. The hub's hook
     /// ([`Gatekeeper::subscribe`]) is asked before.

@@ -10,6 +10,8 @@ use quorate::events::{History, Subscribe};
 use quorate::{Codec, Error, ErrorKind, Event, Fleet, Keep, Topic, TopicSpec};
 use serde_json::Value;
 
+use super::event::Events;
+use super::handle::Shared;
 use super::identity::{ClientInfo, Identity};
 use super::seam::{
     ClientPublish, HistoryFrom, HistoryPage, OpenRoom, Published, RoomEvent, RoomEventKind,
@@ -25,6 +27,8 @@ pub(crate) struct OpenSource {
     selector: Selector,
     name: Arc<str>,
     traits: Traits,
+    /// Those of the hub, whose topics a pattern may have among others.
+    declared: Arc<Events>,
 }
 
 /// What is special about topics of an open hub, by name: about their keys too.
@@ -49,26 +53,27 @@ fn kept_as(kept: &Kept, topic: &str) -> Option<Traits> {
 }
 
 impl OpenSource {
-    pub(crate) fn new(selector: Selector, kept: &Kept) -> Self {
+    pub(crate) fn new(selector: Selector, hub: &Shared) -> Self {
         let traits = match &selector {
-            Selector::Topic(path) => kept_as(kept, &path.to_string()),
+            Selector::Topic(path) => kept_as(&hub.kept, &path.to_string()),
             Selector::Pattern(_) => None,
         };
         Self {
             name: selector.to_string().into(),
             selector,
             traits: traits.unwrap_or_default(),
+            declared: hub.events.clone(),
         }
     }
 
     /// The topic or pattern of a frame.
-    pub(crate) fn select(topic: &str, params: &Value, kept: &Kept) -> Result<Self, Problem> {
+    pub(crate) fn select(topic: &str, params: &Value, hub: &Shared) -> Result<Self, Problem> {
         let selector = match params {
             Value::Null => Selector::parse(topic),
             params => TopicPath::with_params(topic, params).map(Selector::Topic),
         };
         let selector = selector.map_err(|error| Problem::from(&error))?;
-        Ok(Self::new(selector, kept))
+        Ok(Self::new(selector, hub))
     }
 
     /// `None`: a pattern.
@@ -143,10 +148,18 @@ impl RoomSource for OpenSource {
     fn open(&self, fleet: &Fleet) -> BoxFuture<'static, quorate::Result<OpenRoom>> {
         let subscribe = self.subscribe(fleet);
         let (name, many) = (self.name.clone(), self.selector.is_pattern());
+        let declared = self.declared.clone();
         async move {
             let events = subscribe?.await?;
             let position = events.position();
-            let encode = move |event| std::future::ready(encode(&name, many, &event));
+            let encode = move |event| {
+                let mut encoded = encode(&name, many, &event);
+                if let Some(encoded) = encoded.as_mut().filter(|_| many) {
+                    let topic = topic_of(&event);
+                    encoded.guarded = topic.is_some_and(|topic| declared.guards(topic));
+                }
+                std::future::ready(encoded)
+            };
             let events = events.filter_map(encode).boxed();
             Ok(OpenRoom { position, events })
         }
@@ -200,6 +213,15 @@ pub(crate) fn page<T>(
         position: history.position,
         complete: history.complete,
         lost: history.gap.as_ref().map(|gap| gap.missed),
+    }
+}
+
+/// The topic it came on, if it is of one.
+fn topic_of(event: &Event<Bytes>) -> Option<&str> {
+    match event {
+        Event::Message(message) => Some(message.topic()),
+        Event::Undecodable(undecodable) => Some(undecodable.topic()),
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) fn subscribe_options(
         after: after.map(|text| position("after", text)).transpose()?,
         recent: recent.map(|recent| at_most("recent", recent)).transpose()?,
         members,
+        unguarded: false,
     })
 }
 
@@ -75,7 +76,7 @@ pub(super) async fn publish_for(
     if !shared.open {
         return Err(Named::none(topic));
     }
-    let source = OpenSource::select(topic, &publish.params, &shared.kept)?;
+    let source = OpenSource::select(topic, &publish.params, shared)?;
     let topic = Arc::from(source.name());
     gatekeeper.publish(client.info(), topic, false).await?;
     source.publish(&shared.fleet, client.info(), publish).await

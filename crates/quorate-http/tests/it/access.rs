@@ -6,10 +6,11 @@ use std::time::Duration;
 use quorate::{Codec, Fleet};
 use quorate_http::{
     ClientInfo, ConnectionTokens, Credentials, Cx, Denied, EventSpec, HubBuilder, Identity,
-    MessageRouter, MessageSpec,
+    MessageRouter, MessageSpec, Selector,
 };
 use quorate_testing::harness::{eventually, namespace};
-use quorate_testing::servers::{ServerKind, shared};
+use quorate_testing::proxy::{Direction, Proxy};
+use quorate_testing::servers::{Server, ServerKind, shared};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
@@ -210,6 +211,47 @@ async fn hooks_of_the_hub_and_of_the_event_must_both_agree() {
 }
 
 #[tokio::test]
+async fn no_pattern_of_an_open_hub_has_what_a_hook_could_refuse() {
+    const SECRET: EventSpec<String, String> = EventSpec::new("secret").codec(Codec::text());
+    let nobody = async |_: ClientInfo, _: String| Err(Denied::permission("not yours"));
+    let configure = |hub: HubBuilder| {
+        let secret = SECRET.declare().authorize_subscribe(nobody);
+        hub.open().event(&ROOM).event(secret)
+    };
+    let a = Instance::start(Fleet::embedded(), configure).await;
+    let mut client = a.connect().await;
+    // What begins like an event is one, also with a star for its parameters.
+    for own in ["secret:x", "secret:*"] {
+        let subscribe = json!({"subscribe": own});
+        assert_eq!(client.refused(subscribe).await, "PERMISSION_DENIED");
+    }
+    for pattern in ["secre?:*", "[s]ecret:x", "*"] {
+        client.join(pattern, Value::Null).await;
+    }
+    let mut stream = crate::support::get(&a.hub, "/sse?topic=*", "").await;
+    let selectors = vec![Selector::parse("*").unwrap()];
+    let mut own = crate::support::Stream::of(a.hub.sse(selectors).await.unwrap());
+    let text = "hello".to_owned();
+    a.hub.emit(&SECRET, &"x".to_owned(), &text).await.unwrap();
+    let channel = a.hub.fleet().channel("events:secret:x").unwrap();
+    channel.publish("not an envelope").await.unwrap();
+    a.hub.emit(&ROOM, &"x".to_owned(), &text).await.unwrap();
+    for message in [client.event().await, stream.named().await.1] {
+        assert_eq!(message["topic"], "room:x", "{message}");
+    }
+    client.is_open().await;
+    // A stream that the service answers with itself is its own affair.
+    for (event, topic) in [
+        ("message", "secret:x"),
+        ("undecodable", "secret:x"),
+        ("message", "room:x"),
+    ] {
+        let (name, data) = own.named().await;
+        assert_eq!((name.as_str(), &data["topic"]), (event, &json!(topic)));
+    }
+}
+
+#[tokio::test]
 async fn a_user_is_named_as_the_source() {
     let configure = |hub: HubBuilder| {
         hub.authenticate(tokens())
@@ -254,20 +296,20 @@ async fn a_user_is_sent_away_on_every_instance_on_redis() {
     on_every_instance(a, b).await;
 }
 
-/// Waits until `there` does what `here` says.
-async fn obeys(here: &Instance, there: &Instance) {
+/// Waits until `there`, which has so many other clients, does what `here` says.
+async fn obeys(here: &Instance, there: &Instance, others: usize) {
     let mut probe = there.connect_as(&token("probe")).await;
     eventually("the other instance listens", async || {
         here.hub.disconnect("probe").await.unwrap();
-        there.hub.clients() == 0
+        there.hub.clients() == others
     })
     .await;
     revoked(&mut probe).await;
 }
 
 async fn on_every_instance(a: Instance, b: Instance) {
-    obeys(&a, &b).await;
-    obeys(&b, &a).await;
+    obeys(&a, &b, 0).await;
+    obeys(&b, &a, 0).await;
     let mut here = [
         a.connect_as(&token("ada")).await,
         a.connect_as(&token("ada")).await,
@@ -294,6 +336,31 @@ async fn on_every_instance(a: Instance, b: Instance) {
     for other in &mut others {
         other.is_open().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_sent_away_while_an_instance_starts_does_not_stay_there() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let fleet = async |url: String| Fleet::connect(&url).await.unwrap();
+    let a = Instance::start(fleet(server.url()).await, with_tokens).await;
+    let starting = fleet(proxy.url()).await;
+    a.hub.disconnect("eve").await.unwrap();
+    proxy.hold(Direction::Both);
+    let b = Instance::start(starting, with_tokens).await;
+    // Their tokens are good, and this instance does not know yet what the other one said.
+    let mut ada = b.connect_as(&token("ada")).await;
+    let mut eve = b.connect_as(&token("eve")).await;
+    let mut bob = b.connect_as(&token("bob")).await;
+    a.hub.disconnect("ada").await.unwrap();
+    eve.is_open().await;
+    proxy.heal().await.unwrap();
+    revoked(&mut ada).await;
+    revoked(&mut eve).await;
+    // What was said is not said again to who comes later.
+    obeys(&a, &b, 1).await;
+    bob.is_open().await;
+    b.connect_as(&token("ada")).await.is_open().await;
 }
 
 #[tokio::test]
@@ -344,4 +411,47 @@ async fn who_is_sent_away_while_the_hook_decides_does_not_slip_in() {
     };
     let (mut client, ()) = tokio::join!(connecting, revoking);
     revoked(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_full_hub_asks_no_hook_and_who_is_refused_leaves_the_place() {
+    let asked = Arc::new(Semaphore::new(0));
+    let decide = Arc::new(Notify::new());
+    let hook = {
+        let (asked, decide) = (asked.clone(), decide.clone());
+        move |_: Credentials| {
+            let (asked, decide) = (asked.clone(), decide.clone());
+            async move {
+                asked.add_permits(1);
+                decide.notified().await;
+                Err(Denied::permission("nobody"))
+            }
+        }
+    };
+    let configure = |hub: HubBuilder| hub.authenticate(hook).event(&ROOM).max_clients(1);
+    let a = Instance::start(Fleet::embedded(), configure).await;
+    let stream = || crate::support::get(&a.hub, "/sse?topic=room:x", "");
+    let refused = async || {
+        asked.acquire().await.unwrap().forget();
+        assert_eq!(stream().await.status, 503);
+        let Err(tungstenite::Error::Http(full)) = connect(a.address, &[]).await else {
+            panic!("let in");
+        };
+        assert_eq!(full.status(), 503);
+        assert_eq!(asked.available_permits(), 0, "asked for nothing");
+        decide.notify_one();
+    };
+    let (first, ()) = tokio::join!(stream(), refused());
+    assert_eq!((first.status, a.hub.clients()), (403, 0));
+    let (second, ()) = tokio::join!(connect(a.address, &[]), refused());
+    let Err(tungstenite::Error::Http(denied)) = second else {
+        panic!("let in");
+    };
+    assert_eq!((denied.status().as_u16(), a.hub.clients()), (403, 0));
+    // Who gives up while the hook decides leaves the place, too.
+    tokio::select! {
+        _ = stream() => panic!("nobody decided"),
+        permit = asked.acquire() => permit.unwrap().forget(),
+    }
+    assert_eq!(a.hub.clients(), 0);
 }

@@ -120,12 +120,7 @@ pub(crate) async fn get(hub: &Hub, path: &str, last_event_id: &str) -> Stream {
         .body(axum::body::Body::empty())
         .unwrap();
     let router: Router = hub.router();
-    let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
-    Stream {
-        status: response.status().as_u16(),
-        body: response.into_body(),
-        buffer: String::new(),
-    }
+    Stream::of(tower::ServiceExt::oneshot(router, request).await.unwrap())
 }
 
 /// A WebSocket client.
@@ -191,6 +186,14 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    pub(crate) fn of(response: axum::response::Response) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            body: response.into_body(),
+            buffer: String::new(),
+        }
+    }
+
     /// The next event: its lines. `None` at the end.
     pub(crate) async fn event(&mut self) -> Option<Vec<String>> {
         loop {

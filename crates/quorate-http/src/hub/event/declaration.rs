@@ -157,6 +157,10 @@ where
         Ok((params, room))
     }
 
+    fn is_guarded(&self) -> bool {
+        self.subscribe.is_some()
+    }
+
     fn authorize_subscribe(
         &self,
         client: ClientInfo,

@@ -74,6 +74,12 @@ impl Events {
         })
     }
 
+    /// Whether a topic is one of an event that asks a hook of its own who may subscribe.
+    pub(crate) fn guards(&self, topic: &str) -> bool {
+        self.of_topic(topic)
+            .is_some_and(|(event, _)| event.is_guarded())
+    }
+
     /// What a client means: an event's name with parameters, or without any a topic's full name. `None`: no
     /// event of ours.
     pub(crate) fn room(&self, topic: &str, params: &Value) -> Option<Result<EventRoom, Problem>> {
