@@ -16,10 +16,6 @@ use crate::clock::{Micros, whole_micros};
 /// it a reader that comes back is told exactly what it missed.
 pub(super) const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Messages dropped per append, at most: the work of one transition is bounded, and more than one
-/// append can add.
-const MAX_TRIM: usize = 128;
-
 /// Messages looked at to recognise a repeated append, at most.
 const MAX_SCAN: usize = 1024;
 
@@ -181,15 +177,14 @@ impl Log {
     }
 
     fn trim(&mut self, now: Micros, keep: Keep) {
-        for _ in 0..MAX_TRIM {
-            let over = self.entries.len() > keep.messages as usize || self.bytes > keep.bytes;
-            match self.entries.front() {
-                Some(oldest) if self.entries.len() > 1 && (over || oldest.ends <= now) => {
-                    self.bytes -= oldest.message.len() as u64;
-                    self.entries.pop_front();
-                }
-                _ => return,
-            }
+        while self.entries.len() > 1
+            && let Some(oldest) = self.entries.front()
+            && (self.entries.len() > keep.messages as usize
+                || self.bytes > keep.bytes
+                || oldest.ends <= now)
+        {
+            self.bytes -= oldest.message.len() as u64;
+            self.entries.pop_front();
         }
     }
 
@@ -270,18 +265,21 @@ impl Log {
         if position.epoch() != self.epoch || position.offset() > self.last {
             return None;
         }
-        let same = match position.offset().checked_sub(self.first()) {
+        let same = match self.entry(now, position.offset()) {
             // Not known to who has the position.
             _ if position.mark() == 0 => true,
             _ if position.offset() == self.last => position.mark() == self.mark,
-            Some(at) => {
-                let entry = self.entries.get(usize::try_from(at).ok()?)?;
-                Position::of(self.epoch, position.offset(), entry.id) == position
-            }
-            // No longer there to compare; what follows it may be.
+            Some(entry) => Position::of(self.epoch, position.offset(), entry.id) == position,
+            // No longer kept, to be compared; what follows it may be.
             None => true,
         };
         same.then_some(position.offset() + 1)
+    }
+
+    /// The message with this offset, if it is kept.
+    fn entry(&self, now: Micros, offset: u64) -> Option<&Entry> {
+        let at = usize::try_from(offset.checked_sub(self.first())?).ok()?;
+        self.entries.get(at).filter(|entry| entry.ends > now)
     }
 
     /// The offset of the oldest entry, or of the next message if there is none.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::{Fleet, TopicSpec, Value};
+use quorate::{Fleet, TestClock, TopicSpec, Value};
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{Reply, Server, ServerKind, shared};
 
@@ -118,14 +118,58 @@ async fn every_key_is_the_documented_one_and_expires() {
             .as_int()
             .unwrap();
         let beyond = match () {
-            () if key.ends_with("room:%7B7%7D}") => Duration::from_secs(3600),
-            () if key.contains(":history:") => Duration::from_secs((7 * 24 + 1) * 3600),
+            () if key.ends_with("room:%7B7%7D}") => Duration::from_secs(3610),
+            () if key.contains(":history:") => Duration::from_secs((7 * 24 + 1) * 3600 + 10),
             () => Duration::from_secs(24 * 3600 + 30),
         };
         let beyond = i64::try_from(beyond.as_millis()).unwrap();
         assert!(lifetime > 0 && lifetime <= beyond, "{key}: {lifetime}");
     }
     drop(held);
+}
+
+/// A stream may hold a little more than is read of it: one node of the server's, whichever bound is
+/// reached. And it has a lifetime also when it was evicted and began anew.
+#[tokio::test]
+async fn a_stream_holds_at_most_a_node_more_than_is_kept() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let (namespace, clock) = (namespace(), TestClock::new());
+    let builder = Fleet::builder().url(server.url()).namespace(&*namespace);
+    let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
+    let redis = fleet.redis().unwrap();
+    let stream = format!("{namespace}:history:{{room}}");
+    let length = async || {
+        let length = redis.command(&["XLEN", &stream]).await.unwrap();
+        length.as_int().unwrap()
+    };
+    let few = TopicSpec::<u64>::new("room").keep(HOUR, 10, 1 << 20);
+    let small = TopicSpec::<u64>::new("room").keep(HOUR, 1000, 1000);
+    let brief = TopicSpec::<u64>::new("room").keep(HOUR, 1000, 1 << 20);
+    // The server's default: at most 100 entries in a node.
+    for topic in [fleet.topic(&few), fleet.topic(&small)] {
+        futures_util::future::try_join_all((0..250).map(|number| {
+            let topic = topic.clone();
+            async move { topic.publish(&number).await }
+        }))
+        .await
+        .unwrap();
+        assert!(length().await <= 110, "{}", length().await);
+    }
+    let topic = fleet.topic(&brief);
+    for number in 0..250 {
+        topic.publish(&number).await.unwrap();
+    }
+    assert!(length().await >= 250);
+    clock.advance(HOUR * 2);
+    topic.publish(&250).await.unwrap();
+    assert!(length().await <= 101, "{}", length().await);
+    redis.command(&["DEL", &stream]).await.unwrap();
+    topic.publish(&251).await.unwrap();
+    let lifetime = redis.command(&["PTTL", &stream]).await.unwrap();
+    assert!(lifetime.as_int().unwrap() > 0, "{lifetime:?}");
+    let history = topic.history().await.unwrap();
+    assert_eq!(history.events.len(), 1);
 }
 
 /// A server that lost its scripts (restart, `SCRIPT FLUSH`) is sent them again within the same call.

@@ -38,9 +38,7 @@ impl Log {
 
     /// The message with this offset, if it is kept.
     pub(in crate::history) fn message(&self, now: Micros, offset: u64) -> Option<&Bytes> {
-        let at = usize::try_from(offset.checked_sub(self.first())?).ok()?;
-        let entry = self.entries.get(at).filter(|entry| entry.ends > now)?;
-        Some(&entry.message)
+        Some(&self.entry(now, offset)?.message)
     }
 
     /// Until when a group that is asked now is remembered.

@@ -1,7 +1,8 @@
 #!lua
 -- Makes a consumer group unless there is one. Mirrors `Log::join`.
--- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message)
--- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us), ends (us)
+-- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message),
+--          b (bytes of all messages before it)
+-- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us), ends (us), oldest
 -- KEYS[3]  the group: a hash of epoch, next, origin; or deleted
 -- KEYS[4]  what is pending: a sorted set of offset, 16 digits, by when it is due (us)
 -- KEYS[5]  what was handed out: a hash of offset: held (1 or 0), take (8 bytes), attempt, ':', missing
@@ -13,7 +14,7 @@
 -- returns  1 if there was none, 0 if there was one
 -- atomic   where the history stands and where the group begins are one picture, and one begins it
 local from, offset = ARGV[1], tonumber(ARGV[3])
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time', 'ends')
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time', 'ends', 'oldest')
 local time = math.max(now(), tonumber(known[4] or '0'))
 local epoch, last = known[1], tonumber(known[2] or '0')
 local lifetime = milliseconds(math.max(tonumber(known[5] or '0') - time, 0) + ARGV[5])
@@ -26,23 +27,22 @@ if redis.call('HEXISTS', KEYS[3], 'epoch') == 1 then
   remember()
   return 0
 end
-local function at(number)
+local oldest = tonumber(known[6] or '1')
+-- The message with this number, if it is kept: the stream may have more than that.
+local function kept(number)
   local id = decimal(number) .. '-0'
-  return redis.call('XRANGE', KEYS[1], id, id)[1]
+  local entry = number >= oldest and redis.call('XRANGE', KEYS[1], id, id)[1]
+  return entry and tonumber(entry[2][4]) > time and entry
 end
--- The first that has not ended: they end in the order of their offsets, which have no holes.
-local kept, high = last + 1, last + 1
-local oldest = epoch and redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-if oldest then
-  kept = tonumber(string.match(oldest[1], '^%d+'))
-end
-while kept < high do
-  local middle = math.floor((kept + high) / 2)
-  local entry = at(middle)
-  if entry and tonumber(entry[2][4]) > time then
+-- The first that has not ended, which most often is one of the first: they end in the order of their
+-- offsets, which have no holes.
+local low, high, step = oldest, last + 1, 1
+while low < high do
+  local middle = math.min(low + step - 1, math.floor((low + high) / 2))
+  if kept(middle) then
     high = middle
   else
-    kept = middle + 1
+    low, step = middle + 1, step * 2
   end
 end
 local function follows()
@@ -53,14 +53,14 @@ local function follows()
   if ARGV[2] ~= epoch or offset > last then
     return false
   end
-  local entry = offset < last and at(offset)
+  local entry = offset < last and kept(offset)
   local mark = offset == last and known[3] or entry and string.sub(entry[2][6], 13)
   -- A mark of 0 is not known to who has the position.
   return not mark or ARGV[4] == '\0\0\0\0' or mark == ARGV[4]
 end
-local next, gap = kept, false
+local next, gap = low, false
 if from == 'latest' then
-  next = math.max(kept, last + 1 - tonumber(ARGV[2]))
+  next = math.max(low, last + 1 - tonumber(ARGV[2]))
 elseif from == 'after' then
   if follows() then
     next = offset + 1
@@ -72,7 +72,7 @@ redis.call('DEL', KEYS[3], KEYS[4], KEYS[5])
 redis.call('HSET', KEYS[3], 'epoch', epoch or decimal(time), 'next', decimal(next),
   'origin', epoch and '0' or '1')
 if gap then
-  local member = string.format('%016.0f', kept - 1)
+  local member = string.format('%016.0f', low - 1)
   redis.call('ZADD', KEYS[4], decimal(time), member)
   redis.call('HSET', KEYS[5], member, '0' .. string.rep('\0', 8) .. '0:?')
 end

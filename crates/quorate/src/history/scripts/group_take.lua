@@ -1,7 +1,8 @@
 #!lua
 -- Hands out what a consumer group has to do. Mirrors `Log::take`.
--- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message)
--- KEYS[2]  what is known of them: a hash of epoch, last, time (us), ends (us)
+-- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message),
+--          b (bytes of all messages before it)
+-- KEYS[2]  what is known of them: a hash of epoch, last, time (us), ends (us), oldest
 -- KEYS[3]  the group: a hash of epoch, next, origin; or deleted
 -- KEYS[4]  what is pending: a sorted set of offset, 16 digits, by when it is due (us)
 -- KEYS[5]  what was handed out: a hash of offset: held (1 or 0), take (8 bytes), attempt, ':', missing
@@ -15,34 +16,30 @@
 --          offset, attempt, 'message', message, or offset, attempt, 'gone', how many or '?'
 -- atomic   what is due, what is new and who has it from now on are one decision
 local MAX_SCAN, BATCH = 1024, 16
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'time', 'ends')
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'time', 'ends', 'oldest')
 local group = redis.call('HMGET', KEYS[3], 'epoch', 'next', 'origin', 'deleted')
 if group[4] then
   return {'deleted'}
 end
 local time = math.max(now(), tonumber(known[3] or '0'))
-local last = tonumber(known[2] or '0')
+local last, oldest = tonumber(known[2] or '0'), tonumber(known[5] or '1')
 local most, room, visibility = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local leased = decimal(time + visibility)
-local function kept(entry)
-  return entry and tonumber(entry[2][4]) > time and entry or nil
-end
+-- The message with this offset, if it is kept: the stream may have more than that.
 local function message(offset)
   local id = decimal(offset) .. '-0'
-  return kept(redis.call('XRANGE', KEYS[1], id, id)[1])
+  local entry = offset >= oldest and redis.call('XRANGE', KEYS[1], id, id)[1]
+  return entry and tonumber(entry[2][4]) > time and entry or nil
 end
+-- The first that is, which most often is one of the first.
 local function kept_from()
-  local low, high = last + 1, last + 1
-  local oldest = known[1] and redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-  if oldest then
-    low = tonumber(string.match(oldest[1], '^%d+'))
-  end
+  local low, high, step = oldest, last + 1, 1
   while low < high do
-    local middle = math.floor((low + high) / 2)
+    local middle = math.min(low + step - 1, math.floor((low + high) / 2))
     if message(middle) then
       high = middle
     else
-      low = middle + 1
+      low, step = middle + 1, step * 2
     end
   end
   return low

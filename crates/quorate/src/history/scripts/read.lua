@@ -1,7 +1,8 @@
 #!lua flags=no-writes
 -- Reads kept messages of a topic from a place on. Mirrors `Log::read`.
--- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message)
--- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us)
+-- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message),
+--          b (bytes of all messages before it)
+-- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us), oldest
 -- ARGV[1]  beginning, after or latest
 -- ARGV[2]  epoch of the position, or how many of the latest
 -- ARGV[3]  offset of the position
@@ -13,23 +14,22 @@
 -- atomic   what is the newest, what is still there and the messages are one picture
 local BATCH = 16
 local from, offset = ARGV[1], tonumber(ARGV[3])
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time')
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time', 'oldest')
 local time = math.max(now(), tonumber(known[4] or '0'))
 local recent = from == 'after' and offset == 0 and ARGV[2] + ARGV[7] > time
 if not known[1] then
   local found = (from ~= 'after' or recent) and 'page' or 'lost'
   return {found, decimal(time), '0', '\0\0\0\0'}
 end
-local epoch, last = known[1], tonumber(known[2])
+local epoch, last, oldest = known[1], tonumber(known[2]), tonumber(known[5])
 local function lost()
   return {'lost', epoch, known[2], known[3]}
 end
-local function at(number)
+-- The message with this number, if it is kept: the stream may have more than that.
+local function kept(number)
   local id = decimal(number) .. '-0'
-  return redis.call('XRANGE', KEYS[1], id, id)[1]
-end
-local function kept(entry)
-  return entry and tonumber(entry[2][4]) > time
+  local entry = number >= oldest and redis.call('XRANGE', KEYS[1], id, id)[1]
+  return entry and tonumber(entry[2][4]) > time and entry
 end
 local start
 if from == 'after' then
@@ -42,7 +42,7 @@ if from == 'after' then
     if ARGV[2] ~= epoch or offset > last then
       return lost()
     end
-    local entry = offset < last and at(offset)
+    local entry = offset < last and kept(offset)
     local mark = offset == last and known[3] or entry and string.sub(entry[2][6], 13)
     -- A mark of 0 is not known to who has the position.
     if mark and ARGV[4] ~= '\0\0\0\0' and mark ~= ARGV[4] then
@@ -50,28 +50,25 @@ if from == 'after' then
     end
   end
   start = offset + 1
-  if start <= last and not kept(at(start)) then
+  if start <= last and not kept(start) then
     return lost()
   end
 else
-  -- The first that has not ended: they end in the order of their offsets, which have no holes.
-  local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
-  local low, high = last + 1, last + 1
-  if first then
-    low = tonumber(string.match(first[1], '^%d+'))
+  -- The first that has not ended, which most often is one of the first: they end in the order of their
+  -- offsets, which have no holes.
+  local low, high, step = oldest, last + 1, 1
+  if from == 'latest' then
+    low = math.max(oldest, last + 1 - ARGV[2])
   end
   while low < high do
-    local middle = math.floor((low + high) / 2)
-    if kept(at(middle)) then
+    local middle = math.min(low + step - 1, math.floor((low + high) / 2))
+    if kept(middle) then
       high = middle
     else
-      low = middle + 1
+      low, step = middle + 1, step * 2
     end
   end
   start = low
-  if from == 'latest' then
-    start = math.max(start, last + 1 - tonumber(ARGV[2]))
-  end
 end
 local reply = {'page', epoch, known[2], known[3]}
 local bytes, most, room = 0, tonumber(ARGV[5]), tonumber(ARGV[6])
