@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use quorate::events::Listener;
 use quorate::{Consumer, Event, Fleet, FleetBuilder, Message, TopicSpec};
-use quorate_testing::harness::{eventually, within};
+use quorate_testing::harness::{eventually, namespace, within};
 use quorate_testing::proxy::{Direction, Proxy};
-use quorate_testing::servers::{Server, ServerKind};
+use quorate_testing::servers::{Reply, Server, ServerKind};
 use tokio::sync::mpsc::UnboundedSender;
 
 const WORK: TopicSpec<u64> =
@@ -207,5 +207,41 @@ async fn fault_a_lost_group_is_a_gap_then_messages_again() {
         let message = message(&mut work).await;
         assert_eq!((*message, message.attempt()), (number, 1));
         assert!(work.acknowledge(&message).await.unwrap());
+    }
+}
+
+/// A server that evicts may take any of a group's keys: what was pending is one gap, and the group goes
+/// on where it was.
+#[tokio::test]
+async fn fault_a_group_that_lost_a_key_is_a_gap_then_messages_again() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    for evicted in [
+        &["deliveries"][..],
+        &["pending"],
+        &["deliveries", "pending"],
+    ] {
+        let namespace = namespace();
+        let fleet = brisk(server.url()).namespace(namespace.as_str());
+        let fleet = fleet.build().await.unwrap();
+        let mut work = join(&fleet, Duration::from_secs(60)).await;
+        publish(&fleet, 0..2).await;
+        let (first, second) = (message(&mut work).await, message(&mut work).await);
+        assert!(work.acknowledge(&first).await.unwrap());
+        for key in evicted {
+            let key = format!("{namespace}:history:{{work}}:{key}:billing");
+            let removed = server.command(&["DEL", &key]).await.unwrap();
+            assert_eq!(removed, Reply::Integer(1), "{key}");
+        }
+        publish(&fleet, 2..4).await;
+        match within("a gap", work.next()).await {
+            Some(Event::Gap(gap)) => assert_eq!(gap.missed, None),
+            other => panic!("expected a gap without {evicted:?}, got {other:?}"),
+        }
+        assert!(!work.acknowledge(&second).await.unwrap());
+        for number in 2..4 {
+            let message = message(&mut work).await;
+            assert_eq!((*message, message.attempt()), (number, 1));
+            assert!(work.acknowledge(&message).await.unwrap());
+        }
     }
 }

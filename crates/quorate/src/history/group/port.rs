@@ -21,7 +21,7 @@ use crate::port::CallOptions;
 ///   unless it was returned.
 /// * A take repeated with its id while the leases of the first last hands out the same.
 /// * Messages that the bounds of the topic dropped before they were acknowledged are handed out as a gap,
-///   and so is the loss of the history, or of the group.
+///   and so is the loss of the history, of the group, or of what it knew to be pending.
 /// * `settle` changes nothing for a delivery that another take has had since, and answers `false` for it.
 ///   Repeated after a lost reply it answers as the first time, unless others had it meanwhile.
 /// * A take from a group that was deleted is told so, until somebody joins.

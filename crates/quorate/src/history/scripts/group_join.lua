@@ -3,7 +3,7 @@
 -- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message),
 --          b (bytes of all messages before it)
 -- KEYS[2]  what is known of them: a hash of epoch, last, mark, time (us), ends (us), oldest
--- KEYS[3]  the group: a hash of epoch, next, origin; or deleted
+-- KEYS[3]  the group: a hash of epoch, next, origin, pending: how many; or deleted
 -- KEYS[4]  what is pending: a sorted set of offset, 16 digits, by when it is due (us)
 -- KEYS[5]  what was handed out: a hash of offset: held (1 or 0), take (8 bytes), attempt, ':', missing
 -- ARGV[1]  beginning, after or latest
@@ -70,7 +70,7 @@ elseif from == 'after' then
 end
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5])
 redis.call('HSET', KEYS[3], 'epoch', epoch or decimal(time), 'next', decimal(next),
-  'origin', epoch and '0' or '1')
+  'origin', epoch and '0' or '1', 'pending', gap and '1' or '0')
 if gap then
   local member = string.format('%016.0f', low - 1)
   redis.call('ZADD', KEYS[4], decimal(time), member)

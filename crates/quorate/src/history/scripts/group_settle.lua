@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Settles what a consumer group handed out. Mirrors `Log::settle`.
 -- KEYS[1]  what is known of the messages: a hash of time (us), ends (us)
--- KEYS[2]  the group: a hash of epoch, next, origin; or deleted
+-- KEYS[2]  the group: a hash of epoch, next, origin, pending: how many; or deleted
 -- KEYS[3]  what is pending: a sorted set of offset, 16 digits, by when it is due (us)
 -- KEYS[4]  what was handed out: a hash of offset: held (1 or 0), take (8 bytes), attempt, ':', missing
 -- ARGV[1]  how long the group outlives the messages, us
@@ -35,6 +35,8 @@ local function settle(member, take, verb, length)
   if verb == 'acknowledge' then
     redis.call('ZREM', KEYS[3], member)
     redis.call('HDEL', KEYS[4], member)
+    -- Counted and not set: if a key was evicted, the next take is to see it.
+    redis.call('HINCRBY', KEYS[2], 'pending', -1)
     return true
   end
   redis.call('ZADD', KEYS[3], decimal(time + length), member)

@@ -3,7 +3,7 @@
 -- KEYS[1]  the messages: a stream with ids <offset>-0; fields t (us), e (its end, us), i (id), m (message),
 --          b (bytes of all messages before it)
 -- KEYS[2]  what is known of them: a hash of epoch, last, time (us), ends (us), oldest
--- KEYS[3]  the group: a hash of epoch, next, origin; or deleted
+-- KEYS[3]  the group: a hash of epoch, next, origin, pending: how many; or deleted
 -- KEYS[4]  what is pending: a sorted set of offset, 16 digits, by when it is due (us)
 -- KEYS[5]  what was handed out: a hash of offset: held (1 or 0), take (8 bytes), attempt, ':', missing
 -- ARGV[1]  take id, 8 bytes
@@ -17,7 +17,8 @@
 -- atomic   what is due, what is new and who has it from now on are one decision
 local MAX_SCAN, BATCH = 1024, 16
 local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'time', 'ends', 'oldest')
-local group = redis.call('HMGET', KEYS[3], 'epoch', 'next', 'origin', 'deleted')
+local group = redis.call('HMGET', KEYS[3], 'epoch', 'next', 'origin', 'deleted',
+  'pending')
 if group[4] then
   return {'deleted'}
 end
@@ -47,23 +48,27 @@ end
 
 -- The place of the group in the history there is now.
 local epoch, next, origin = group[1], tonumber(group[2] or '0'), group[3] == '1'
-local function begin_after_a_gap()
+local function begin_after_a_gap(first)
   redis.call('UNLINK', KEYS[4], KEYS[5])
-  next = kept_from()
+  next = first
   local member = string.format('%016.0f', next - 1)
   redis.call('ZADD', KEYS[4], decimal(time), member)
   redis.call('HSET', KEYS[5], member, '0' .. string.rep('\0', 8) .. '0:?')
 end
 if not epoch then
   epoch, origin = known[1] or decimal(time), not known[1]
-  begin_after_a_gap()
-elseif known[1] then
-  if origin then
+  begin_after_a_gap(kept_from())
+elseif known[1] and not origin and epoch ~= known[1] then
+  epoch = known[1]
+  begin_after_a_gap(kept_from())
+else
+  if known[1] and origin then
     epoch, origin = known[1], false
   end
-  if epoch ~= known[1] then
-    epoch = known[1]
-    begin_after_a_gap()
+  -- A server may evict one key and not the others: then it is not known what is pending.
+  local pending, handed = redis.call('ZCARD', KEYS[4]), redis.call('HLEN', KEYS[5])
+  if pending ~= handed or pending ~= tonumber(group[5]) then
+    begin_after_a_gap(next)
   end
 end
 
@@ -143,7 +148,8 @@ if count == 0 then
     end
   end
 end
-redis.call('HSET', KEYS[3], 'epoch', epoch, 'next', decimal(next), 'origin', origin and '1' or '0')
+redis.call('HSET', KEYS[3], 'epoch', epoch, 'next', decimal(next), 'origin', origin and '1' or '0',
+  'pending', decimal(redis.call('ZCARD', KEYS[4])))
 local lifetime = milliseconds(math.max(tonumber(known[4] or '0') - time, 0) + ARGV[6])
 for key = 3, 5 do
   redis.call('PEXPIRE', KEYS[key], lifetime)
