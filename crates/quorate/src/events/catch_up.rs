@@ -142,7 +142,11 @@ impl<T: Send + Sync + 'static> CatchUp<T> {
     /// What a read found. `Some` if it is to be handed out at once.
     fn found(&mut self, read: Result<Replay>) -> Option<Next<T>> {
         match read {
-            Ok(Replay::Page { messages, top }) => {
+            Ok(Replay::Page {
+                messages,
+                first,
+                top,
+            }) => {
                 self.failures = 0;
                 self.counted("complete");
                 if messages.is_empty() {
@@ -151,7 +155,8 @@ impl<T: Send + Sync + 'static> CatchUp<T> {
                     self.state = State::Live;
                     return None;
                 }
-                let items = messages.iter().map(|message| self.item(message)).collect();
+                let item = |(message, offset)| self.item(message, (top.epoch(), offset));
+                let items = messages.iter().zip(first..).map(item).collect();
                 self.state = State::Page { items, top };
                 None
             }
@@ -195,7 +200,7 @@ impl<T: Send + Sync + 'static> CatchUp<T> {
                 self.read();
                 return None;
             }
-            Item::Undecodable(_) => None,
+            Item::Undecodable(undecodable) => undecodable.position(),
         };
         let Some(position) = position else {
             // Not of the history: published by somebody to whom this topic is not a kept one.
@@ -232,21 +237,20 @@ impl<T: Send + Sync + 'static> CatchUp<T> {
                 self.cursor = position;
                 None
             }
-            Item::Undecodable(_) => {
-                // Its id cannot be read: a mark of 0 is not compared.
-                self.cursor = Position::new(self.cursor.epoch(), self.cursor.offset() + 1, 0);
-                Some(item)
+            Item::Undecodable(undecodable) => {
+                self.cursor = undecodable.position().unwrap_or(self.cursor);
+                Some(Item::Undecodable(undecodable))
             }
             Item::Gap(_) => Some(item),
         }
     }
 
     /// A message of the history, as the buffer would hold it.
-    fn item(&self, message: &Bytes) -> Item<T> {
+    fn item(&self, message: &Bytes, place: (u64, u64)) -> Item<T> {
         let prefix = envelope::prefix(message);
         let own = |prefix: &Prefix| prefix.exclude_self && prefix.publisher == self.hub.publisher;
         let excluded = prefix.as_ref().is_ok_and(own);
-        match enveloped::<T>(self.topic.clone(), message, &prefix) {
+        match enveloped::<T>(self.topic.clone(), message, &prefix, Some(place)) {
             Item::Message(shared) if excluded => match shared.position() {
                 Some(position) => Item::Skipped(position),
                 None => Item::Message(shared),

@@ -113,6 +113,7 @@ pub struct Undecodable(Arc<UndecodableParts>);
 struct UndecodableParts {
     topic: Arc<str>,
     bytes: Bytes,
+    position: Option<Position>,
     error: UndecodableError,
 }
 
@@ -140,10 +141,16 @@ pub enum UndecodableError {
 }
 
 impl Undecodable {
-    pub(crate) fn new(topic: Arc<str>, bytes: Bytes, error: UndecodableError) -> Self {
+    pub(crate) fn new(
+        topic: Arc<str>,
+        bytes: Bytes,
+        position: Option<Position>,
+        error: UndecodableError,
+    ) -> Self {
         Self(Arc::new(UndecodableParts {
             topic,
             bytes,
+            position,
             error,
         }))
     }
@@ -158,6 +165,12 @@ impl Undecodable {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
+    }
+
+    /// Where it stands in its topic's history, if that is kept.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.0.position
     }
 
     /// Why it could not be read.
@@ -256,8 +269,10 @@ impl<T> Shared<T> {
         let mut first = false;
         let decoded = self.decoded.get_or_init(|| {
             first = true;
-            decode(&self.payload, codec, validate)
-                .map_err(|error| Undecodable::new(self.topic.clone(), self.payload.clone(), error))
+            decode(&self.payload, codec, validate).map_err(|error| {
+                let (topic, payload) = (self.topic.clone(), self.payload.clone());
+                Undecodable::new(topic, payload, self.position(), error)
+            })
         });
         if let Err(undecodable) = decoded {
             let undecodable = undecodable.clone();

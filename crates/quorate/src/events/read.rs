@@ -103,7 +103,11 @@ impl<T: Send + Sync + 'static> ReadHistory<T> {
             .read(&topic.unit, self.from, limit, self.deadline)
             .await?
         {
-            Replay::Page { messages, top } => Ok(topic.page(&messages, top)),
+            Replay::Page {
+                messages,
+                first,
+                top,
+            } => Ok(topic.page(&messages, first, top)),
             Replay::Lost { top } => {
                 let missed = match self.from {
                     From::After(position) if position.epoch() == top.epoch() => {
@@ -124,23 +128,27 @@ impl<T: Send + Sync + 'static> ReadHistory<T> {
 }
 
 impl<T: Send + Sync + 'static> Topic<T> {
-    fn page(&self, messages: &[bytes::Bytes], top: Position) -> History<T> {
+    fn page(&self, messages: &[bytes::Bytes], first: u64, top: Position) -> History<T> {
         let name: Arc<str> = self.name().into();
         let reading = self.reading();
+        // Also past what cannot be read: it would be asked for again and again.
         let mut position = None;
-        let open = |message| {
-            let item = enveloped(name.clone(), message, &envelope::prefix(message));
+        let open = |(message, offset)| {
+            let place = Some((top.epoch(), offset));
+            let item = enveloped(name.clone(), message, &envelope::prefix(message), place);
             match item {
                 Item::Message(shared) => {
                     position = shared.position();
                     shared.open(&reading.codec, reading.validate, |_| ())
                 }
-                Item::Undecodable(undecodable) => Event::Undecodable(undecodable),
-                Item::Gap(gap) => Event::Gap(gap),
-                Item::Skipped(_) => unreachable!("what is read is read as it is"),
+                Item::Undecodable(undecodable) => {
+                    position = undecodable.position();
+                    Event::Undecodable(undecodable)
+                }
+                Item::Gap(_) | Item::Skipped(_) => unreachable!("what is read is read as it is"),
             }
         };
-        let events = messages.iter().map(open).collect();
+        let events = messages.iter().zip(first..).map(open).collect();
         let position = position.unwrap_or(top);
         History {
             events,

@@ -16,6 +16,7 @@ use super::port::{Delivery, EventSink, Target};
 use super::sequence::{Tracker, Verdict};
 use super::spec::Validate;
 use crate::codec::Codec;
+use crate::history::Position;
 use crate::telemetry;
 
 /// Publishers watched per target. Beyond it all are forgotten, and watched again from their next
@@ -348,7 +349,7 @@ impl<T: Send + Sync + 'static> TypedGroup<T> {
                 decoded: OnceLock::new(),
             }));
         }
-        enveloped(topic, message, incoming.prefix)
+        enveloped(topic, message, incoming.prefix, None)
     }
 }
 
@@ -357,34 +358,39 @@ pub(super) fn enveloped<T>(
     topic: Arc<str>,
     message: &Bytes,
     prefix: &Result<Prefix, EnvelopeError>,
+    place: Option<(u64, u64)>,
 ) -> Item<T> {
-    match opened(topic, message, prefix) {
+    match opened(topic, message, prefix, place) {
         Ok(shared) => Item::Message(Arc::new(shared)),
         Err(undecodable) => Item::Undecodable(undecodable),
     }
 }
 
-/// A message out of its envelope.
+/// A message out of its envelope. Its `place` in a history is given by who read it there; otherwise the
+/// message says it.
 pub(super) fn opened<T>(
     topic: Arc<str>,
     message: &Bytes,
     prefix: &Result<Prefix, EnvelopeError>,
+    place: Option<(u64, u64)>,
 ) -> Result<Shared<T>, Undecodable> {
-    let read = prefix
-        .clone()
-        .and_then(|prefix| Ok((prefix, envelope::body(message)?)));
+    let own = |prefix: &Prefix| prefix.kept.then_some((prefix.run, prefix.sequence));
+    let place = place.or_else(|| prefix.as_ref().ok().and_then(own));
+    let read = prefix.clone().and_then(|_| envelope::body(message));
     match read {
-        Ok((prefix, (header, payload))) => Ok(Shared {
+        Ok((header, payload)) => Ok(Shared {
             topic,
             header: Some(header),
-            place: prefix.kept.then_some((prefix.run, prefix.sequence)),
+            place,
             delivered: None,
             payload,
             decoded: OnceLock::new(),
         }),
         Err(error) => {
             let error = UndecodableError::Envelope(error);
-            Err(Undecodable::new(topic, message.clone(), error))
+            // Its id cannot be read: a mark of 0 is not compared.
+            let position = place.map(|(epoch, offset)| Position::new(epoch, offset, 0));
+            Err(Undecodable::new(topic, message.clone(), position, error))
         }
     }
 }

@@ -11,7 +11,6 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 
 use super::catch_up::{CatchUp, Next};
-use super::envelope;
 use super::hub::{Hub, Membership};
 use super::mailbox::{Item, Limits, Overflow};
 use super::message::Event;
@@ -171,19 +170,13 @@ async fn first_position(
         bytes: 1,
     };
     match hub.read(key, from, one, deadline).await? {
-        Replay::Page { messages, top } => {
-            let first = messages.first().and_then(|message| {
-                let prefix = envelope::prefix(message).ok()?;
-                // Before the first: a mark of 0 is not compared.
-                Some(Position::new(
-                    prefix.run,
-                    prefix.sequence.checked_sub(1)?,
-                    0,
-                ))
-            });
-            Ok(first.unwrap_or(top))
-        }
-        Replay::Lost { top } => Ok(top),
+        // Before the first: a mark of 0 is not compared.
+        Replay::Page {
+            messages,
+            first,
+            top,
+        } if !messages.is_empty() => Ok(Position::new(top.epoch(), first - 1, 0)),
+        Replay::Page { top, .. } | Replay::Lost { top } => Ok(top),
     }
 }
 

@@ -90,6 +90,9 @@ pub enum Replay {
     Page {
         /// As they were announced.
         messages: Vec<Bytes>,
+        /// The offset of the first of them. Of those that cannot be read, too, it is known where they
+        /// stand.
+        first: u64,
         /// The position of the newest message there is.
         top: Position,
     },
@@ -236,8 +239,11 @@ impl Log {
             bytes += entry.message.len() as u64;
             first || bytes <= limit.bytes
         });
-        let messages = page.map(|entry| entry.message.clone()).collect();
-        Replay::Page { messages, top }
+        Replay::Page {
+            messages: page.map(|entry| entry.message.clone()).collect(),
+            first: start,
+            top,
+        }
     }
 
     fn read_nothing(&self, now: Micros, from: From) -> Replay {
@@ -248,6 +254,7 @@ impl Log {
             }
             _ => Replay::Page {
                 messages: Vec::new(),
+                first: 1,
                 top,
             },
         }
@@ -377,7 +384,8 @@ mod tests {
                         prop_assert!(!fits);
                         prop_assert_eq!(top, positions.last().unwrap().0);
                     }
-                    Replay::Page { messages, .. } => {
+                    Replay::Page { messages, first, .. } => {
+                        prop_assert_eq!(first, position.offset() + 1);
                         let expected = (index as u64 + 1..positions.len() as u64).take(page as usize);
                         let read = messages.iter().map(number).collect::<Vec<_>>();
                         prop_assert_eq!(read, expected.collect::<Vec<_>>());
@@ -453,6 +461,7 @@ mod tests {
             read,
             Replay::Page {
                 messages: Vec::new(),
+                first: 2,
                 top: last
             }
         );

@@ -123,7 +123,7 @@ fn replay(reply: &Frame) -> Option<Replay> {
     let Frame::Array(parts) = reply else {
         return None;
     };
-    let [found, epoch, last, mark, messages @ ..] = &parts[..] else {
+    let [found, epoch, last, mark, page @ ..] = &parts[..] else {
         return None;
     };
     let mark = u32::from_be_bytes(mark.as_bytes()?.try_into().ok()?);
@@ -132,15 +132,16 @@ fn replay(reply: &Frame) -> Option<Replay> {
         last.as_str()?.parse().ok()?,
         mark,
     );
-    match found.as_str()? {
-        "lost" => Some(Replay::Lost { top }),
-        "page" => {
+    match (found.as_str()?, page) {
+        ("lost", []) => Some(Replay::Lost { top }),
+        ("page", [first, messages @ ..]) => {
             let messages = messages.iter().map(|message| match message {
                 Frame::Bulk(bytes) => Some(bytes.clone()),
                 _ => None,
             });
             Some(Replay::Page {
                 messages: messages.collect::<Option<_>>()?,
+                first: first.as_str()?.parse().ok()?,
                 top,
             })
         }

@@ -189,7 +189,11 @@ impl Subject {
                 };
                 match port.read(&key, from, limit, options).await.unwrap() {
                     Replay::Lost { top } => format!("lost, top {}", self.shown(top)),
-                    Replay::Page { messages, top } => {
+                    Replay::Page {
+                        messages,
+                        first,
+                        top,
+                    } => {
                         if top.is_origin() {
                             self.positions.push(top);
                         }
@@ -198,7 +202,7 @@ impl Subject {
                             (offset, message[29], message.len())
                         });
                         let offsets = offsets.collect::<Vec<_>>();
-                        format!("{offsets:?}, top {}", self.shown(top))
+                        format!("{offsets:?} from {first}, top {}", self.shown(top))
                     }
                 }
             }

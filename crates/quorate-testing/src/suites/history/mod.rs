@@ -43,6 +43,8 @@ macro_rules! history_suite {
                 a_sharded_topic_is_kept,
                 publishers_share_one_order,
                 what_cannot_be_read_stands_in_its_place,
+                what_cannot_be_read_is_passed_once,
+                a_history_may_begin_with_what_cannot_be_read,
                 bad_positions_and_limits_are_refused,
                 what_is_not_kept_has_no_positions,
                 a_position_no_longer_kept_is_a_gap_and_nothing_partial,
@@ -70,6 +72,7 @@ pub(crate) const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(HOUR, MANY, 
 /// Where the envelope keeps its flags, its place and its id (see the layout in the library's docs).
 const FLAGS_AT: usize = 2;
 const PLACE_AT: std::ops::Range<usize> = 13..29;
+const HEADER_AT: usize = PLACE_AT.end;
 const ID_AT: std::ops::Range<usize> = 34..50;
 const BEACON: u8 = 1;
 const KEPT: u8 = 4;

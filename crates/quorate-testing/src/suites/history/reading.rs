@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::{Codec, ErrorKind, Event, Keep, Outcome, Position, TopicSpec};
 
-use super::{Backstage, HOUR, MANY, MEBIBYTE, ROOM, expect, next, numbers, publish};
+use super::{
+    Backstage, HEADER_AT, HOUR, MANY, MEBIBYTE, ROOM, expect, expect_nothing, next, numbers,
+    publish,
+};
 use crate::harness::Home;
 
 /// Receipts, messages and histories agree on where a message stands; offsets grow by one.
@@ -277,6 +280,75 @@ pub async fn what_cannot_be_read_stands_in_its_place(home: Home) {
     expect(&mut all, 0..1).await;
     assert!(matches!(next(&mut all).await, Event::Undecodable(_)));
     expect(&mut all, 2..3).await;
+}
+
+/// It has a place like any other message, and nobody who has read it asks for it again: at the end of a
+/// page, in a page of nothing else, and live.
+pub async fn what_cannot_be_read_is_passed_once(home: Home) {
+    let backstage = Backstage::enter(home.fleet()).await;
+    let topic = backstage.topic();
+    let mut live = topic.subscribe().await.unwrap();
+    // By turns one whose header is broken, and something else altogether of which nobody is told.
+    for number in 2..6 {
+        let mut append = backstage.append(number, [u8::try_from(number).unwrap(); 16]);
+        let mut message = append.message.to_vec();
+        if number % 2 == 0 {
+            message[HEADER_AT] = 0xC1;
+            append.channel.name = format!("{}:events:room", home.fleet().namespace()).into();
+        } else {
+            message[0] = b'?';
+        }
+        append.message = message.into();
+        backstage.run(append).await.unwrap();
+    }
+    publish(topic, 6..7).await;
+    let mut page = topic.history().limit(2).await.unwrap();
+    let mut offsets = Vec::new();
+    loop {
+        offsets.extend(page.events.iter().map(|event| match event {
+            Event::Message(message) => (message.position().unwrap().offset(), true),
+            Event::Undecodable(it) => (it.position().unwrap().offset(), false),
+            other => panic!("expected a message, got {other:?}"),
+        }));
+        assert_eq!(page.position.offset(), offsets.last().unwrap().0);
+        if page.complete {
+            break;
+        }
+        let next = topic.history().after(page.position).limit(2);
+        page = next.await.unwrap();
+    }
+    let all = [1, 2, 3, 4, 5, 6].map(|offset| (offset, offset == 1 || offset == 6));
+    assert_eq!(offsets, all);
+    let mut all = topic.subscribe().from_beginning().await.unwrap();
+    expect(&mut all, 0..1).await;
+    for subscription in [&mut all, &mut live] {
+        for offset in 2..6 {
+            match next(subscription).await {
+                Event::Undecodable(it) => assert_eq!(it.position().unwrap().offset(), offset),
+                other => panic!("expected what cannot be read, got {other:?}"),
+            }
+        }
+        expect(subscription, 6..7).await;
+        assert_eq!(subscription.position().unwrap().offset(), 6);
+    }
+    expect_nothing(&mut live, topic).await;
+}
+
+/// What cannot be read may be the oldest there is.
+pub async fn a_history_may_begin_with_what_cannot_be_read(home: Home) {
+    const FEW: TopicSpec<u64> = TopicSpec::new("room").keep(HOUR, 2, MEBIBYTE);
+    let backstage = Backstage::enter(home.fleet()).await;
+    let mut foreign = backstage.append(2, [2; 16]);
+    foreign.message = vec![b'?'; 40].into();
+    backstage.run(foreign).await.unwrap();
+    let topic = home.fleet().topic(&FEW);
+    publish(&topic, 3..4).await;
+    let mut all = topic.subscribe().from_beginning().await.unwrap();
+    match next(&mut all).await {
+        Event::Undecodable(it) => assert_eq!(it.position().unwrap().offset(), 2),
+        other => panic!("expected what cannot be read, got {other:?}"),
+    }
+    expect(&mut all, 3..4).await;
 }
 
 /// Before anything is asked of the home.

@@ -148,7 +148,8 @@ impl<T: Send + Sync + 'static> Desk<T> {
             }
             Content::Message(message) => {
                 let prefix = envelope::prefix(&message);
-                match opened::<T>(self.topic.clone(), &message, &prefix) {
+                let place = Some((epoch, handed.offset));
+                match opened::<T>(self.topic.clone(), &message, &prefix, place) {
                     Ok(mut shared) => {
                         shared.delivered = Some(delivered);
                         Item::Message(Arc::new(shared))

@@ -10,7 +10,8 @@
 -- ARGV[5]  messages to return at most
 -- ARGV[6]  bytes to return at most, but for the first
 -- ARGV[7]  how long the hash outlives the messages, us
--- returns  {'page' or 'lost', epoch, last, mark, message…}: position of the newest message first
+-- returns  {'lost', epoch, last, mark} or {'page', epoch, last, mark, offset of the first, message…}:
+--          position of the newest message first
 -- atomic   what is the newest, what is still there and the messages are one picture
 local BATCH = 16
 local from, offset = ARGV[1], tonumber(ARGV[3])
@@ -18,8 +19,10 @@ local known = redis.call('HMGET', KEYS[2], 'epoch', 'last', 'mark', 'time', 'old
 local time = math.max(now(), tonumber(known[4] or '0'))
 local recent = from == 'after' and offset == 0 and ARGV[2] + ARGV[7] > time
 if not known[1] then
-  local found = (from ~= 'after' or recent) and 'page' or 'lost'
-  return {found, decimal(time), '0', '\0\0\0\0'}
+  if from == 'after' and not recent then
+    return {'lost', decimal(time), '0', '\0\0\0\0'}
+  end
+  return {'page', decimal(time), '0', '\0\0\0\0', '1'}
 end
 local epoch, last, oldest = known[1], tonumber(known[2]), tonumber(known[5])
 local function lost()
@@ -70,15 +73,15 @@ else
   end
   start = low
 end
-local reply = {'page', epoch, known[2], known[3]}
+local reply = {'page', epoch, known[2], known[3], decimal(start)}
 local bytes, most, room = 0, tonumber(ARGV[5]), tonumber(ARGV[6])
-while start <= last and #reply - 4 < most do
-  local count = math.min(BATCH, most - (#reply - 4))
+while start <= last and #reply - 5 < most do
+  local count = math.min(BATCH, most - (#reply - 5))
   local batch = redis.call('XRANGE', KEYS[1], decimal(start) .. '-0', '+', 'COUNT', count)
   for _, entry in ipairs(batch) do
     local message = entry[2][8]
     bytes = bytes + #message
-    if #reply > 4 and bytes > room then
+    if #reply > 5 and bytes > room then
       return reply
     end
     reply[#reply + 1] = message
