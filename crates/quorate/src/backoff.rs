@@ -55,7 +55,9 @@ impl Backoff {
         let grown = self.initial.as_secs_f64() * self.factor.max(1.0).powi(exponent);
         // `min` also turns an overflow to infinity into the cap.
         let capped = grown.min(self.max.as_secs_f64());
-        Duration::from_secs_f64(capped * (1.0 - self.jitter.clamp(0.0, 1.0) * random))
+        let jittered = capped * (1.0 - self.jitter.clamp(0.0, 1.0) * random);
+        // What no `Duration` can be: the cap was `Duration::MAX`, or a field is not a number.
+        Duration::try_from_secs_f64(jittered).unwrap_or(self.max)
     }
 }
 

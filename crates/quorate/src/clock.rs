@@ -51,6 +51,13 @@ pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
+/// `from` plus `time`, or so much later that nobody lives to see it: who gives a time may give
+/// `Duration::MAX`, and a sum that overflows panics.
+pub(crate) fn after(from: Instant, time: Duration) -> Instant {
+    const AGES: Duration = Duration::from_secs(30 * 366 * 24 * 3600);
+    from.checked_add(time).unwrap_or_else(|| from + AGES)
+}
+
 /// The clock of an in-process home.
 ///
 /// It starts at the system's time and then follows tokio's clock, so that it never runs backwards and

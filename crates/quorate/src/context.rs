@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::RetryPolicy;
+use crate::clock::after;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hooks::Hooks;
 use crate::telemetry;
@@ -292,7 +293,7 @@ impl Context {
         let pause = retry.backoff.delay(number);
         // A retry that could only begin after the end would report the wait instead of the cause.
         let ends = call.ends;
-        (ends.is_none_or(|ends| Instant::now() + pause < ends)).then_some(pause)
+        (ends.is_none_or(|ends| after(Instant::now(), pause) < ends)).then_some(pause)
     }
 
     /// When a call without a deadline of its own must have ended its present attempt.

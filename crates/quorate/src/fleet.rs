@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::builder::FleetBuilder;
+use crate::clock::after;
 use crate::config::FleetConfig;
 use crate::context::Context;
 use crate::embedded::EmbeddedHome;
@@ -399,7 +400,7 @@ impl Fleet {
 
     /// [`close`](Self::close), waiting for at most `grace` for what is under way.
     pub async fn close_within(&self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+        let deadline = after(Instant::now(), grace);
         self.inner.hub.end_all();
         self.inner.context.shut_down(deadline).await;
         match &self.inner.home {

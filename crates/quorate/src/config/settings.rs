@@ -174,9 +174,15 @@ fn cache_target(url: &str, state: &FleetConfig) -> Result<Target> {
 
 fn retry_policy(config: &FleetConfig) -> Result<RetryPolicy> {
     let backoff = Backoff {
-        initial: config.retry_delay.unwrap_or(Backoff::DEFAULT.initial),
+        initial: at_most(
+            "retry_delay",
+            config.retry_delay.unwrap_or(Backoff::DEFAULT.initial),
+        )?,
         factor: config.retry_factor.unwrap_or(Backoff::DEFAULT.factor),
-        max: config.max_retry_delay.unwrap_or(Backoff::DEFAULT.max),
+        max: at_most(
+            "max_retry_delay",
+            config.max_retry_delay.unwrap_or(Backoff::DEFAULT.max),
+        )?,
         jitter: config.retry_jitter.unwrap_or(Backoff::DEFAULT.jitter),
     };
     if !(backoff.factor.is_finite() && backoff.factor >= 1.0) {
@@ -303,6 +309,16 @@ fn at_least(
             format_args!("must be at least {least}"),
         ));
     }
+    at_most(field, value)
+}
+
+/// Beyond it nobody waits, and sums of times would overflow.
+const LONGEST: Duration = secs(30 * 24 * 3600);
+
+fn at_most(field: &str, value: Duration) -> Result<Duration> {
+    if value > LONGEST {
+        return Err(Error::config(field, "must be at most 30 days"));
+    }
     Ok(value)
 }
 
@@ -380,6 +396,7 @@ mod tests {
             (r#"{"host":"h","beacon_interval":"1ms"}"#, "beacon_interval"),
             (r#"{"host":"h","presence_lease":"99ms"}"#, "presence_lease"),
             (r#"{"host":"h","presence_lease":"2h"}"#, "presence_lease"),
+            (r#"{"host":"h","deadline":"31days"}"#, "deadline"),
         ] {
             let error = resolve(json).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Config);

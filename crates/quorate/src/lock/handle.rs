@@ -11,6 +11,7 @@ use super::guard::LockGuard;
 use super::lease::{AcquireReply, FencingToken, LeaseId};
 use super::port::LockPort;
 use crate::backoff::Backoff;
+use crate::clock::after;
 use crate::context::{Context, Operation, Repeat};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::events::{Hub, Subscription, subscribe_raw};
@@ -271,7 +272,7 @@ impl AcquireLock {
         let operation = if self.once { &TRY_ACQUIRE } else { &ACQUIRE };
         let key = self.lock.key(operation)?;
         check_lease(self.lease).map_err(|error| error.with_operation(operation.name))?;
-        let give_up = self.wait.map(|wait| Instant::now() + wait);
+        let give_up = self.wait.map(|wait| after(Instant::now(), wait));
         let mut turns = Turns {
             shared: &self.lock.shared,
             key,
@@ -383,7 +384,8 @@ struct Turns<'a> {
 impl Turns<'_> {
     /// Waits until the lock may be free: a release was announced, the lease ended, or `give_up`.
     async fn wait(&mut self, remaining: Duration, give_up: Option<Instant>) -> Result<()> {
-        let lease_ends = Instant::now() + remaining + Duration::from_millis(1);
+        let remaining = remaining.saturating_add(Duration::from_millis(1));
+        let lease_ends = after(Instant::now(), remaining);
         let until = |at: Instant| give_up.map_or(at, |give_up| at.min(give_up));
         let Some(channel) = self.shared.port.announced_on(self.key) else {
             self.looks += 1;

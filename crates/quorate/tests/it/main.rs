@@ -7,6 +7,7 @@ mod differential;
 mod differential_group;
 mod differential_history;
 mod differential_presence;
+mod durations;
 mod faults;
 mod faults_group;
 mod faults_history;

@@ -115,7 +115,7 @@ impl<T: Send + Sync + 'static> Taker<T> {
     /// it is time to look.
     async fn park(&mut self, next: Option<Duration>) -> Over {
         let look = RECHECK.delay(1);
-        let next = next.map(|next| next + Duration::from_millis(1));
+        let next = next.map(|next| next.saturating_add(Duration::from_millis(1)));
         let pause = next.map_or(look, |next| next.min(look));
         tokio::select! {
             // A gap may hide an announcement: ask again, as for a message.
