@@ -8,6 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use tokio::time::Instant;
 
+use crate::cache::{CachePort, Caches};
 use crate::clock::TestClock;
 use crate::config::{FleetConfig, Protocol, Secret, Settings, Target, WhenUnavailable};
 use crate::context::Context;
@@ -60,6 +61,7 @@ pub struct FleetBuilder {
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
     stores: Option<Arc<dyn StorePort>>,
+    caches: Option<Arc<dyn CachePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
     clock: Option<TestClock>,
     /// The name of a further instance: wins over the service in the URL.
@@ -239,6 +241,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps caches in a backend of your own.
+    pub fn cache_port(mut self, port: Arc<dyn CachePort>) -> Self {
+        self.caches = Some(port);
+        self
+    }
+
     /// Keeps stores in a backend of your own.
     pub fn store_port(mut self, port: Arc<dyn StorePort>) -> Self {
         self.stores = Some(port);
@@ -370,6 +378,12 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.stores()),
         };
+        let caches: Arc<dyn CachePort> = match (&self.caches, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => Arc::new(home.caches(events.clone())),
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.caches()),
+        };
         let monitor = Arc::new(match &home {
             Home::Embedded(_) => {
                 Monitor::new(ConnectionState::Ready, "in-process", self.hooks.clone())
@@ -404,12 +418,14 @@ impl FleetBuilder {
             context: context.clone(),
             port: stores,
         });
+        let caches = Arc::new(Caches::new(context.clone(), caches, hub.clone()));
         let inner = Inner {
             context,
             hub,
             locks,
             presences,
             stores,
+            caches,
             monitor,
             home,
             service,

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Protocol,
     /// The backend cannot do this.
     Unsupported,
+    /// The caller's own function, which was to load a value, failed; its error is the source.
+    Load,
     /// A value could not be encoded.
     Encode,
     /// A stored or received value could not be decoded.
@@ -79,6 +81,7 @@ impl ErrorKind {
             Self::Backend => "backend error",
             Self::Protocol => "protocol error",
             Self::Unsupported => "unsupported",
+            Self::Load => "load failed",
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Closed => "closed",

@@ -1,5 +1,7 @@
 //! Where users start.
 
+mod ports;
+
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::builder::FleetBuilder;
+use crate::cache::{Cache, CacheSpec, Caches};
 use crate::clock::after;
 use crate::config::FleetConfig;
 use crate::context::Context;
@@ -18,14 +21,13 @@ use crate::embedded::EmbeddedHome;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
-use crate::history::{GroupPort, HistoryPort};
 use crate::key::Namespace;
-use crate::lock::{Lock, LockPort, Locks};
-use crate::presence::{Presence, PresencePort, Presences};
+use crate::lock::{Lock, Locks};
+use crate::presence::{Presence, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::state::{ConnectionState, ConnectionStatus, Health, Monitor, StateChange};
-use crate::store::{Store, StorePort, StoreSpec, Stores};
+use crate::store::{Store, StoreSpec, Stores};
 
 /// How long [`Fleet::close`] waits for what is under way.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
@@ -65,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) locks: Arc<Locks>,
     pub(crate) presences: Arc<Presences>,
     pub(crate) stores: Arc<Stores>,
+    pub(crate) caches: Arc<Caches>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) home: Home,
     pub(crate) service: Arc<str>,
@@ -221,19 +224,6 @@ impl Fleet {
         Topic::new(&self.inner.hub, &self.namespace, spec)
     }
 
-    /// The backend of kept topics, for tests of backends.
-    #[must_use]
-    pub fn history_port(&self) -> Arc<dyn HistoryPort> {
-        self.inner.hub.history_port()
-    }
-
-    /// The backend of consumer groups, for tests of backends; `None` where kept topics are in a backend
-    /// of the user's own that has none.
-    #[must_use]
-    pub fn group_port(&self) -> Option<Arc<dyn GroupPort>> {
-        self.inner.hub.group_port()
-    }
-
     /// A channel of bytes, exactly `<namespace>:<name>` on the wire.
     ///
     /// # Errors
@@ -254,23 +244,10 @@ impl Fleet {
         Lock::new(self.inner.locks.clone(), &self.namespace, name)
     }
 
-    /// The backend of this instance's locks: to wrap it in one of your own, or to run a conformance suite
-    /// on it. It is past the fleet's deadlines, retries and metrics.
-    #[must_use]
-    pub fn lock_port(&self) -> Arc<dyn LockPort> {
-        self.inner.locks.port.clone()
-    }
-
     /// The roster called `name`: who is present there.
     #[must_use]
     pub fn presence(&self, name: &str) -> Presence {
         Presence::new(self.inner.presences.clone(), &self.namespace, name)
-    }
-
-    /// The backend of this instance's rosters, as [`lock_port`](Self::lock_port) is that of its locks.
-    #[must_use]
-    pub fn presence_port(&self) -> Arc<dyn PresencePort> {
-        self.inner.presences.port.clone()
     }
 
     /// The store of a spec.
@@ -279,10 +256,26 @@ impl Fleet {
         Store::new(self.inner.stores.clone(), &self.namespace, spec)
     }
 
-    /// The backend of this instance's stores, as [`lock_port`](Self::lock_port) is that of its locks.
+    /// The cache of a spec.
     #[must_use]
-    pub fn store_port(&self) -> Arc<dyn StorePort> {
-        self.inner.stores.port.clone()
+    pub fn cache<K: ?Sized, V>(&self, spec: &CacheSpec<K, V>) -> Cache<K, V> {
+        Cache::new(self.inner.caches.clone(), &self.namespace, spec)
+    }
+
+    /// Ends everything cached in this namespace, in whichever cache, that has one of the tags: once this returns,
+    /// nobody reads it any more. It costs the same however much that is.
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than 32 tags, or one that has not 1 to 255 bytes; and those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, some of it may have ended.
+    pub async fn invalidate_tags<T: Into<String>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<()> {
+        let tags = tags.into_iter().map(Into::into).collect();
+        crate::cache::invalidate_tags(&self.inner.caches, &self.namespace, tags).await
     }
 
     /// What this instance is subscribed to, with the number of local subscriptions of each.

@@ -25,6 +25,9 @@ pub enum ErrorSource {
     /// A consumer group that could not be asked, or a delivery that could not be settled, in the
     /// background.
     Group,
+    /// A cache that could not be asked, or given what was loaded; or a load that failed and whose caller was given an
+    /// old value.
+    Cache,
     /// A lease that could not be renewed or released in the background.
     Lock,
     /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
@@ -43,6 +46,7 @@ impl ErrorSource {
             Self::Listener => "listener",
             Self::Decode => "decode",
             Self::Group => "group",
+            Self::Cache => "cache",
             Self::Lock => "lock",
             Self::Presence => "presence",
         }

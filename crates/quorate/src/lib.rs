@@ -29,6 +29,7 @@
 //! * [`history`]: topics that keep their messages; who was away reads what it missed.
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
 //! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
+//! * [`cache`]: values that can be loaded again: one load in the fleet, tags, no old value after an invalidation.
 //! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
@@ -52,6 +53,7 @@
 
 mod backoff;
 mod builder;
+pub mod cache;
 mod clock;
 mod codec;
 mod config;
@@ -77,6 +79,7 @@ pub mod telemetry;
 
 pub use backoff::{Backoff, RetryPolicy};
 pub use builder::FleetBuilder;
+pub use cache::{Cache, CacheSpec, Loaded, Read, ReadKind};
 pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};

@@ -37,6 +37,12 @@ pub const GROUP_SETTLEMENTS: &str = "quorate_events_group_settlements_total";
 pub const SUBSCRIPTIONS: &str = "quorate_events_subscriptions";
 /// Counter of calls to `on_error`, by `source`.
 pub const ERRORS: &str = "quorate_errors_total";
+/// Counter of reads of caches, by `cache` and `kind` (`hit`, `stale`, `loaded`, `followed`, `miss`).
+pub const CACHE_READS: &str = "quorate_cache_reads_total";
+/// Counter of cached values that did not decode, by `cache`: each is a miss.
+pub const CACHE_UNDECODABLE: &str = "quorate_cache_undecodable_total";
+/// Counter of values that were not cached because they are too large, by `cache`.
+pub const CACHE_OVERSIZED: &str = "quorate_cache_oversized_total";
 /// Gauge of lock guards held by this process.
 pub const LOCKS_HELD: &str = "quorate_locks_held";
 /// Counter of leases lost before they were released.

@@ -14,6 +14,7 @@
     reason = "a clause fails by panicking"
 )]
 
+pub mod cache;
 pub mod events;
 pub mod group;
 pub mod history;

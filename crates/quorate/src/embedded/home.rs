@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::cache::{CacheTable, MemoryCaches};
 use crate::clock::{HomeClock, TestClock};
 use crate::embedded::Table;
-use crate::events::{Bus, MemoryEvents};
+use crate::events::{Bus, EventsPort, MemoryEvents};
 use crate::history::Log;
 use crate::lock::LockState;
 use crate::presence::RosterState;
@@ -21,6 +22,7 @@ pub(crate) struct EmbeddedHome {
     locks: Arc<Table<LockState>>,
     rosters: Arc<Table<RosterState>>,
     stores: Arc<Table<Entry, Arc<str>>>,
+    caches: Arc<CacheTable>,
 }
 
 impl EmbeddedHome {
@@ -31,7 +33,8 @@ impl EmbeddedHome {
             histories: Arc::new(Table::new(clock.clone())),
             locks: Arc::new(Table::new(clock.clone())),
             rosters: Arc::new(Table::new(clock.clone())),
-            stores: Arc::new(Table::new(clock)),
+            stores: Arc::new(Table::new(clock.clone())),
+            caches: Arc::new(CacheTable::new(Table::new(clock))),
         }
     }
 
@@ -46,6 +49,10 @@ impl EmbeddedHome {
 
     pub(crate) fn locks(&self) -> Arc<Table<LockState>> {
         self.locks.clone()
+    }
+
+    pub(crate) fn caches(&self, events: Arc<dyn EventsPort>) -> MemoryCaches {
+        MemoryCaches::new(self.caches.clone(), events)
     }
 
     pub(crate) fn stores(&self) -> MemoryStores {

@@ -61,6 +61,11 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         }
     }
 
+    /// The time of the home.
+    pub(crate) fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
     /// One transition of the unit `key`, which begins as the default state. The time is read under the
     /// lock, so that the transitions of a unit and time have one order.
     pub(crate) fn transition<Q, R>(&self, key: &Q, apply: impl FnOnce(&mut S, Micros) -> R) -> R

@@ -10,6 +10,7 @@ use super::durable::DurableLane;
 use super::push::PushRouter;
 use super::reply::from_link;
 use super::script::ScriptRunner;
+use crate::cache::RedisCaches;
 use crate::clock::TestClock;
 use crate::config::{Protocol, ServerTarget, Settings, WhenUnavailable};
 use crate::context::Context;
@@ -78,6 +79,14 @@ impl RedisHome {
 
     pub(crate) fn presence(&self) -> RedisPresence {
         RedisPresence::new(self.scripts.clone())
+    }
+
+    pub(crate) fn caches(&self) -> RedisCaches {
+        match &self.cache {
+            None => RedisCaches::new(self.scripts.clone(), self.state.clone(), true),
+            // What is published there, nobody hears.
+            Some(link) => RedisCaches::new(self.scripts.on(link.clone()), link.clone(), false),
+        }
     }
 
     pub(crate) fn stores(&self) -> RedisStores {

@@ -11,4 +11,4 @@ pub(crate) use home::RedisHome;
 pub(crate) use push::{PushRouter, link_name};
 pub use raw::{RedisCommands, Value};
 pub(crate) use reply::{flag, from_link, micros, unexpected};
-pub(crate) use script::{Script, ScriptRunner};
+pub(crate) use script::{Script, ScriptCall, ScriptRunner};

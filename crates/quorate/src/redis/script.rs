@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::OnceLock;
 
-use quorate_link::{Frame, Lane, Link, LinkError};
+use quorate_link::{Batch, Frame, Lane, Link, LinkError};
 
 use super::durable::DurableLane;
 use super::reply::from_link;
 use crate::clock::TestClock;
 use crate::durability::{Durability, Reached};
-use crate::error::Result;
+use crate::error::{Outcome, Result};
 use crate::port::CallOptions;
 
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -19,6 +19,8 @@ const PRELUDE: &str = include_str!("prelude.lua");
 #[derive(Debug)]
 pub(crate) struct Script {
     source: &'static str,
+    /// What several scripts share; stands in front, behind the prelude.
+    library: &'static str,
     rendered: OnceLock<Rendered>,
 }
 
@@ -31,8 +33,13 @@ struct Rendered {
 
 impl Script {
     pub(crate) const fn new(source: &'static str) -> Self {
+        Self::with_library(source, "")
+    }
+
+    pub(crate) const fn with_library(source: &'static str, library: &'static str) -> Self {
         Self {
             source,
+            library,
             rendered: OnceLock::new(),
         }
     }
@@ -41,7 +48,8 @@ impl Script {
     fn render(&self, offset: u64) -> Rendered {
         let (first, rest) = self.source.split_once('\n').unwrap_or((self.source, ""));
         let prelude = PRELUDE.replace("OFFSET = 0", &format!("OFFSET = {offset}"));
-        let text = format!("{first}\n{prelude}{rest}");
+        let library = self.library;
+        let text = format!("{first}\n{prelude}{library}{rest}");
         let mut hash = String::with_capacity(40);
         for byte in sha1_smol::Sha1::from(&text).digest().bytes() {
             write!(hash, "{byte:02x}").expect("a String takes everything");
@@ -49,6 +57,17 @@ impl Script {
         Rendered { text, hash }
     }
 }
+
+/// A script with what it takes, to be sent with others.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptCall {
+    pub(crate) script: &'static Script,
+    pub(crate) keys: Vec<Vec<u8>>,
+    pub(crate) arguments: Vec<Vec<u8>>,
+}
+
+/// Calls that are sent together, beyond which they go where they hold up nobody.
+const FEW: usize = 64;
 
 /// Runs scripts on one server.
 #[derive(Clone, Debug)]
@@ -66,6 +85,11 @@ impl ScriptRunner {
             durable,
             clock,
         }
+    }
+
+    /// The same on another server.
+    pub(crate) fn on(&self, link: Link) -> Self {
+        Self::new(link.clone(), DurableLane::new(link), self.clock.clone())
     }
 
     /// Runs `script`: one round trip, or two the first time a server sees it.
@@ -127,6 +151,69 @@ impl ScriptRunner {
         }
     }
 
+    /// Runs one call.
+    pub(crate) async fn run_call(&self, call: &ScriptCall, options: CallOptions) -> Result<Frame> {
+        let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
+        let arguments: Vec<&[u8]> = call.arguments.iter().map(Vec::as_slice).collect();
+        self.run(call.script, &keys, &arguments, options).await
+    }
+
+    /// Runs calls one after the other in one round trip, or two the first time a server sees one of their scripts.
+    /// Each has a reply of its own.
+    pub(crate) async fn run_many(
+        &self,
+        calls: &[ScriptCall],
+        options: CallOptions,
+    ) -> Result<Vec<Result<Frame>>> {
+        let lane = if calls.len() > FEW {
+            Lane::Bulk
+        } else {
+            Lane::Command
+        };
+        let options = options.link().script(true).lane(lane);
+        let mut batch = Batch::new();
+        for call in calls {
+            let rendered = self.rendered(call.script);
+            call.add_to(&mut batch, &rendered, false);
+        }
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.link.pipeline(&batch, &options).await;
+        let mut replies = replies.map_err(from_link)?;
+        let unknown = |reply: &std::result::Result<Frame, LinkError>| matches!(reply, Err(error) if is_unknown(error));
+        let again: Vec<_> = (0..calls.len())
+            .filter(|at| unknown(&replies[*at]))
+            .collect();
+        if !again.is_empty() {
+            let mut batch = Batch::new();
+            let mut sent: Vec<&'static Script> = Vec::new();
+            for at in &again {
+                let call = &calls[*at];
+                // Once in full is enough: what comes behind it finds it.
+                let in_full = !sent.iter().any(|script| std::ptr::eq(*script, call.script));
+                sent.push(call.script);
+                call.add_to(&mut batch, &self.rendered(call.script), in_full);
+            }
+            let second = self.link.pipeline(&batch, &options).await;
+            // What was known to the server was carried out.
+            let second = second.map_err(|error| {
+                let error = from_link(error);
+                let all = again.len() == calls.len();
+                if all {
+                    error
+                } else {
+                    error.with_outcome(Outcome::Unknown)
+                }
+            })?;
+            for (at, reply) in again.into_iter().zip(second) {
+                replies[at] = reply;
+            }
+        }
+        let replies = replies.into_iter();
+        Ok(replies.map(|reply| reply.map_err(from_link)).collect())
+    }
+
     /// Sends a plain command.
     pub(crate) async fn call(&self, parts: &[&[u8]], options: CallOptions) -> Result<Frame> {
         self.link
@@ -153,6 +240,19 @@ impl ScriptRunner {
             None => Cow::Borrowed(script.rendered.get_or_init(|| script.render(0))),
             Some(clock) => Cow::Owned(script.render(clock.offset_micros())),
         }
+    }
+}
+
+impl ScriptCall {
+    fn add_to(&self, batch: &mut Batch, rendered: &Rendered, in_full: bool) {
+        let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
+        let arguments: Vec<&[u8]> = self.arguments.iter().map(Vec::as_slice).collect();
+        let count = keys.len().to_string();
+        let mut parts = rendered.call(&count, &keys, &arguments);
+        if in_full {
+            rendered.in_full(&mut parts);
+        }
+        batch.command(&parts);
     }
 }
 

@@ -3,8 +3,16 @@
 use quorate_testing::harness::{Embedded, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
-    events_suite, group_suite, history_suite, lock_suite, presence_suite, store_suite,
+    cache_suite, events_suite, group_suite, history_suite, lock_suite, presence_suite, store_suite,
 };
+
+mod cache {
+    use super::*;
+    cache_suite!(embedded, Embedded);
+    cache_suite!(redis, OnServer(ServerKind::Redis));
+    cache_suite!(valkey, OnServer(ServerKind::Valkey));
+    cache_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
 
 mod events {
     use super::*;

@@ -1,0 +1,108 @@
+//! A load that was overtaken does not bring an old value back.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load beside the clause ends with it"
+)]
+
+use std::future::{Future, IntoFuture};
+use std::io::Error;
+
+use quorate::CacheSpec;
+use tokio::sync::oneshot;
+
+use super::{text, texts};
+use crate::harness::Home;
+
+/// Begins to load `a` on another instance, lets `meanwhile` happen, and gives what is there after the load.
+async fn overtaken_by<F, Fut>(home: &Home, tags: &[&str], meanwhile: F) -> Option<String>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let other = home.instance("b").await;
+    let (began, begins) = oneshot::channel();
+    let (go, gone) = oneshot::channel();
+    let load = async move {
+        // What the database said before.
+        began.send(()).unwrap();
+        gone.await.unwrap();
+        Ok::<_, Error>(text("old"))
+    };
+    let loading = texts(&other)
+        .get_or_load("a", load)
+        .tags(tags.iter().copied());
+    let loading = tokio::spawn(loading.into_future());
+    begins.await.unwrap();
+    meanwhile().await;
+    go.send(()).unwrap();
+    // Who loaded has what it loaded.
+    assert_eq!(loading.await.unwrap().unwrap(), "old");
+    texts(home.fleet()).get("a").await.unwrap()
+}
+
+/// The newer value stays.
+pub async fn a_load_overtaken_by_a_put_is_not_kept(home: Home) {
+    let put = || async {
+        texts(home.fleet()).put("a", &text("new")).await.unwrap();
+    };
+    assert_eq!(overtaken_by(&home, &[], put).await, Some(text("new")));
+}
+
+/// Though there was nothing to remove.
+pub async fn a_load_overtaken_by_a_removal_is_not_kept(home: Home) {
+    let remove = || async {
+        assert!(!texts(home.fleet()).remove("a").await.unwrap());
+    };
+    assert_eq!(overtaken_by(&home, &[], remove).await, None);
+}
+
+/// Of a tag that the entry would have had.
+pub async fn a_load_overtaken_by_an_invalidation_is_not_kept(home: Home) {
+    home.fleet().invalidate_tags(["t"]).await.unwrap();
+    let invalidate = || async {
+        home.fleet().invalidate_tags(["t"]).await.unwrap();
+    };
+    assert_eq!(overtaken_by(&home, &["s", "t"], invalidate).await, None);
+}
+
+/// The first that ever was.
+pub async fn a_load_overtaken_by_a_first_invalidation_is_not_kept(home: Home) {
+    let invalidate = || async {
+        home.fleet().invalidate_tags(["t"]).await.unwrap();
+    };
+    assert_eq!(overtaken_by(&home, &["t"], invalidate).await, None);
+}
+
+/// Though there was nothing to clear.
+pub async fn a_load_overtaken_by_a_clear_is_not_kept(home: Home) {
+    let clear = || async {
+        assert_eq!(texts(home.fleet()).clear().await.unwrap(), 0);
+    };
+    assert_eq!(overtaken_by(&home, &[], clear).await, None);
+}
+
+/// The counter stays.
+pub async fn a_load_overtaken_by_a_count_is_not_kept(home: Home) {
+    const COUNTS: CacheSpec<str, i64> = CacheSpec::new("texts");
+    let counts = home.fleet().cache(&COUNTS);
+    let count = || async {
+        counts.increment("a", 7).await.unwrap();
+    };
+    overtaken_by(&home, &[], count).await;
+    assert_eq!(counts.get("a").await.unwrap(), Some(7));
+}
+
+/// Only by its own.
+pub async fn a_load_is_not_overtaken_by_other_tags(home: Home) {
+    let invalidate = || async {
+        home.fleet().invalidate_tags(["u", "v"]).await.unwrap();
+        texts(home.fleet())
+            .put("b", &text("x"))
+            .tags(["t"])
+            .await
+            .unwrap();
+    };
+    let kept = overtaken_by(&home, &["t"], invalidate).await;
+    assert_eq!(kept, Some(text("old")));
+}

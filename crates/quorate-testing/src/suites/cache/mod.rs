@@ -1,0 +1,88 @@
+//! What every backend for caches promises.
+
+mod entries;
+mod fencing;
+mod loading;
+mod tags;
+
+use std::time::Duration;
+
+use quorate::{Cache, CacheSpec, Fleet};
+
+pub use self::entries::*;
+pub use self::fencing::*;
+pub use self::loading::*;
+pub use self::tags::*;
+
+/// Makes one test per clause of the cache contract: `cache_suite!(module, harness)`.
+#[macro_export]
+macro_rules! cache_suite {
+    ($module:ident, $harness:expr) => {
+        $crate::__suite!(
+            $module,
+            $harness,
+            $crate::suites::cache,
+            [
+                what_was_put_is_read_by_every_instance,
+                nothing_cached_is_not_what_is_not_cached,
+                an_entry_is_gone_after_its_time,
+                the_time_is_the_specs_unless_a_put_says_otherwise,
+                put_if_absent_keeps_what_is_there,
+                a_removed_entry_is_gone,
+                several_are_put_read_and_removed,
+                expire_moves_the_end_of_what_is_there,
+                cached_counters_are_plain_numbers,
+                what_was_put_is_not_counted,
+                what_does_not_decode_is_a_miss,
+                an_oversized_value_is_skipped_or_refused,
+                jitter_makes_times_shorter,
+                caches_keys_and_namespaces_are_apart,
+                clear_removes_everything_and_says_how_much,
+                clear_matching_takes_a_glob,
+                defect_15_clear_works_in_any_namespace,
+                cache_input_is_checked_with_the_rule,
+                an_invalidated_tag_ends_its_entries,
+                a_tag_spans_caches_of_a_namespace,
+                what_is_put_after_an_invalidation_stays,
+                defect_16_an_entry_that_lost_its_tag_is_not_touched,
+                several_tags_are_invalidated_at_once,
+                tags_are_honoured_by_all_that_reads,
+                tags_of_many_entries_are_honoured,
+                tags_work_without_anything_cached,
+                one_of_many_loads,
+                whoever_asks_while_another_instance_loads_waits,
+                a_loaded_value_is_kept,
+                a_loaded_nothing_is_kept,
+                a_failed_load_is_told_to_all_and_not_kept,
+                a_dropped_load_is_taken_over,
+                a_dead_loader_is_replaced_when_its_lease_ends,
+                a_loader_says_how_its_value_is_kept,
+                an_old_value_stands_in_for_a_failed_load,
+                what_does_not_decode_is_loaded_again,
+                an_oversized_value_is_loaded_and_not_kept,
+                a_slow_load_keeps_its_lease,
+                a_load_overtaken_by_a_put_is_not_kept,
+                a_load_overtaken_by_a_removal_is_not_kept,
+                a_load_overtaken_by_an_invalidation_is_not_kept,
+                a_load_overtaken_by_a_first_invalidation_is_not_kept,
+                a_load_overtaken_by_a_clear_is_not_kept,
+                a_load_overtaken_by_a_count_is_not_kept,
+                a_load_is_not_overtaken_by_other_tags,
+            ]
+        );
+    };
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+const TEXTS: CacheSpec<str, String> = CacheSpec::new("texts");
+
+fn texts(fleet: &Fleet) -> Cache<str, String> {
+    fleet.cache(&TEXTS)
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}

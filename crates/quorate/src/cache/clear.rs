@@ -1,0 +1,68 @@
+//! Removing many entries.
+
+use super::handle::Cache;
+use crate::context::{Operation, Repeat};
+use crate::error::{Error, Result};
+use crate::glob;
+use crate::port::CallOptions;
+
+static CLEAR: Operation = Operation::new("cache.clear", "cache", "clear", Repeat::Harmless);
+impl<K: ?Sized, V> Cache<K, V> {
+    /// Removes every entry, and says how many there were. No load that is under way keeps its value.
+    ///
+    /// On a server this looks at every key of the whole database, some hundred at a time. To end entries at once, give
+    /// them a tag and [invalidate](crate::Fleet::invalidate_tags) it.
+    ///
+    /// # Errors
+    /// Those of the backend; some of the entries may be removed then.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, some of the entries may be removed.
+    pub async fn clear(&self) -> Result<u64> {
+        self.clear_glob("*").await
+    }
+
+    /// [`clear`](Self::clear) for the entries whose keys match a glob: `*` for any text, `?` for one byte, `[abc]`, and
+    /// `\` before what is meant as it is.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the glob is empty or has more than 512 bytes, and as [`clear`](Self::clear).
+    ///
+    /// # Cancel safety
+    /// As [`clear`](Self::clear).
+    pub async fn clear_matching(&self, glob: &str) -> Result<u64> {
+        let named = |error: Error| error.with_operation(CLEAR.name);
+        crate::key::check_name("pattern", glob).map_err(named)?;
+        self.clear_glob(glob).await
+    }
+
+    /// [`clear`](Self::clear) for the entries whose keys begin with a text, whatever is in it.
+    ///
+    /// # Errors
+    /// As [`clear_matching`](Self::clear_matching).
+    ///
+    /// # Cancel safety
+    /// As [`clear`](Self::clear).
+    pub async fn clear_prefix(&self, prefix: &str) -> Result<u64> {
+        self.clear_matching(&format!("{}*", glob::escape(prefix)))
+            .await
+    }
+
+    async fn clear_glob(&self, glob: &str) -> Result<u64> {
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (mut removed, mut from) = (0, None::<String>);
+        loop {
+            let part = context
+                .run_within(self.limits, &CLEAR, self.name(), |attempt| {
+                    let options = CallOptions::until(attempt.deadline);
+                    port.clear(&self.known.area, glob, from.as_deref(), options)
+                })
+                .await?;
+            removed += part.removed;
+            from = part.next;
+            if from.is_none() {
+                return Ok(removed);
+            }
+        }
+    }
+}

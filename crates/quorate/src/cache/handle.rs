@@ -1,0 +1,418 @@
+//! A cache as users hold it.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::area::CacheKey;
+use super::load::GetOrLoad;
+use super::put::{PutEntries, PutEntry, Terms};
+use super::read::{Read, ReadKind};
+use super::shared::{Caches, Known};
+use super::slot::Stored;
+use super::spec::{CacheSpec, Oversized, check_time};
+use crate::backoff::RetryPolicy;
+use crate::context::{Limits, Operation, Repeat};
+use crate::entry_key::{EntryKey, text_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::Namespace;
+use crate::port::CallOptions;
+
+static GET: Operation = Operation::new("cache.get", "cache", "get", Repeat::Harmless);
+static GET_MANY: Operation =
+    Operation::new("cache.get_many", "cache", "get_many", Repeat::Harmless);
+static REMOVE: Operation = Operation::new("cache.remove", "cache", "remove", Repeat::Harmless);
+static REMAINING: Operation =
+    Operation::new("cache.remaining", "cache", "remaining", Repeat::Harmless);
+static EXISTS: Operation = Operation::new("cache.exists", "cache", "exists", Repeat::Harmless);
+static EXPIRE: Operation = Operation::new("cache.expire", "cache", "expire", Repeat::Harmless);
+/// Entries of one call for several.
+const MOST: usize = 10_000;
+
+/// Values that can be loaded again, kept for a while, the same for every instance.
+///
+/// # Clone
+/// Cheap; clones are the same cache.
+///
+/// # Concurrent calls
+/// Of one entry, a value that is loaded is kept only if nobody wrote or removed the entry, or invalidated one
+/// of its tags, since the load began: a slow load never brings an old value back.
+///
+/// # Example
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+/// use quorate::{CacheSpec, Fleet};
+/// use std::time::Duration;
+///
+/// const NAMES: CacheSpec<u64, String> = CacheSpec::new("names").ttl(Duration::from_secs(300));
+///
+/// let fleet = Fleet::embedded();
+/// let names = fleet.cache(&NAMES);
+/// let name = names.get_or_load(&7, load_name(7)).tags(["user:7"]).await?; // one load in the whole fleet
+/// assert_eq!(name, "Ann");
+/// fleet.invalidate_tags(["user:7"]).await?; // from now on nobody reads it any more
+/// assert_eq!(names.get(&7).await?, None);
+/// # async fn load_name(_: u64) -> Result<String, std::io::Error> { Ok("Ann".to_owned()) }
+/// # Ok(()) }
+/// ```
+pub struct Cache<K: ?Sized, V> {
+    pub(super) shared: Arc<Caches>,
+    pub(super) spec: Arc<CacheSpec<K, V>>,
+    pub(super) known: Arc<Known>,
+    pub(super) limits: Limits,
+}
+
+impl<K: ?Sized, V> Cache<K, V> {
+    pub(crate) fn new(shared: Arc<Caches>, namespace: &Namespace, spec: &CacheSpec<K, V>) -> Self {
+        Self {
+            known: shared.known(namespace, &spec.name),
+            shared,
+            spec: Arc::new(spec.clone()),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The cache's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Bounds each call of this handle with all its attempts, instead of the fleet's own deadline. How long a load
+    /// takes is the loader's own affair.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// Tries calls of this handle again by this policy instead of the fleet's.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.limits.retry = Some(policy);
+        self
+    }
+
+    /// How values are kept unless a call says otherwise.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            ttl: self.spec.ttl,
+            jitter: self.spec.jitter,
+            fail_safe: self.spec.fail_safe,
+            tags: Vec::new(),
+            if_absent: false,
+        }
+    }
+
+    /// The value, encoded; `None` if it is larger than the cache keeps.
+    pub(super) fn encode(&self, value: &V) -> Result<Option<Bytes>> {
+        let encoded = self.spec.codec.encode(value);
+        let bytes = encoded.map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
+        let most = self.spec.max_bytes;
+        if bytes.len() <= most {
+            return Ok(Some(bytes));
+        }
+        match self.spec.oversized {
+            Oversized::Refuse => {
+                let rule = format_args!("must be at most {most} bytes, and has {}", bytes.len());
+                Err(Error::invalid("value", rule))
+            }
+            Oversized::Skip => {
+                self.known.meters.oversized.increment(1);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The value that was stored. What does not decode is as good as not there, and counted.
+    pub(super) fn decode(&self, value: &Bytes) -> Option<V> {
+        match self.spec.codec.decode(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.known.meters.undecodable.increment(1);
+                tracing::debug!(cache = self.name(), %error, "a cached value does not decode");
+                None
+            }
+        }
+    }
+
+    /// Counts a read.
+    pub(super) fn count(&self, kind: ReadKind) {
+        self.known.meters.of(kind).increment(1);
+    }
+
+    pub(super) async fn stored(
+        &self,
+        key: &CacheKey,
+        operation: &'static Operation,
+    ) -> Result<Option<Stored>> {
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        context
+            .run_within(self.limits, operation, key.name(), |attempt| {
+                port.get(key, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    pub(super) async fn remove_keys(&self, keys: &[CacheKey]) -> Result<u64> {
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        context
+            .run_within(self.limits, &REMOVE, self.name(), |attempt| {
+                port.remove(keys, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    /// What was read, if it is fresh and decodes.
+    fn fresh(&self, stored: Option<Stored>) -> Read<Option<V>> {
+        let fresh = stored.filter(|stored| stored.fresh_until > stored.now);
+        let value = fresh.and_then(|stored| self.decode(&stored.value));
+        let kind = if value.is_some() {
+            ReadKind::Hit
+        } else {
+            ReadKind::Miss
+        };
+        self.count(kind);
+        Read::new(value, kind)
+    }
+}
+
+impl<K: EntryKey + ?Sized, V> Cache<K, V> {
+    /// The value of an entry, if it is there and fresh.
+    ///
+    /// What is stored and is no such value counts as not there.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        Ok(self.read(key).await?.value)
+    }
+
+    /// [`get`](Self::get), with how it came about.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn read(&self, key: &K) -> Result<Read<Option<V>>> {
+        let key = self.key(key, &GET)?;
+        let stored = self.stored(&key, &GET).await?;
+        Ok(self.fresh(stored))
+    }
+
+    /// The values of several entries, in the order of the keys, in one round trip. They are not of one moment.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), for the first that fails; `InvalidInput` for more than 10 000 keys.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn get_many<'k, I>(&self, keys: I) -> Result<Vec<Option<V>>>
+    where
+        I: IntoIterator<Item = &'k K>,
+        K: 'k,
+    {
+        let keys: Result<Vec<_>> = keys
+            .into_iter()
+            .map(|key| self.key(key, &GET_MANY))
+            .collect();
+        let keys = keys?;
+        check_count(keys.len()).map_err(|error| error.with_operation(GET_MANY.name))?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        let stored = context
+            .run_within(self.limits, &GET_MANY, self.name(), |attempt| {
+                port.get_many(&keys, CallOptions::until(attempt.deadline))
+            })
+            .await?;
+        let values = stored.into_iter().map(|stored| self.fresh(stored).value);
+        Ok(values.collect())
+    }
+
+    /// The value of an entry; if there is none, what `load` gives, which is then kept.
+    ///
+    /// `load` runs once however many ask, in this process and in all others of the fleet: the others wait and are handed
+    /// the value. If whoever loads dies, the next one does when the lease of the load ends, and at once if its
+    /// future is dropped. A failed load is told to all who waited in its process, and not kept.
+    ///
+    /// While the backend cannot be used, everybody loads for itself.
+    pub fn get_or_load<'a, F, L, E>(&self, key: &K, load: F) -> GetOrLoad<'a, K, V, F>
+    where
+        F: Future<Output = Result<L, E>> + Send + 'a,
+    {
+        GetOrLoad::new(self.clone(), self.key_of(key), load)
+    }
+
+    /// Keeps a value.
+    pub fn put(&self, key: &K, value: &V) -> PutEntry {
+        let prepared = self
+            .key_of(key)
+            .and_then(|key| Ok((key, self.encode(value)?)));
+        PutEntry::new(self.shared.clone(), prepared, self.terms(), self.limits)
+    }
+
+    /// Keeps several values, in one round trip; at most 10 000. They are not kept at one moment.
+    pub fn put_many<'e, I>(&self, entries: I) -> PutEntries
+    where
+        I: IntoIterator<Item = (&'e K, &'e V)>,
+        K: 'e,
+        V: 'e,
+    {
+        let mut prepared = Ok(Vec::new());
+        for (key, value) in entries {
+            let encoded = self
+                .key_of(key)
+                .and_then(|key| Ok((key, self.encode(value)?)));
+            match (encoded, &mut prepared) {
+                (Ok((key, Some(value))), Ok(prepared)) => prepared.push((key, value)),
+                (Err(error), Ok(_)) => prepared = Err(error),
+                _ => {}
+            }
+        }
+        let terms = self.terms();
+        PutEntries::new(
+            self.shared.clone(),
+            self.name(),
+            prepared,
+            terms,
+            self.limits,
+        )
+    }
+
+    /// Removes an entry, and says whether there was one. No load that is under way keeps its value.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the entry may or may not be removed.
+    pub async fn remove(&self, key: &K) -> Result<bool> {
+        let key = self.key(key, &REMOVE)?;
+        Ok(self.remove_keys(&[key]).await? > 0)
+    }
+
+    /// Removes several entries, in one round trip, and says how many there were.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove); `InvalidInput` for more than 10 000 keys.
+    ///
+    /// # Cancel safety
+    /// As [`remove`](Self::remove).
+    pub async fn remove_many<'k, I>(&self, keys: I) -> Result<u64>
+    where
+        I: IntoIterator<Item = &'k K>,
+        K: 'k,
+    {
+        let keys: Result<Vec<_>> = keys.into_iter().map(|key| self.key(key, &REMOVE)).collect();
+        let keys = keys?;
+        check_count(keys.len()).map_err(|error| error.with_operation(REMOVE.name))?;
+        self.remove_keys(&keys).await
+    }
+
+    /// Whether there is an entry, fresh or not.
+    ///
+    /// # Errors
+    /// As [`remaining`](Self::remaining).
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn exists(&self, key: &K) -> Result<bool> {
+        Ok(self.look(key, &EXISTS).await?.is_some())
+    }
+
+    /// How long an entry is kept; `None` if there is none.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn remaining(&self, key: &K) -> Result<Option<Duration>> {
+        self.look(key, &REMAINING).await
+    }
+
+    async fn look(&self, key: &K, operation: &'static Operation) -> Result<Option<Duration>> {
+        let key = self.key(key, operation)?;
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        context
+            .run_within(self.limits, operation, key.name(), |attempt| {
+                port.remaining(&key, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    /// Keeps an entry for `ttl` from now, and as long fresh. `false`: there is none.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, or `ttl` is less than a millisecond or more than a year; and those of the
+    /// backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the end may or may not be moved.
+    pub async fn expire(&self, key: &K, ttl: Duration) -> Result<bool> {
+        let key = self.key(key, &EXPIRE)?;
+        check_time(ttl).map_err(|rule| Error::invalid("ttl", rule).with_operation(EXPIRE.name))?;
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        context
+            .run_within(self.limits, &EXPIRE, key.name(), |attempt| {
+                port.expire(&key, ttl, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    /// The key of an entry, as backends take it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule.
+    pub fn entry_key(&self, key: &K) -> Result<CacheKey> {
+        self.key_of(key)
+    }
+
+    pub(super) fn key(&self, key: &K, operation: &'static Operation) -> Result<CacheKey> {
+        self.key_of(key)
+            .map_err(|error| error.with_operation(operation.name))
+    }
+
+    fn key_of(&self, key: &K) -> Result<CacheKey> {
+        self.known.area.key(text_of(key)?)
+    }
+}
+
+pub(super) fn check_count(count: usize) -> Result<()> {
+    if count > MOST {
+        return Err(Error::invalid(
+            "keys",
+            format_args!("must be at most {MOST}"),
+        ));
+    }
+    Ok(())
+}
+
+impl<K: ?Sized, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            spec: self.spec.clone(),
+            known: self.known.clone(),
+            limits: self.limits,
+        }
+    }
+}
+
+impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("spec", &self.spec)
+            .field("port", &format_args!("{}", self.shared.port))
+            .finish()
+    }
+}

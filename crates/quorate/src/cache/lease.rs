@@ -1,0 +1,104 @@
+//! The lease of a load, and waiting for that of another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::area::CacheKey;
+use super::shared::Caches;
+use super::slot::LoadId;
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::events::{Subscription, subscribe_raw};
+use crate::hooks::ErrorSource;
+use crate::port::CallOptions;
+
+/// Between two looks where the ends of loads are not announced.
+const POLL: Backoff = Backoff {
+    initial: Duration::from_millis(20),
+    factor: 1.5,
+    max: Duration::from_millis(500),
+    jitter: 0.5,
+};
+
+/// The lease of a load. Dropped unsettled, it is given up in the background.
+pub(super) struct Leased {
+    shared: Arc<Caches>,
+    key: Option<CacheKey>,
+    pub(super) id: LoadId,
+}
+
+impl Leased {
+    pub(super) fn new(shared: &Arc<Caches>, key: &CacheKey, id: LoadId) -> Self {
+        Self {
+            shared: shared.clone(),
+            key: Some(key.clone()),
+            id,
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        let Some(key) = self.key.take() else {
+            return;
+        };
+        let (shared, id) = (self.shared.clone(), self.id);
+        self.shared.context.spawn(async move {
+            let options = CallOptions::until(shared.context.attempt_deadline());
+            // Otherwise it ends by itself, a little later.
+            if let Err(error) = shared.port.give_up(&key, id, options).await {
+                shared.context.hooks.error(ErrorSource::Cache, &error);
+            }
+        });
+    }
+}
+
+/// When to ask again.
+pub(super) struct Turns<'a> {
+    shared: &'a Arc<Caches>,
+    key: &'a CacheKey,
+    announcements: Option<Subscription<Bytes>>,
+    looks: u32,
+}
+
+impl<'a> Turns<'a> {
+    pub(super) const fn new(shared: &'a Arc<Caches>, key: &'a CacheKey) -> Self {
+        Self {
+            shared,
+            key,
+            announcements: None,
+            looks: 0,
+        }
+    }
+
+    /// Waits until the load may have ended: that was announced, or its lease ended.
+    pub(super) async fn wait(&mut self, remaining: Duration) -> Result<()> {
+        let lease_ends = Instant::now() + remaining + Duration::from_millis(1);
+        let Some(channel) = self.shared.port.announced_on(self.key) else {
+            self.looks += 1;
+            let next = Instant::now() + POLL.delay(self.looks);
+            tokio::time::sleep_until(next.min(lease_ends)).await;
+            return self.shared.context.check_open();
+        };
+        let Some(announcements) = &mut self.announcements else {
+            // An announcement between the question and the acknowledgement would be missed: ask once more.
+            self.announcements = Some(subscribe_raw(&self.shared.hub, channel).await?);
+            return Ok(());
+        };
+        tokio::select! {
+            event = announcements.next() => match event {
+                // A gap may hide an announcement: ask again, as for a message.
+                Some(_) => Ok(()),
+                None => Err(Error::closed("the fleet")),
+            },
+            () = tokio::time::sleep_until(lease_ends) => Ok(()),
+        }
+    }
+}

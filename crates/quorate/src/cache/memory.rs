@@ -1,0 +1,268 @@
+//! Caches in this process.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::area::{CacheArea, CacheKey};
+use super::port::{CachePort, Cleared};
+use super::slot::{Fence, LoadId, NotAdded, Put, Slot, Stored, Tags, Taken};
+use crate::clock::Micros;
+use crate::embedded::{State, Table};
+use crate::error::Result;
+use crate::events::{Channel, EventsPort};
+use crate::glob;
+use crate::key::Namespace;
+use crate::port::CallOptions;
+
+impl State for Slot {
+    fn forgotten_at(&self, now: Micros) -> Option<Micros> {
+        self.due(now)
+    }
+
+    fn expire(&mut self, now: Micros) {
+        self.drop_ended(now);
+    }
+}
+
+/// The caches of one home.
+#[derive(Debug)]
+pub(crate) struct CacheTable {
+    slots: Table<Slot, Arc<str>>,
+    // Taken before the lock of a slot. Read for each operation, written for what has to do with tags.
+    tags: RwLock<HashMap<Namespace, Tags>>,
+}
+
+impl CacheTable {
+    pub(crate) fn new(slots: Table<Slot, Arc<str>>) -> Self {
+        Self {
+            slots,
+            tags: RwLock::default(),
+        }
+    }
+
+    /// One transition of a slot that changes nothing of tags.
+    fn transition<R>(
+        &self,
+        key: &CacheKey,
+        apply: impl FnOnce(&mut Slot, &Tags, Micros) -> R,
+    ) -> R {
+        let known = self.tags.read();
+        let none = Tags::default();
+        let tags = known.get(key.area().namespace()).unwrap_or(&none);
+        self.slots
+            .transition(&*key.entry(), |slot, now| apply(slot, tags, now))
+    }
+
+    fn look<R>(&self, key: &CacheKey, look: impl FnOnce(&Slot, &Tags, Micros) -> R) -> Option<R> {
+        let known = self.tags.read();
+        let none = Tags::default();
+        let tags = known.get(key.area().namespace()).unwrap_or(&none);
+        self.slots
+            .look(&*key.entry(), |slot, clock| look(slot, tags, clock.now()))
+    }
+
+    fn put(&self, key: &CacheKey, put: &Put, fence: Fence) -> bool {
+        let namespace = key.area().namespace();
+        if put.tags.is_empty() {
+            return self.transition(key, |slot, tags, now| slot.put(tags, now, put, fence));
+        }
+        let mut known = self.tags.write();
+        let tags = known.entry(namespace.clone()).or_default();
+        tags.will_keep(put.keep);
+        self.slots
+            .transition(&*key.entry(), |slot, now| slot.put(tags, now, put, fence))
+    }
+}
+
+/// One instance's access to the caches of its home.
+pub(crate) struct MemoryCaches {
+    table: Arc<CacheTable>,
+    events: Arc<dyn EventsPort>,
+}
+
+impl MemoryCaches {
+    pub(crate) fn new(table: Arc<CacheTable>, events: Arc<dyn EventsPort>) -> Self {
+        Self { table, events }
+    }
+
+    fn announce(&self, key: &CacheKey, options: CallOptions) {
+        // In-process the announcement is complete when the call returns.
+        self.events.publish(&channel(key), Bytes::new(), options);
+    }
+}
+
+fn channel(key: &CacheKey) -> Channel {
+    Channel {
+        name: key.announced_on().into(),
+        sharded: true,
+    }
+}
+
+#[async_trait]
+impl CachePort for MemoryCaches {
+    async fn get(&self, key: &CacheKey, _options: CallOptions) -> Result<Option<Stored>> {
+        let read = self.table.look(key, |slot, tags, now| slot.read(tags, now));
+        Ok(read.flatten())
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[CacheKey],
+        _options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>> {
+        let read = |key| {
+            let read = self.table.look(key, |slot, tags, now| slot.read(tags, now));
+            read.flatten()
+        };
+        Ok(keys.iter().map(read).collect())
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        put: &Put,
+        fence: Fence,
+        options: CallOptions,
+    ) -> Result<bool> {
+        let kept = self.table.put(key, put, fence);
+        if kept {
+            self.announce(key, options);
+        }
+        Ok(kept)
+    }
+
+    async fn put_many(
+        &self,
+        entries: &[(CacheKey, Put, Fence)],
+        options: CallOptions,
+    ) -> Result<Vec<bool>> {
+        let put = |(key, put, fence): &(CacheKey, Put, Fence)| {
+            let kept = self.table.put(key, put, *fence);
+            if kept {
+                self.announce(key, options);
+            }
+            kept
+        };
+        Ok(entries.iter().map(put).collect())
+    }
+
+    async fn take(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        _options: CallOptions,
+    ) -> Result<Taken> {
+        Ok(self
+            .table
+            .transition(key, |slot, tags, now| slot.take(tags, now, id, lease)))
+    }
+
+    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
+        let held = self
+            .table
+            .transition(key, |slot, _, now| slot.give_up(now, id));
+        if held {
+            self.announce(key, options);
+        }
+        Ok(held)
+    }
+
+    async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
+        let mut removed = 0;
+        for key in keys {
+            let there = self
+                .table
+                .transition(key, |slot, tags, now| slot.remove(tags, now));
+            removed += u64::from(there);
+            self.announce(key, options);
+        }
+        Ok(removed)
+    }
+
+    async fn remaining(&self, key: &CacheKey, _options: CallOptions) -> Result<Option<Duration>> {
+        let left = |slot: &Slot, tags: &Tags, now| slot.remaining(tags, now);
+        Ok(self.table.look(key, left).flatten())
+    }
+
+    async fn expire(&self, key: &CacheKey, keep: Duration, _options: CallOptions) -> Result<bool> {
+        Ok(self
+            .table
+            .transition(key, |slot, tags, now| slot.expire(tags, now, keep)))
+    }
+
+    async fn add(
+        &self,
+        key: &CacheKey,
+        by: i64,
+        keep: Duration,
+        options: CallOptions,
+    ) -> Result<Result<i64, NotAdded>> {
+        let added = self
+            .table
+            .transition(key, |slot, tags, now| slot.add(tags, now, by, keep));
+        if added.is_ok() {
+            self.announce(key, options);
+        }
+        Ok(added)
+    }
+
+    async fn invalidate(
+        &self,
+        namespace: &Namespace,
+        tags: &[String],
+        _options: CallOptions,
+    ) -> Result<()> {
+        let now = self.table.slots.now();
+        let mut known = self.table.tags.write();
+        let known = known.entry(namespace.clone()).or_default();
+        for tag in tags {
+            known.invalidate(tag, now);
+        }
+        Ok(())
+    }
+
+    async fn clear(
+        &self,
+        area: &Arc<CacheArea>,
+        glob: &str,
+        from: Option<&str>,
+        options: CallOptions,
+    ) -> Result<Cleared> {
+        // A part is what one part of the table holds.
+        let part = from.map_or(0, |part| part.parse().unwrap_or(usize::MAX));
+        let mut names = Vec::new();
+        let more = self.table.slots.each_of(part, |key, _, _| {
+            let name = area.name_of(key);
+            let matching = name.filter(|name| glob::matches(glob.as_bytes(), name.as_bytes()));
+            names.extend(matching.map(str::to_owned));
+        });
+        let keys: Result<Vec<_>> = names.into_iter().map(|name| area.key(name)).collect();
+        Ok(Cleared {
+            removed: self.remove(&keys?, options).await?,
+            next: more.then(|| (part + 1).to_string()),
+        })
+    }
+
+    fn announced_on(&self, key: &CacheKey) -> Option<Channel> {
+        Some(channel(key))
+    }
+}
+
+impl fmt::Display for MemoryCaches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in-process caches")
+    }
+}
+
+impl fmt::Debug for MemoryCaches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryCaches")
+    }
+}

@@ -1,0 +1,37 @@
+//! Caches: values that can be loaded again, kept for a while, the same for every instance.
+//!
+//! A value is loaded once for the whole fleet; whoever asks meanwhile waits for it. What is invalidated is not read
+//! again, also if a load that began before ends after.
+
+mod area;
+mod clear;
+mod counter;
+mod flight;
+mod handle;
+mod lease;
+mod load;
+mod loaded;
+mod memory;
+mod meters;
+mod port;
+mod put;
+mod read;
+#[cfg(feature = "redis")]
+mod redis;
+mod shared;
+mod slot;
+mod spec;
+
+pub use area::{CacheArea, CacheKey, PARTITIONS};
+pub use handle::Cache;
+pub use load::GetOrLoad;
+pub use loaded::Loaded;
+pub(crate) use memory::{CacheTable, MemoryCaches};
+pub use port::{CachePort, Cleared};
+pub use put::{PutEntries, PutEntry};
+pub use read::{Read, ReadKind, StaleReason};
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisCaches;
+pub(crate) use shared::{Caches, invalidate_tags};
+pub use slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+pub use spec::{CacheSpec, Oversized};

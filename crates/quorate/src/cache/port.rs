@@ -1,0 +1,158 @@
+//! What a backend for caches must do.
+
+use std::fmt::{Debug, Display};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::area::{CacheArea, CacheKey};
+use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+use crate::error::Result;
+use crate::events::Channel;
+use crate::key::Namespace;
+use crate::port::CallOptions;
+
+/// What became of a part of a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends make it")]
+pub struct Cleared {
+    /// Entries that were there and are removed.
+    pub removed: u64,
+    /// Where the next part begins, in the backend's own words; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// A backend for caches.
+///
+/// # Contract
+/// * Entries with different keys are independent, but for the tags they share. Of one, operations have one
+///   order, and a read sees every one that was answered before it began.
+/// * An entry is gone when its time to keep is over, or when one of its tags was invalidated after it was stored:
+///   once `invalidate` has answered, no read gives it any more, and what is stored afterwards is not touched. It
+///   may be gone before: a cache may forget.
+/// * `take` gives what is fresh; otherwise at most one asker holds the lease to load, until it ends, is given up, or
+///   its value is stored. Asked again with the same id, the answer is the same.
+/// * A value of a load ([`Fence::Load`]) is kept only while its lease holds, and only if since the load began nobody
+///   wrote or removed the entry and none of the value's tags was invalidated.
+/// * `put`, `remove`, `add` and `clear` end the leases of the entries they touch; `clear` also those of loads of
+///   entries that are not there. That, a stored value and a load given up are announced on the
+///   channel named by `announced_on`.
+/// * Times are the backend's, and to the millisecond.
+/// * `get_many` and the like answer in the order of the keys, and are not one moment.
+/// * Every operation but `add` and a `put` of what is absent may be repeated when its reply was lost; a repeated
+///   `remove` may find nothing left, and a repeated `put` of a load find its lease ended.
+#[async_trait]
+pub trait CachePort: Debug + Display + Send + Sync + 'static {
+    /// What is there.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Stored>>;
+
+    /// What is there of several.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get_many(
+        &self,
+        keys: &[CacheKey],
+        options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>>;
+
+    /// Keeps a value. `false`: the fence did not let it.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn put(
+        &self,
+        key: &CacheKey,
+        put: &Put,
+        fence: Fence,
+        options: CallOptions,
+    ) -> Result<bool>;
+
+    /// Keeps several values. When it fails, any of them may be kept.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn put_many(
+        &self,
+        entries: &[(CacheKey, Put, Fence)],
+        options: CallOptions,
+    ) -> Result<Vec<bool>>;
+
+    /// What is there, or who is to load it.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn take(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Taken>;
+
+    /// Gives up a load. `false`: it did not hold the lease.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool>;
+
+    /// Removes entries. How many of them there were.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64>;
+
+    /// How long an entry is kept; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn remaining(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Duration>>;
+
+    /// Keeps an entry for so long from now, and as long fresh. `false`: there is none.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool>;
+
+    /// Adds to a counter, which begins at 0 and is then kept for so long.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn add(
+        &self,
+        key: &CacheKey,
+        by: i64,
+        keep: Duration,
+        options: CallOptions,
+    ) -> Result<Result<i64, NotAdded>>;
+
+    /// Ends everything in a namespace that has one of the tags and was stored before.
+    ///
+    /// # Errors
+    /// Those of the backend; some of it may have ended then.
+    async fn invalidate(
+        &self,
+        namespace: &Namespace,
+        tags: &[String],
+        options: CallOptions,
+    ) -> Result<()>;
+
+    /// Removes some of the entries of a cache whose names match a glob.
+    ///
+    /// # Errors
+    /// Those of the backend; some of them may be removed then.
+    async fn clear(
+        &self,
+        area: &Arc<CacheArea>,
+        glob: &str,
+        from: Option<&str>,
+        options: CallOptions,
+    ) -> Result<Cleared>;
+
+    /// Where the end of a load is announced; `None` if it is not, so that waiting means asking again.
+    fn announced_on(&self, key: &CacheKey) -> Option<Channel>;
+}

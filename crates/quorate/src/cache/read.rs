@@ -1,0 +1,49 @@
+//! What a read found.
+
+use std::time::Duration;
+
+/// A value, and how it came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Read<T> {
+    /// The value.
+    pub value: T,
+    /// How it came about.
+    pub kind: ReadKind,
+}
+
+/// How a read was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadKind {
+    /// By what was kept.
+    Hit,
+    /// By what was kept and is no longer fresh.
+    #[non_exhaustive]
+    Stale {
+        /// Why it was given all the same.
+        why: StaleReason,
+        /// Time since it was stored.
+        age: Duration,
+    },
+    /// By the caller's own load.
+    Loaded,
+    /// By somebody else's load, which it waited for.
+    Followed,
+    /// There was nothing.
+    Miss,
+}
+
+/// Why a value was given that is no longer fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// Loading a new one failed.
+    LoadFailed,
+}
+
+impl<T> Read<T> {
+    pub(super) const fn new(value: T, kind: ReadKind) -> Self {
+        Self { value, kind }
+    }
+}

@@ -1,0 +1,410 @@
+//! Caches on Redis and Valkey: a string per entry, what is known of tags beside it, a script per transition.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quorate_link::{Frame, Lane, Link};
+
+use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
+use super::port::{CachePort, Cleared};
+use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+use crate::clock::{Micros, whole_millis};
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::events::Channel;
+use crate::glob;
+use crate::key::Namespace;
+use crate::port::CallOptions;
+use crate::redis::{Script, ScriptCall, ScriptRunner, flag, from_link, unexpected};
+
+const LIBRARY: &str = include_str!("library.lua");
+
+static GET: Script = Script::with_library(include_str!("scripts/get.lua"), LIBRARY);
+static PUT: Script = Script::with_library(include_str!("scripts/put.lua"), LIBRARY);
+static TAKE: Script = Script::with_library(include_str!("scripts/take.lua"), LIBRARY);
+static GIVE_UP: Script = Script::new(include_str!("scripts/give_up.lua"));
+static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), LIBRARY);
+static EXPIRE: Script = Script::with_library(include_str!("scripts/expire.lua"), LIBRARY);
+static ADD: Script = Script::with_library(include_str!("scripts/add.lua"), LIBRARY);
+static INVALIDATE: Script = Script::with_library(include_str!("scripts/invalidate.lua"), LIBRARY);
+
+/// Keys that a server looks at for one page of a clear.
+const LOOKED_AT: &[u8] = b"512";
+
+/// What an entry that is no counter begins with: no text, and nothing of MessagePack, begins so.
+const MAGIC: u8 = 0xC1;
+/// The second byte of an entry without tags that is fresh for as long as it is kept: it can be read as it is.
+const PLAIN: u8 = 1;
+/// Bytes before the tags.
+const HEAD: usize = 39;
+
+/// Caches of one server.
+pub(crate) struct RedisCaches {
+    scripts: ScriptRunner,
+    link: Link,
+    /// Whether what is announced there is heard.
+    is_heard: bool,
+}
+
+impl RedisCaches {
+    pub(crate) fn new(scripts: ScriptRunner, link: Link, is_heard: bool) -> Self {
+        Self {
+            scripts,
+            link,
+            is_heard,
+        }
+    }
+
+    async fn read_by_script(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Stored>> {
+        let (entry, tags) = (key.entry(), key.tags());
+        let keys = [entry.as_bytes(), tags.as_bytes()];
+        let reply = self.scripts.run(&GET, &keys, &[], options).await?;
+        timed(reply)
+    }
+}
+
+/// A script for a key, with what it takes.
+fn call(script: &'static Script, key: &CacheKey, arguments: Vec<Vec<u8>>) -> ScriptCall {
+    let keys = [key.entry(), key.tags(), key.lease()];
+    ScriptCall {
+        script,
+        keys: keys.into_iter().map(String::into_bytes).collect(),
+        arguments,
+    }
+}
+
+fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
+    let (mode, id) = match fence {
+        Fence::Always => ("always", 0),
+        Fence::Absent => ("absent", 0),
+        Fence::Load(id) => ("load", id.get()),
+    };
+    let needs_time = put.is_timed || !put.tags.is_empty() || put.fresh < put.keep;
+    if needs_time {
+        key.area().will_need_scripts();
+    }
+    let millis = |time| whole_millis(time).to_string().into_bytes();
+    let mut arguments = vec![
+        mode.into(),
+        id.to_string().into_bytes(),
+        millis(put.fresh),
+        millis(put.keep),
+        millis(put.cost),
+        put.value.to_vec(),
+        key.announced_on().into_bytes(),
+        if needs_time { "2" } else { "1" }.into(),
+    ];
+    arguments.extend(put.tags.iter().map(|tag| tag.clone().into_bytes()));
+    call(&PUT, key, arguments)
+}
+
+/// An entry with the time when it was read.
+fn timed(reply: Frame) -> Result<Option<Stored>> {
+    let [value, now] = match reply {
+        Frame::Null => return Ok(None),
+        Frame::Array(parts) => {
+            <[Frame; 2]>::try_from(parts).map_err(|parts| unexpected(&Frame::Array(parts)))?
+        }
+        other => return Err(unexpected(&other)),
+    };
+    stored(value, micros(&now)?).map(Some)
+}
+
+fn micros(frame: &Frame) -> Result<Micros> {
+    let number = frame.as_str().and_then(|text| text.parse().ok());
+    number.map(Micros::new).ok_or_else(|| unexpected(frame))
+}
+
+/// Understands an entry.
+fn stored(value: Frame, now: Micros) -> Result<Stored> {
+    let shown = unexpected(&value);
+    let Frame::Bulk(bytes) = value else {
+        return Err(shown);
+    };
+    if bytes.first() != Some(&MAGIC) {
+        // A counter.
+        return Ok(Stored {
+            value: bytes,
+            stored: Micros::new(0),
+            fresh_until: Micros::new(u64::MAX),
+            now,
+            cost: Duration::ZERO,
+            tags: Vec::new(),
+        });
+    }
+    parse(&bytes, now).ok_or_else(|| {
+        Error::new(ErrorKind::Decode).with_message("what is stored is not an entry of a cache")
+    })
+}
+
+fn parse(bytes: &Bytes, now: Micros) -> Option<Stored> {
+    let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let cost = u32::from_le_bytes(bytes.get(18..22)?.try_into().ok()?);
+    let mut at = HEAD;
+    let mut tags = Vec::with_capacity(usize::from(*bytes.get(HEAD - 1)?));
+    for _ in 0..*bytes.get(HEAD - 1)? {
+        let length = usize::from(*bytes.get(at)?);
+        let tag = bytes.get(at + 1..at + 1 + length)?;
+        tags.push(std::str::from_utf8(tag).ok()?.to_owned());
+        at += 1 + length;
+    }
+    Some(Stored {
+        value: bytes.slice(at..),
+        stored: Micros::new(long(2)?),
+        fresh_until: Micros::new(long(10)?),
+        now,
+        cost: Duration::from_millis(cost.into()),
+        tags,
+    })
+}
+
+/// Whether an entry says all about itself.
+fn is_plain(value: &[u8]) -> bool {
+    value.first() != Some(&MAGIC) || value.get(1) == Some(&PLAIN)
+}
+
+#[async_trait]
+impl CachePort for RedisCaches {
+    async fn get(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Stored>> {
+        if key.area().needs_scripts() {
+            return self.read_by_script(key, options).await;
+        }
+        let entry = key.entry();
+        let reply = self
+            .scripts
+            .call(&[b"GET", entry.as_bytes()], options)
+            .await?;
+        match &reply {
+            Frame::Null => Ok(None),
+            Frame::Bulk(value) if is_plain(value) => stored(reply, Micros::new(0)).map(Some),
+            _ => {
+                key.area().will_need_scripts();
+                self.read_by_script(key, options).await
+            }
+        }
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[CacheKey],
+        options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>> {
+        let calls = keys.iter().map(|key| ScriptCall {
+            script: &GET,
+            keys: vec![key.entry().into_bytes(), key.tags().into_bytes()],
+            arguments: Vec::new(),
+        });
+        let replies = self
+            .scripts
+            .run_many(&calls.collect::<Vec<_>>(), options)
+            .await?;
+        replies.into_iter().map(|reply| timed(reply?)).collect()
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        put: &Put,
+        fence: Fence,
+        options: CallOptions,
+    ) -> Result<bool> {
+        let call = put_call(key, put, fence);
+        flag(&self.scripts.run_call(&call, options).await?)
+    }
+
+    async fn put_many(
+        &self,
+        entries: &[(CacheKey, Put, Fence)],
+        options: CallOptions,
+    ) -> Result<Vec<bool>> {
+        let calls = entries
+            .iter()
+            .map(|(key, put, fence)| put_call(key, put, *fence));
+        let replies = self
+            .scripts
+            .run_many(&calls.collect::<Vec<_>>(), options)
+            .await?;
+        let kept = replies.into_iter().map(|reply| flag(&reply?));
+        // Others of them may be kept.
+        kept.collect::<Result<_>>()
+            .map_err(|error| error.with_outcome(Outcome::Unknown))
+    }
+
+    async fn take(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Taken> {
+        let lease = whole_millis(lease).to_string().into_bytes();
+        let call = call(&TAKE, key, vec![id.get().to_string().into_bytes(), lease]);
+        let reply = self.scripts.run_call(&call, options).await?;
+        let Frame::Array(parts) = reply else {
+            return Err(unexpected(&reply));
+        };
+        let [what, now, value, left] =
+            <[Frame; 4]>::try_from(parts).map_err(|parts| unexpected(&Frame::Array(parts)))?;
+        let now = micros(&now)?;
+        let found = match value {
+            Frame::Null => None,
+            value => Some(stored(value, now)?),
+        };
+        match (what.as_str(), found) {
+            (Some("fresh"), Some(found)) => Ok(Taken::Fresh(found)),
+            (Some("load"), found) => Ok(Taken::Load(found)),
+            (Some("wait"), found) => {
+                let left = left.as_int().unwrap_or(0).max(0).unsigned_abs();
+                Ok(Taken::Wait(found, Duration::from_millis(left)))
+            }
+            _ => Err(unexpected(&what)),
+        }
+    }
+
+    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
+        let call = ScriptCall {
+            script: &GIVE_UP,
+            keys: vec![key.lease().into_bytes()],
+            arguments: vec![
+                id.get().to_string().into_bytes(),
+                key.announced_on().into_bytes(),
+            ],
+        };
+        flag(&self.scripts.run_call(&call, options).await?)
+    }
+
+    async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
+        let calls = keys
+            .iter()
+            .map(|key| call(&REMOVE, key, vec![key.announced_on().into_bytes()]));
+        let replies = self
+            .scripts
+            .run_many(&calls.collect::<Vec<_>>(), options)
+            .await?;
+        let mut removed = 0;
+        for reply in replies {
+            // Others of them may be removed.
+            let there = flag(&reply?).map_err(|error| error.with_outcome(Outcome::Unknown))?;
+            removed += u64::from(there);
+        }
+        Ok(removed)
+    }
+
+    async fn remaining(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Duration>> {
+        let call = call(&EXPIRE, key, vec![b"0".to_vec()]);
+        let reply = self.scripts.run_call(&call, options).await?;
+        let left = reply.as_int().ok_or_else(|| unexpected(&reply))?;
+        Ok(u64::try_from(left).ok().map(Duration::from_millis))
+    }
+
+    async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool> {
+        let millis = whole_millis(keep).to_string().into_bytes();
+        let call = call(&EXPIRE, key, vec![millis]);
+        let reply = self.scripts.run_call(&call, options).await?;
+        let left = reply.as_int().ok_or_else(|| unexpected(&reply))?;
+        Ok(left >= 0)
+    }
+
+    async fn add(
+        &self,
+        key: &CacheKey,
+        by: i64,
+        keep: Duration,
+        options: CallOptions,
+    ) -> Result<Result<i64, NotAdded>> {
+        let arguments = vec![
+            by.to_string().into_bytes(),
+            whole_millis(keep).to_string().into_bytes(),
+            key.announced_on().into_bytes(),
+        ];
+        let call = call(&ADD, key, arguments);
+        let reply = self.scripts.run_call(&call, options).await?;
+        match reply.as_str() {
+            Some("none") => Ok(Err(NotAdded::NoCounter)),
+            Some("overflow") => Ok(Err(NotAdded::Overflow)),
+            Some(digits) => digits.parse().map(Ok).map_err(|_| unexpected(&reply)),
+            None => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn invalidate(
+        &self,
+        namespace: &Namespace,
+        tags: &[String],
+        options: CallOptions,
+    ) -> Result<()> {
+        let arguments: Vec<_> = tags.iter().map(|tag| tag.clone().into_bytes()).collect();
+        let calls = (0..PARTITIONS).map(|partition| ScriptCall {
+            script: &INVALIDATE,
+            keys: vec![tags_key(namespace, partition).into_bytes()],
+            arguments: arguments.clone(),
+        });
+        for reply in self
+            .scripts
+            .run_many(&calls.collect::<Vec<_>>(), options)
+            .await?
+        {
+            // It may be done in other partitions.
+            reply.map_err(|error| error.with_outcome(Outcome::Unknown))?;
+        }
+        Ok(())
+    }
+
+    async fn clear(
+        &self,
+        area: &Arc<CacheArea>,
+        glob: &str,
+        from: Option<&str>,
+        options: CallOptions,
+    ) -> Result<Cleared> {
+        let before = glob::escape(&area.namespace().qualify("cache:{"));
+        let pattern = format!("{before}*}}:[el]:{}:{glob}", area.cache());
+        let scan: [&[u8]; 6] = [
+            b"SCAN",
+            from.unwrap_or("0").as_bytes(),
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            LOOKED_AT,
+        ];
+        let link = options.link().lane(Lane::Bulk);
+        let reply = self.link.call(&scan, &link).await.map_err(from_link)?;
+        let Some([next, Frame::Array(found)]) = reply.as_array() else {
+            return Err(unexpected(&reply));
+        };
+        let named = |key: &Frame| Some(area.name_of(key.as_str()?)?.to_owned());
+        let keys: Result<Vec<_>> = found
+            .iter()
+            .filter_map(named)
+            // The pattern cannot tell where the tag ends.
+            .filter(|name| glob::matches(glob.as_bytes(), name.as_bytes()))
+            .map(|name| area.key(name))
+            .collect();
+        let next = next.as_str().ok_or_else(|| unexpected(&reply))?;
+        Ok(Cleared {
+            removed: self.remove(&keys?, options).await?,
+            next: (next != "0").then(|| next.to_owned()),
+        })
+    }
+
+    fn announced_on(&self, key: &CacheKey) -> Option<Channel> {
+        self.is_heard.then(|| Channel {
+            name: key.announced_on().into(),
+            sharded: true,
+        })
+    }
+}
+
+impl fmt::Display for RedisCaches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("caches on Redis")
+    }
+}
+
+impl fmt::Debug for RedisCaches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisCaches")
+    }
+}

@@ -1,0 +1,86 @@
+//! What the caches of an instance share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::area::CacheArea;
+use super::flight::Flights;
+use super::meters::Meters;
+use super::port::CachePort;
+use super::put::check_tags;
+use crate::context::{Context, Operation, Repeat};
+use crate::error::Result;
+use crate::events::Hub;
+use crate::key::Namespace;
+use crate::port::CallOptions;
+
+static INVALIDATE: Operation = Operation::new(
+    "cache.invalidate_tags",
+    "cache",
+    "invalidate_tags",
+    Repeat::Harmless,
+);
+
+/// What the caches of an instance share.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    pub(crate) context: Arc<Context>,
+    pub(crate) port: Arc<dyn CachePort>,
+    pub(crate) hub: Arc<Hub>,
+    pub(super) flights: Arc<Flights>,
+    // A short lock, taken when a handle is made: what handles of one cache share outlives each of them.
+    known: Mutex<HashMap<(Namespace, String), Arc<Known>>>,
+}
+
+/// What the handles of one cache share.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) area: Arc<CacheArea>,
+    pub(super) meters: Meters,
+}
+
+impl Caches {
+    pub(crate) fn new(context: Arc<Context>, port: Arc<dyn CachePort>, hub: Arc<Hub>) -> Self {
+        Self {
+            context,
+            port,
+            hub,
+            flights: Arc::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    pub(super) fn known(&self, namespace: &Namespace, cache: &str) -> Arc<Known> {
+        let mut known = self.known.lock();
+        let known = known
+            .entry((namespace.clone(), cache.to_owned()))
+            .or_insert_with(|| {
+                Arc::new(Known {
+                    area: Arc::new(CacheArea::new(namespace, cache)),
+                    meters: Meters::new(cache),
+                })
+            });
+        known.clone()
+    }
+}
+
+/// Ends everything in a namespace that has one of the tags.
+pub(crate) async fn invalidate_tags(
+    shared: &Caches,
+    namespace: &Namespace,
+    tags: Vec<String>,
+) -> Result<()> {
+    check_tags(&tags).map_err(|error| error.with_operation(INVALIDATE.name))?;
+    if tags.is_empty() {
+        return Ok(());
+    }
+    shared
+        .context
+        .run(&INVALIDATE, &tags[0], None, |attempt| {
+            let options = CallOptions::until(attempt.deadline);
+            shared.port.invalidate(namespace, &tags, options)
+        })
+        .await
+}

@@ -1,0 +1,247 @@
+//! What a cache is: its name, its types, and what holds for its entries unless a call says otherwise.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::Codec;
+use crate::entry_key::check_area;
+use crate::error::{Error, Result};
+
+/// How long entries are fresh unless the spec or a call says otherwise.
+const TTL: Duration = Duration::from_secs(3600);
+
+/// The longest time to keep anything: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The lease of a load that shows no sign of life.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// The largest value, unless the spec says otherwise.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What becomes of a value that is larger than the cache keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Oversized {
+    /// It is not kept, and counted; who loaded it has it all the same.
+    #[default]
+    Skip,
+    /// Keeping it is an error.
+    Refuse,
+}
+
+/// The name of a cache, the types of its keys and values, and what holds for its entries: a `const` that all who
+/// use it share.
+///
+/// # Example
+/// ```
+/// use quorate::CacheSpec;
+/// use serde::{Deserialize, Serialize};
+/// use std::time::Duration;
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Profile { name: String }
+///
+/// /// `None` is kept as well: that there is no such user.
+/// const PROFILES: CacheSpec<u64, Option<Profile>> = CacheSpec::new("profiles")
+///     .ttl(Duration::from_secs(300))
+///     .fail_safe(Duration::from_secs(3600));
+/// # let _ = PROFILES;
+/// ```
+pub struct CacheSpec<K: ?Sized, V> {
+    pub(super) name: Cow<'static, str>,
+    pub(super) codec: Codec<V>,
+    pub(super) ttl: Duration,
+    pub(super) jitter: f64,
+    pub(super) fail_safe: Duration,
+    pub(super) lease: Duration,
+    pub(super) max_bytes: usize,
+    pub(super) oversized: Oversized,
+    key: PhantomData<fn(&K)>,
+}
+
+impl<K: ?Sized, V: Serialize + DeserializeOwned> CacheSpec<K, V> {
+    /// A cache called `name`, whose values are JSON and fresh for an hour.
+    ///
+    /// A name has 1 to 128 letters, digits and `_ . / -`. It is a part of every key.
+    ///
+    /// # Panics
+    /// If the name breaks that rule; in a `const` this is a compile error. For names known only at run time
+    /// there is [`try_new`](Self::try_new).
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self::with_codec(name, Codec::json())
+    }
+
+    /// A cache whose name is known at run time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the name breaks the rule of
+    /// [`new`](Self::new).
+    pub fn try_new(name: impl Into<String>) -> Result<Self> {
+        Self::try_with_codec(name, Codec::json())
+    }
+}
+
+impl<K: ?Sized, V> CacheSpec<K, V> {
+    /// A cache called `name` with a codec of its own; for types that are not `serde`'s.
+    ///
+    /// # Panics
+    /// If the name breaks the rule of [`new`](CacheSpec::new).
+    #[must_use]
+    pub const fn with_codec(name: &'static str, codec: Codec<V>) -> Self {
+        if let Err(rule) = check_area(name.as_bytes()) {
+            panic!("{}", rule);
+        }
+        Self::unchecked(Cow::Borrowed(name), codec)
+    }
+
+    /// [`with_codec`](Self::with_codec) for a name known at run time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the name breaks the rule of
+    /// [`new`](CacheSpec::new).
+    pub fn try_with_codec(name: impl Into<String>, codec: Codec<V>) -> Result<Self> {
+        let name = name.into();
+        check_area(name.as_bytes()).map_err(|rule| Error::invalid("cache", rule))?;
+        Ok(Self::unchecked(Cow::Owned(name), codec))
+    }
+
+    const fn unchecked(name: Cow<'static, str>, codec: Codec<V>) -> Self {
+        Self {
+            name,
+            codec,
+            ttl: TTL,
+            jitter: 0.0,
+            fail_safe: Duration::ZERO,
+            lease: LEASE,
+            max_bytes: MAX_BYTES,
+            oversized: Oversized::Skip,
+            key: PhantomData,
+        }
+    }
+
+    /// Encodes values with `codec` instead.
+    #[must_use]
+    pub const fn codec(mut self, codec: Codec<V>) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// How long entries are fresh unless a call says otherwise. Default one hour.
+    ///
+    /// # Panics
+    /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        if let Err(rule) = check_time(ttl) {
+            panic!("{}", rule);
+        }
+        self.ttl = ttl;
+        self
+    }
+
+    /// Takes a random share of up to `share` (0 to 1) off each time, so that what was stored together does not end
+    /// together. Default 0.
+    ///
+    /// # Panics
+    /// If it is not from 0 to 1; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn jitter(mut self, share: f64) -> Self {
+        assert!(share >= 0.0 && share <= 1.0, "jitter must be from 0 to 1");
+        self.jitter = share;
+        self
+    }
+
+    /// Keeps entries for so long after they were fresh, for when loading a new one fails: then the old one is given
+    /// as [`ReadKind::Stale`](crate::ReadKind). Default not at all.
+    ///
+    /// # Panics
+    /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn fail_safe(mut self, time: Duration) -> Self {
+        if let Err(rule) = check_time(time) {
+            panic!("{}", rule);
+        }
+        self.fail_safe = time;
+        self
+    }
+
+    /// How long the others wait for somebody who loads and shows no sign of life, before the next one loads. A load that
+    /// goes on renews it. Default 10 s.
+    ///
+    /// # Panics
+    /// If it is less than 10 ms or more than 10 minutes; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn load_lease(mut self, time: Duration) -> Self {
+        assert!(
+            time.as_millis() >= 10 && time.as_millis() <= 600_000,
+            "load_lease must be from 10 ms to 10 minutes"
+        );
+        self.lease = time;
+        self
+    }
+
+    /// The largest value that is kept, in encoded bytes, and what becomes of larger ones. Default 1 MiB, and
+    /// they are skipped.
+    ///
+    /// # Panics
+    /// If it is zero or more than 512 MiB, which no server takes; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: usize, oversized: Oversized) -> Self {
+        assert!(
+            bytes > 0 && bytes <= 512 * 1024 * 1024,
+            "max_bytes must be from 1 to 512 MiB"
+        );
+        self.max_bytes = bytes;
+        self.oversized = oversized;
+        self
+    }
+
+    /// The cache's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl<K: ?Sized, V> Clone for CacheSpec<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            key: PhantomData,
+            ..*self
+        }
+    }
+}
+
+impl<K: ?Sized, V> fmt::Debug for CacheSpec<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheSpec")
+            .field("name", &self.name)
+            .field("codec", &self.codec)
+            .field("ttl", &self.ttl)
+            .field("jitter", &self.jitter)
+            .field("fail_safe", &self.fail_safe)
+            .field("lease", &self.lease)
+            .field("max_bytes", &self.max_bytes)
+            .field("oversized", &self.oversized)
+            .finish()
+    }
+}
+
+/// The rule for times to keep.
+pub(super) const fn check_time(time: Duration) -> Result<(), &'static str> {
+    if time.as_nanos() < 1_000_000 {
+        return Err("must be at least 1 ms");
+    }
+    if time.as_nanos() > LONGEST.as_nanos() {
+        return Err("must be at most a year");
+    }
+    Ok(())
+}
