@@ -224,7 +224,7 @@ impl Client {
             }
             let is_own = event.except.as_deref() == Some(&*self.id);
             if !is_own && (*unguarded || !event.guarded) {
-                let is_kept = event.kind == RoomEventKind::Message && event.position.is_some();
+                let is_kept = event.kind != RoomEventKind::Gap && event.position.is_some();
                 if is_kept && !state.outbox.has_room(event.frame.len(), limits) {
                     // Not dropped: it is read again when there is room.
                     feed.lagging = true;

@@ -241,6 +241,7 @@ fn encode(name: &str, many: bool, event: &Event<Bytes>) -> Option<RoomEvent> {
             encoded.topic = many.then(|| message.topic().into());
         }
         Event::Gap(gap) => encoded.position = gap.position,
+        Event::Undecodable(undecodable) => encoded.position = undecodable.position(),
         _ => {}
     }
     // What is kept of one topic among others has no place of its own in the room.

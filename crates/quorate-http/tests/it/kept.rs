@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use quorate::{Codec, Fleet, Keep, Position, TopicSpec};
+use quorate::events::Channel;
+use quorate::history::Append;
+use quorate::{CallOptions, Codec, Fleet, Keep, Key, Position, TopicSpec};
 use quorate_http::HubBuilder;
 use serde_json::{Value, json};
 
@@ -106,6 +108,31 @@ async fn who_comes_back_gets_what_it_missed_from_any_instance() {
     subscribe(&mut live, json!({"after": positions[698]})).await;
     publish(&first.fleet, KEEP, 701).await;
     expect(&mut live, [700, 701]).await;
+}
+
+/// It has a place like any other message, in a room that is open already too.
+#[tokio::test]
+async fn what_cannot_be_read_does_not_hide_what_follows() {
+    let served = served(|hub| hub).await;
+    let first = publish(&served.fleet, KEEP, 1).await;
+    let key = Key::new(served.fleet.namespace(), "room:42").unwrap();
+    let channel = Channel {
+        name: "nobody-listens".into(),
+        sharded: false,
+    };
+    let foreign = Append::new(channel, vec![b'?'; 40].into(), [2; 16], KEEP);
+    let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(10));
+    let port = served.fleet.history_port();
+    port.append(&key, foreign, options).await.unwrap();
+    publish(&served.fleet, KEEP, 3).await;
+    let mut live = served.connect().await;
+    subscribe(&mut live, json!({})).await;
+    for _ in 0..2 {
+        let mut client = served.connect().await;
+        subscribe(&mut client, json!({"after": first})).await;
+        assert_eq!(client.event().await["event"], "undecodable");
+        expect(&mut client, [3]).await;
+    }
 }
 
 #[tokio::test]
