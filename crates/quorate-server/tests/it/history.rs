@@ -177,3 +177,68 @@ async fn the_command_prints_what_is_kept() {
         assert!(refused.stderr.contains(says), "{refused:?}");
     }
 }
+
+/// A subscription of the command begins where it is told, and goes on with what is live.
+#[tokio::test]
+async fn the_command_subscribes_from_a_place_in_what_is_kept() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let served = Served::with(Setup {
+        args: vec!["--backend", &url],
+        config: "[topics.room.keep]\ntime = '1h'",
+        ..Setup::default()
+    })
+    .await;
+    served.until_ready(true).await;
+    let mut positions = Vec::new();
+    for number in 0..4 {
+        let body = json!({"data": number});
+        let answer = served.post("/v1/events/room:42", body).await.json();
+        positions.push(answer["position"].as_str().unwrap().to_owned());
+    }
+    let print = async |arguments: &[&str]| {
+        let mut command = quorate();
+        command
+            .args(["subscribe", "--backend", &url])
+            .args(arguments);
+        run(&mut command).await
+    };
+    let lines = |stdout: &str| -> Vec<Value> {
+        let lines = stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let data = |stdout: &str| -> Vec<Value> {
+        lines(stdout)
+            .iter()
+            .map(|line| line["data"].clone())
+            .collect()
+    };
+    let all = print(&["room:42", "--from-beginning", "--count", "4"]).await;
+    assert_eq!(all.code, Some(0), "{all:?}");
+    assert_eq!(data(&all.stdout), [0, 1, 2, 3]);
+    // What is published meanwhile comes after it, whenever that is.
+    let after = ["room:42", "--after", &positions[1], "--count", "3"];
+    let (rest, _) = tokio::join!(
+        print(&after),
+        served.post("/v1/events/room:42", json!({"data": 4}))
+    );
+    assert_eq!(data(&rest.stdout), [2, 3, 4]);
+    let first = &lines(&rest.stdout)[0];
+    assert_eq!(first["position"], positions[2]);
+
+    for (arguments, says) in [
+        (&["room:*", "--from-beginning"][..], "not a pattern"),
+        (&["room:*", "--after", &positions[0]], "not a pattern"),
+        (&["room:42", "--after", "yesterday"], "--after"),
+        (
+            &["room:42", "--from-beginning", "--after", &positions[0]],
+            "cannot be used with",
+        ),
+    ] {
+        let refused = print(arguments).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(says), "{refused:?}");
+    }
+}
