@@ -23,6 +23,8 @@ const SHORTEST_TOKEN: usize = 16;
 
 /// What an in-process home is called in URLs.
 const MEMORY: &str = "memory:";
+/// What the URL of a home in a file begins with.
+const FILE: &str = "file:";
 
 /// The configuration file. Every field may be left out; others are refused.
 #[derive(Debug, Default, Deserialize)]
@@ -279,6 +281,10 @@ pub(crate) fn display_backend(url: &Secret) -> String {
     if url.starts_with(MEMORY) {
         return "embedded".to_owned();
     }
+    if url.starts_with(FILE) {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        return format!("embedded, {path}");
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return "a backend".to_owned();
     };
@@ -383,6 +389,13 @@ mod tests {
                 Flags::default(),
                 &[],
                 "h:6379",
+                BackendSource::File,
+            ),
+            (
+                "backend = 'file:state/home.redb?service=x'",
+                Flags::default(),
+                &[],
+                "embedded, file:state/home.redb",
                 BackendSource::File,
             ),
             (

@@ -1,11 +1,13 @@
 //! A home to test on, whichever it is, and time that tests can move.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use quorate::{Fleet, FleetBuilder, TestClock};
+use tempfile::TempDir;
 
 use crate::servers::{ServerKind, shared};
 
@@ -38,6 +40,8 @@ pub trait Harness: Send + Sync + 'static {
 pub struct Home {
     first: Fleet,
     clock: Time,
+    /// Where its file is, if it has one; gone with it.
+    _directory: Option<TempDir>,
 }
 
 /// How time is moved.
@@ -56,7 +60,15 @@ impl Home {
         Self {
             first,
             clock: Time::Tokio,
+            _directory: None,
         }
+    }
+
+    /// Keeps the directory with the home's file for as long as the home.
+    #[must_use]
+    pub fn in_directory(mut self, directory: TempDir) -> Self {
+        self._directory = Some(directory);
+        self
     }
 
     /// A home whose scripts see `clock`.
@@ -65,6 +77,7 @@ impl Home {
         Self {
             first,
             clock: Time::Scripts(clock),
+            _directory: None,
         }
     }
 
@@ -153,12 +166,50 @@ impl Harness for Embedded {
     }
 
     fn runtime(&self) -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime")
+        paused()
     }
+}
+
+/// The in-process home in a file, each in a directory of its own.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it has no options")]
+pub struct EmbeddedFile;
+
+#[async_trait]
+impl Harness for EmbeddedFile {
+    async fn home(&self) -> Home {
+        let directory = tempfile::tempdir().expect("a directory for temporary files");
+        let fleet = builder()
+            .url(file_url(&directory.path().join("home.redb")))
+            .build()
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        Home::on_tokio_time(fleet).in_directory(directory)
+    }
+
+    /// Time that is paused does not run ahead of what blocks, and the file is written where that is allowed.
+    fn runtime(&self) -> tokio::runtime::Runtime {
+        paused()
+    }
+}
+
+/// The URL of a home in a file.
+///
+/// # Panics
+/// If the path is not UTF-8.
+#[must_use]
+pub fn file_url(path: &Path) -> String {
+    let path = path.to_str().expect("a path that is text");
+    let path = path.replace('%', "%25").replace('?', "%3F");
+    format!("file:{}", path.replace('#', "%23"))
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
 }
 
 /// A real server, started if none is running for the tests; one namespace per home.

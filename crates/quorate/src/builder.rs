@@ -268,8 +268,8 @@ impl FleetBuilder {
     /// # Cancel safety
     /// When the future is dropped, nothing is left behind.
     #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unused_async, reason = "only a server is waited for")
+        not(any(feature = "file", feature = "redis")),
+        expect(clippy::unused_async, reason = "only a file or a server is waited for")
     )]
     pub async fn build(self) -> Result<Fleet> {
         let settings = self.settings()?;
@@ -278,6 +278,14 @@ impl FleetBuilder {
                 let home = EmbeddedHome::new(self.clock.clone());
                 self.with_home(settings, Home::Embedded(home))
             }
+            #[cfg(feature = "file")]
+            Target::File(path) => {
+                let opened = EmbeddedHome::open(path.clone(), self.clock.clone()).await;
+                let home = opened.map_err(|error| error.with_operation("connect"))?;
+                self.with_home(settings, Home::Embedded(home))
+            }
+            #[cfg(not(feature = "file"))]
+            Target::File(_) => Err(Error::config("url", "needs the crate's feature `file`")),
             #[cfg(feature = "redis")]
             Target::Server(server) => {
                 let cache = match &settings.cache {
@@ -327,6 +335,11 @@ impl FleetBuilder {
     }
 
     fn with_home(self, settings: Settings, home: Home) -> Result<Fleet> {
+        let home = match home {
+            Home::Embedded(home) => Home::Embedded(home.join(&self.hooks)?),
+            #[cfg(feature = "redis")]
+            home @ Home::Redis(_) => home,
+        };
         let context = Arc::new(Context::new(
             settings.retry,
             settings.command_timeout,
@@ -359,7 +372,8 @@ impl FleetBuilder {
         let locks: Arc<dyn LockPort> = match (&self.locks, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => {
-                Arc::new(MemoryLocks::new(home.locks(), events.clone()))
+                let (table, disk) = (home.locks(), home.disk());
+                Arc::new(MemoryLocks::new(table, disk, events.clone()))
             }
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.locks()),
@@ -393,9 +407,10 @@ impl FleetBuilder {
                 Monitor::new(ConnectionState::Idle, "not connected", self.hooks.clone())
             }
         });
-        #[cfg(feature = "redis")]
-        if let Home::Redis(home) = &home {
-            home.report_to(&monitor, &context);
+        match &home {
+            Home::Embedded(home) => home.report_to(&monitor),
+            #[cfg(feature = "redis")]
+            Home::Redis(home) => home.report_to(&monitor, &context),
         }
         let service: Arc<str> = self.instance.clone().unwrap_or(settings.service).into();
         let hub = Hub::new(

@@ -71,8 +71,13 @@ pub(crate) struct HomeClock {
 
 impl HomeClock {
     pub(crate) fn new(moved: Option<TestClock>) -> Self {
+        Self::not_before(Micros::default(), moved)
+    }
+
+    /// Begins at `earliest` where the system's time is before that.
+    pub(crate) fn not_before(earliest: Micros, moved: Option<TestClock>) -> Self {
         Self {
-            wall: system_now(),
+            wall: system_now().max(earliest),
             start: Arc::default(),
             moved: moved.unwrap_or_default(),
         }
@@ -136,5 +141,13 @@ mod tests {
         let before = clock.now();
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.now().since(before), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_home_clock_goes_on_where_it_was() {
+        let later = system_now().plus(Duration::from_secs(3600));
+        assert_eq!(HomeClock::not_before(later, None).now(), later);
+        let earlier = Micros::new(1);
+        assert!(HomeClock::not_before(earlier, None).now() > earlier);
     }
 }

@@ -35,7 +35,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Everything the instances of a service have to agree on, wherever it is kept.
 ///
 /// A fleet is one *instance* of a service and its connections to the home that all instances share:
-/// in this process (`memory:`) or a Redis or Valkey server. Every capability means the same on each.
+/// in this process (`memory:`, or `file:` with a file that outlives it) or a Redis or Valkey server. Every capability means the same on each.
 ///
 /// # Clone
 /// Clones are the same instance and share its connections; cloning is cheap. The connections are
@@ -98,8 +98,8 @@ struct SharedFleet {
 impl Fleet {
     /// Connects to the home a URL names, and returns when it is connected.
     ///
-    /// `memory:` · `redis://` · `rediss://` (TLS) · `valkey://` · `valkeys://`, in the form
-    /// `redis://user:password@host:port/db?option=value`. The options are the fields of
+    /// `memory:` · `file:/path/to/it` · `redis://` · `rediss://` (TLS) · `valkey://` · `valkeys://`, the last
+    /// four in the form `redis://user:password@host:port/db?option=value`. The options are the fields of
     /// [`FleetConfig`].
     ///
     /// # Errors
@@ -348,9 +348,10 @@ impl Fleet {
     )]
     pub async fn health(&self, timeout: Duration) -> Health {
         match &self.inner.home {
-            Home::Embedded(_) => {
+            Home::Embedded(home) => {
                 let _ = timeout; // there is no round trip to wait for
                 let error = self.inner.context.check_open().err();
+                let error = error.or_else(|| home.trouble());
                 Health {
                     healthy: error.is_none(),
                     response_time: Duration::ZERO,
@@ -397,7 +398,7 @@ impl Fleet {
         self.inner.hub.end_all();
         self.inner.context.shut_down(deadline).await;
         match &self.inner.home {
-            Home::Embedded(_) => {}
+            Home::Embedded(home) => home.leave(deadline).await,
             #[cfg(feature = "redis")]
             Home::Redis(home) => {
                 home.close(deadline.saturating_duration_since(Instant::now()))
@@ -459,7 +460,7 @@ fn no_server(operation: &'static str) -> Error {
 impl fmt::Display for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.inner.home {
-            Home::Embedded(_) => f.write_str("in-process"),
+            Home::Embedded(home) => home.fmt(f),
             #[cfg(feature = "redis")]
             Home::Redis(_) => match self.server() {
                 Some(server) => {

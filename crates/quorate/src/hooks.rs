@@ -22,6 +22,8 @@ pub enum ErrorSource {
     Listener,
     /// A message could not be decoded, or was refused by its `validate`.
     Decode,
+    /// The file of the home, which could not be written.
+    File,
     /// A consumer group that could not be asked, or a delivery that could not be settled, in the
     /// background.
     Group,
@@ -45,6 +47,7 @@ impl ErrorSource {
             Self::Connection => "connection",
             Self::Listener => "listener",
             Self::Decode => "decode",
+            Self::File => "file",
             Self::Group => "group",
             Self::Cache => "cache",
             Self::Lock => "lock",

@@ -49,6 +49,7 @@
 //!
 //! | feature | default | what |
 //! | --- | --- | --- |
+//! | `file` | yes | the in-process home in a file, `file:path` |
 //! | `redis` | yes | the Redis and Valkey home; without it, the in-process home alone |
 
 mod backoff;
@@ -127,6 +128,9 @@ mod documents {
     struct Locks;
     #[doc = include_str!("../../../docs/guide/presence.md")]
     struct Presence;
+    #[cfg(feature = "file")]
+    #[doc = include_str!("../../../docs/guide/file.md")]
+    struct File;
     #[doc = include_str!("../../../docs/guide/configuration.md")]
     struct Configuration;
     #[doc = include_str!("../../../docs/guide/testing.md")]

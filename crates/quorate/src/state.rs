@@ -191,14 +191,18 @@ impl Monitor {
     }
 
     pub(crate) fn closed(&self) {
+        self.set(ConnectionState::Closed, "closed by the application");
+    }
+
+    /// Changes the state without a new connection.
+    pub(crate) fn set(&self, state: ConnectionState, reason: &str) {
         let before = self.status.borrow().clone();
         let at = UNIX_EPOCH + Duration::from_micros(system_now().get());
-        let reason = "closed by the application".into();
         self.report(&StateChange {
             previous: before.state,
-            new: ConnectionState::Closed,
+            new: state,
             at,
-            reason,
+            reason: reason.into(),
             epoch: before.epoch,
         });
     }

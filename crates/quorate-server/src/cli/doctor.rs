@@ -84,6 +84,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if url.reveal().starts_with("file:") {
+        return Err(Failure::usage(
+            "url must be a server or memory: - what holds of a home in a file is in docs/guarantees.md",
+        ));
+    }
     let fleet = Fleet::builder()
         .url(url.clone())
         .service("quorate-doctor")

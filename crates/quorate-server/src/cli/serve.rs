@@ -32,7 +32,7 @@ const LEAST_CLOSE: Duration = Duration::from_secs(1);
 /// listens on loopback addresses only.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where the state is kept: redis://, rediss://, valkey://, valkeys:// or memory:
+    /// Where the state is kept: redis://, rediss://, valkey://, valkeys://, memory: or file:PATH
     #[arg(long, value_name = "URL")]
     backend: Option<String>,
     /// Address and port to listen on; 127.0.0.1:8080 unless configured. Port 0 takes a free one.

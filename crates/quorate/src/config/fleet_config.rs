@@ -57,7 +57,7 @@ pub enum WhenUnavailable {
     reason = "built with `..FleetConfig::default()`"
 )]
 pub struct FleetConfig {
-    /// Where the state lives: `memory:`, `redis://`, `rediss://`, `valkey://`, `valkeys://`.
+    /// Where the state lives: `memory:`, `file:path`, `redis://`, `rediss://`, `valkey://`, `valkeys://`.
     ///
     /// A secret, because it may hold a password.
     pub url: Option<Secret>,

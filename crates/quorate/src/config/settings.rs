@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::target::{self, ServerTarget, Target};
+use super::target::{self, Place, ServerTarget, Target};
 use super::{FleetConfig, Protocol, WhenUnavailable};
 use crate::backoff::{Backoff, RetryPolicy};
 use crate::error::{Error, Result};
@@ -55,28 +55,28 @@ pub(crate) struct ConnectionSettings {
 impl Settings {
     /// Checks `config` as a whole. The URL has been laid over it already by [`resolve`](Self::resolve).
     pub(crate) fn resolve(config: FleetConfig) -> Result<Self> {
-        let (memory, config) = match config.url.clone() {
-            None => (false, config),
+        let (place, config) = match config.url.clone() {
+            None => (Place::Server, config),
             Some(url) => {
-                let (memory, named) = target::parse("url", url.reveal())?;
-                (memory, named.over(config))
+                let (place, named) = target::parse("url", url.reveal())?;
+                (place, named.over(config))
             }
         };
         if config.url.is_none() && config.host.is_none() && config.port.is_none() {
             return Err(Error::config(
                 "url",
-                "or `host` must be given (`memory:` keeps the state in this process)",
+                "or `host` must be given (`memory:` keeps the state in this process, `file:` in a file as well)",
             ));
         }
-        let state = if memory {
-            Target::Memory
-        } else {
-            Target::Server(server_target(&config)?)
+        let state = match place {
+            Place::Memory => Target::Memory,
+            Place::File(path) => Target::File(path),
+            Place::Server => Target::Server(server_target(&config)?),
         };
         let cache = config
             .cache_url
             .as_ref()
-            .map(|url| cache_target(url.reveal(), &config))
+            .map(|url| cache_target(url.reveal(), &state))
             .transpose()?;
         let service = config
             .service
@@ -142,8 +142,8 @@ fn server_target(config: &FleetConfig) -> Result<ServerTarget> {
 
 /// The second server shares nothing with the first but the options that its URL does not name; its
 /// place and login are its own.
-fn cache_target(url: &str, state: &FleetConfig) -> Result<Target> {
-    let (memory, named) = target::parse("cache_url", url)?;
+fn cache_target(url: &str, state: &Target) -> Result<Target> {
+    let (target, named) = target::parse("cache_url", url)?;
     let place = |config: FleetConfig| FleetConfig {
         host: config.host,
         port: config.port,
@@ -160,16 +160,18 @@ fn cache_target(url: &str, state: &FleetConfig) -> Result<Target> {
             "may carry only host, port, login, database and `tls`",
         ));
     }
-    if memory {
-        return Ok(Target::Memory);
-    }
-    if matches!(&state.url, Some(url) if url.reveal().starts_with("memory:")) {
-        return Err(Error::config(
+    match (target, state) {
+        (Place::Memory, _) => Ok(Target::Memory),
+        (Place::File(_), _) => Err(Error::config(
             "cache_url",
-            "must be `memory:` or absent when the state is in memory",
-        ));
+            "must not be a file: cached values need not outlive the process",
+        )),
+        (Place::Server, Target::Memory | Target::File(_)) => Err(Error::config(
+            "cache_url",
+            "must be `memory:` or absent when the state is in this process",
+        )),
+        (Place::Server, Target::Server(_)) => Ok(Target::Server(server_target(&only_place)?)),
     }
-    Ok(Target::Server(server_target(&only_place)?))
 }
 
 fn retry_policy(config: &FleetConfig) -> Result<RetryPolicy> {
@@ -389,6 +391,8 @@ mod tests {
             (r#"{"host":"h","namespace":"*"}"#, "namespace"),
             (r#"{"host":"h","service":""}"#, "service"),
             (r#"{"url":"memory:","cache_url":"redis://h"}"#, "cache_url"),
+            (r#"{"url":"file:a","cache_url":"redis://h"}"#, "cache_url"),
+            (r#"{"url":"redis://h","cache_url":"file:a"}"#, "cache_url"),
             (
                 r#"{"host":"h","cache_url":"redis://h?namespace=x"}"#,
                 "cache_url",

@@ -1,5 +1,7 @@
 //! What a URL says.
 
+use std::path::PathBuf;
+
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use url::Url;
@@ -12,6 +14,8 @@ use crate::error::{Error, Result};
 pub(crate) enum Target {
     /// In-process.
     Memory,
+    /// In-process, and in this file.
+    File(PathBuf),
     /// A Redis or Valkey server.
     Server(ServerTarget),
 }
@@ -27,8 +31,23 @@ pub(crate) struct ServerTarget {
     pub(crate) tls: bool,
 }
 
-/// The home named by a URL's scheme, and the options the URL names.
-pub(super) fn parse(field: &'static str, url: &str) -> Result<(bool, FleetConfig)> {
+/// What a URL says of where its home is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Place {
+    Memory,
+    File(PathBuf),
+    /// Among the options.
+    Server,
+}
+
+/// The home named by a URL, and the options the URL names.
+pub(super) fn parse(field: &'static str, url: &str) -> Result<(Place, FleetConfig)> {
+    // By ourselves: to a URL's own rules, no path of a file is relative.
+    if let Some((scheme, rest)) = url.split_once(':')
+        && scheme.eq_ignore_ascii_case("file")
+    {
+        return file(field, rest);
+    }
     // Never quote the URL in an error: it may hold a password.
     let url = Url::parse(url).map_err(|error| {
         Error::config(
@@ -45,11 +64,11 @@ pub(super) fn parse(field: &'static str, url: &str) -> Result<(bool, FleetConfig
                     "must be `memory:` with nothing but options after it",
                 ));
             }
-            return Ok((true, options));
+            return Ok((Place::Memory, options));
         }
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,
-        "redis-cluster" | "redis-sentinel" | "file" => {
+        "redis-cluster" | "redis-sentinel" => {
             return Err(Error::config(
                 field,
                 format_args!(
@@ -62,7 +81,7 @@ pub(super) fn parse(field: &'static str, url: &str) -> Result<(bool, FleetConfig
         _ => {
             return Err(Error::config(
                 field,
-                "must begin with `memory:`, `redis://`, `rediss://`, `valkey://` or `valkeys://`",
+                "must begin with `memory:`, `file:`, `redis://`, `rediss://`, `valkey://` or `valkeys://`",
             ));
         }
     };
@@ -76,7 +95,43 @@ pub(super) fn parse(field: &'static str, url: &str) -> Result<(bool, FleetConfig
         options.tls = Some(true);
     }
     authority(field, &url, &mut options)?;
-    Ok((false, options))
+    Ok((Place::Server, options))
+}
+
+/// What follows `file:`, as `path`, `/path` or `///path`, and perhaps options.
+fn file(field: &'static str, rest: &str) -> Result<(Place, FleetConfig)> {
+    let refused = |rule: &str| Err(Error::config(field, rule));
+    let (path, options) = match rest.split_once(['?', '#']) {
+        Some((path, _)) => (path, &rest[path.len()..]),
+        None => (rest, ""),
+    };
+    // Options alone are like those of any URL.
+    let options = Url::parse(&format!("file:///{options}")).map_err(|error| {
+        Error::config(field, format_args!("has options that are refused: {error}"))
+    })?;
+    let options = query(field, &options)?;
+    let path = match path.strip_prefix("//") {
+        None => path,
+        Some(path) => {
+            let path = path.strip_prefix("localhost").unwrap_or(path);
+            if !path.starts_with('/') {
+                return refused(
+                    "must name a file of this machine, such as `file:/var/lib/app.redb`",
+                );
+            }
+            path
+        }
+    };
+    let Ok(path) = percent_decode_str(path).decode_utf8() else {
+        return refused("has a path that is not UTF-8");
+    };
+    if path.is_empty() || path.ends_with('/') {
+        return refused("must name a file, such as `file:/var/lib/app.redb`");
+    }
+    if path.contains('\0') {
+        return refused("has a path with a NUL in it");
+    }
+    Ok((Place::File(PathBuf::from(&*path)), options))
 }
 
 /// Host, port, login and database. What the URL names twice must agree, or it is refused.
@@ -206,6 +261,30 @@ mod tests {
     }
 
     #[test]
+    fn a_url_names_a_file() {
+        for (url, path) in [
+            (
+                "file:/var/lib/app/quorate.redb",
+                "/var/lib/app/quorate.redb",
+            ),
+            (
+                "file:///var/lib/app.redb?namespace=shop",
+                "/var/lib/app.redb",
+            ),
+            ("FILE://localhost/app.redb", "/app.redb"),
+            ("file:state/app.redb", "state/app.redb"),
+            ("file:../app.redb", "../app.redb"),
+            ("file:a%20b%3F%25.redb?service=x", "a b?%.redb"),
+        ] {
+            let (place, _) = parse("url", url).unwrap();
+            assert_eq!(place, Place::File(path.into()), "{url}");
+        }
+        let config = server("file:a.redb?namespace=shop&command_timeout=1s");
+        assert_eq!(config.namespace.as_deref(), Some("shop"));
+        assert_eq!(config.command_timeout, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
     fn bad_urls_are_refused_and_never_quoted() {
         for (url, says) in [
             ("localhost:6379", "must begin with"),
@@ -219,6 +298,14 @@ mod tests {
             ("redis://:secret@h#x", "fragment"),
             ("redis-cluster://:secret@h", "not support"),
             ("memory:shop", "nothing but options"),
+            ("file:", "must name a file"),
+            ("file:?service=secret", "must name a file"),
+            ("file:/var/lib/", "must name a file"),
+            ("file://secret/app.redb", "of this machine"),
+            ("file:a.redb#secret", "fragment"),
+            ("file:a.redb?colour=red", "colour"),
+            ("file:a%00b", "NUL"),
+            ("file:a%ff", "UTF-8"),
             ("http://:secret@h", "must begin with"),
             ("", "must be a URL"),
         ] {

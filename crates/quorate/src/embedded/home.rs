@@ -1,14 +1,30 @@
 //! The in-process home: what its instances share.
 
+use std::fmt;
+#[cfg(feature = "file")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "file")]
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+#[cfg(feature = "file")]
+use super::file::{HomeFile, Opening, Seat};
+#[cfg(feature = "file")]
+use super::journal::Journal;
+#[cfg(feature = "file")]
+use super::kept::KeptTable;
+use super::{Disk, Table};
 use crate::cache::{CacheTable, MemoryCaches};
 use crate::clock::{HomeClock, TestClock};
-use crate::embedded::Table;
+use crate::error::{Error, Result};
 use crate::events::{Bus, EventsPort, MemoryEvents};
 use crate::history::Log;
+use crate::hooks::Hooks;
 use crate::lock::LockState;
 use crate::presence::RosterState;
+use crate::state::Monitor;
 use crate::store::{Entry, MemoryStores};
 
 /// The state of one in-process home.
@@ -23,19 +39,112 @@ pub(crate) struct EmbeddedHome {
     rosters: Arc<Table<RosterState>>,
     stores: Arc<Table<Entry, Arc<str>>>,
     caches: Arc<CacheTable>,
+    #[cfg(feature = "file")]
+    file: Option<Arc<HomeFile>>,
+    disk: Disk,
 }
 
 impl EmbeddedHome {
+    /// A home in memory alone.
     pub(crate) fn new(moved: Option<TestClock>) -> Self {
         let clock = HomeClock::new(moved);
+        let (locks, stores) = (Table::new(clock.clone()), Table::new(clock.clone()));
+        Self::of(&clock, Arc::new(locks), Arc::new(stores))
+    }
+
+    fn of(
+        clock: &HomeClock,
+        locks: Arc<Table<LockState>>,
+        stores: Arc<Table<Entry, Arc<str>>>,
+    ) -> Self {
         Self {
             bus: Arc::default(),
             histories: Arc::new(Table::new(clock.clone())),
-            locks: Arc::new(Table::new(clock.clone())),
+            locks,
             rosters: Arc::new(Table::new(clock.clone())),
-            stores: Arc::new(Table::new(clock.clone())),
-            caches: Arc::new(CacheTable::new(Table::new(clock))),
+            stores,
+            caches: Arc::new(CacheTable::new(Table::new(clock.clone()))),
+            #[cfg(feature = "file")]
+            file: None,
+            disk: Disk::default(),
         }
+    }
+
+    /// The home in the file at `path`, which is made if there is none.
+    #[cfg(feature = "file")]
+    pub(crate) async fn open(path: PathBuf, moved: Option<TestClock>) -> Result<Self> {
+        let runtime = Handle::current();
+        let opening = runtime.clone().spawn_blocking(move || {
+            let opening = Opening::begin(path)?;
+            Self::read(opening, moved, runtime)
+        });
+        opening.await.map_err(|error| {
+            Error::new(crate::error::ErrorKind::Backend)
+                .with_message("the file of the home could not be read")
+                .with_source(error)
+        })?
+    }
+
+    /// Blocks.
+    #[cfg(feature = "file")]
+    pub(super) fn read(
+        mut opening: Opening,
+        moved: Option<TestClock>,
+        runtime: Handle,
+    ) -> Result<Self> {
+        // Time does not run backwards from one process to the next either.
+        let clock = HomeClock::not_before(opening.time()?, moved);
+        let journal = Arc::new(Journal::new());
+        let locks = Table::with_journal(clock.clone(), Some(journal.clone()));
+        let stores = Table::with_journal(clock.clone(), Some(journal.clone()));
+        let mut home = Self::of(&clock, Arc::new(locks), Arc::new(stores));
+        let tables: Vec<Arc<dyn KeptTable>> = vec![home.locks.clone(), home.stores.clone()];
+        home.file = Some(opening.finish(runtime, clock, journal, tables)?);
+        Ok(home)
+    }
+
+    /// The home as a further instance has it.
+    pub(crate) fn join(self, hooks: &Hooks) -> Result<Self> {
+        #[cfg(feature = "file")]
+        if let Some(file) = &self.file {
+            let seat = Some(Seat::take(file, hooks)?);
+            return Ok(Self {
+                disk: Disk { seat },
+                ..self
+            });
+        }
+        let _ = hooks; // in memory nothing fails
+        Ok(self)
+    }
+
+    /// Where to show whether the home works.
+    pub(crate) fn report_to(&self, monitor: &Arc<Monitor>) {
+        #[cfg(feature = "file")]
+        if let Some(seat) = &self.disk.seat {
+            seat.report_to(monitor);
+        }
+        let _ = monitor; // in memory it always does
+    }
+
+    /// What keeps the home from working.
+    pub(crate) fn trouble(&self) -> Option<Error> {
+        #[cfg(feature = "file")]
+        return self.file.as_ref().and_then(|file| file.trouble());
+        #[cfg(not(feature = "file"))]
+        None
+    }
+
+    /// An instance goes; with the last one, the file is closed.
+    #[cfg_attr(
+        not(feature = "file"),
+        expect(clippy::unused_async, reason = "only a file is waited for")
+    )]
+    pub(crate) async fn leave(&self, deadline: Instant) {
+        #[cfg(feature = "file")]
+        if let Some(seat) = &self.disk.seat {
+            seat.leave(deadline).await;
+        }
+        let _ = deadline; // in memory there is nothing to wait for
     }
 
     /// A new instance's place on the bus.
@@ -55,11 +164,25 @@ impl EmbeddedHome {
         MemoryCaches::new(self.caches.clone(), events)
     }
 
+    pub(crate) fn disk(&self) -> Disk {
+        self.disk.clone()
+    }
+
     pub(crate) fn stores(&self) -> MemoryStores {
-        MemoryStores::new(self.stores.clone())
+        MemoryStores::new(self.stores.clone(), self.disk())
     }
 
     pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {
         self.rosters.clone()
+    }
+}
+
+impl fmt::Display for EmbeddedHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[cfg(feature = "file")]
+        if let Some(file) = &self.file {
+            return write!(f, "in-process, in the file {}", file.path().display());
+        }
+        f.write_str("in-process")
     }
 }

@@ -1,9 +1,19 @@
-//! Shared plumbing of the in-process home.
+//! Shared plumbing of the in-process home: tables and their expiry, and the file that some of them are kept in.
 
+mod disk;
 mod expiry;
+#[cfg(feature = "file")]
+mod file;
 mod home;
+mod journal;
+#[cfg(feature = "file")]
+mod kept;
 mod table;
 
+pub(crate) use disk::Disk;
 pub(crate) use expiry::ExpiryIndex;
 pub(crate) use home::EmbeddedHome;
+pub(crate) use journal::Ticket;
+#[cfg(feature = "file")]
+pub(crate) use kept::{Kept, decode, encode};
 pub(crate) use table::{State, Table};

@@ -4,10 +4,12 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::ExpiryIndex;
+use super::journal::{Changed, Journal, Ticket};
 use crate::clock::{HomeClock, Micros};
 use crate::key::Key;
 
@@ -33,6 +35,8 @@ const PARTS: usize = 64;
 pub(crate) struct Table<S, K = Key> {
     clock: HomeClock,
     hasher: RandomState,
+    /// Where its rows are in a file as well.
+    journal: Option<Arc<Journal>>,
     // Short locks: a transition is a pure function and never waits.
     parts: Box<[Mutex<Rows<S, K>>]>,
 }
@@ -41,22 +45,31 @@ pub(crate) struct Table<S, K = Key> {
 struct Rows<S, K> {
     states: HashMap<K, S>,
     forgotten: ExpiryIndex<K>,
+    changed: Changed<K>,
 }
 
-impl<S, K> Default for Rows<S, K> {
+impl<S, K: Eq + Hash> Default for Rows<S, K> {
     fn default() -> Self {
         Self {
             states: HashMap::new(),
             forgotten: ExpiryIndex::default(),
+            changed: Changed::default(),
         }
     }
 }
 
 impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
+    /// In memory alone.
     pub(crate) fn new(clock: HomeClock) -> Self {
+        Self::with_journal(clock, None)
+    }
+
+    /// With a journal, its rows are written by the rounds of that as well.
+    pub(super) fn with_journal(clock: HomeClock, journal: Option<Arc<Journal>>) -> Self {
         Self {
             clock,
             hasher: RandomState::new(),
+            journal,
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -73,16 +86,41 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q> + for<'a> From<&'a Q>,
     {
+        self.change(key, |state, now| (apply(state, now), true)).0
+    }
+
+    /// One transition, which says beside its reply whether it changed what has to outlive the process; and
+    /// what has to be waited for before that reply may be given.
+    pub(crate) fn change<Q, R>(
+        &self,
+        key: &Q,
+        apply: impl FnOnce(&mut S, Micros) -> (R, bool),
+    ) -> (R, Ticket)
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q> + for<'a> From<&'a Q>,
+    {
         let mut rows = self.part(key).lock();
         let now = self.clock.now();
-        rows.sweep(now);
+        let round = self.journal.as_ref().map(|journal| journal.open());
+        rows.sweep(now, round);
         // In place: a state may be large, and a transition is small.
-        let reply = match rows.states.get_mut(key) {
+        let known = rows.states.get_mut(key);
+        let was_there = known.is_some();
+        let (reply, changed) = match known {
             Some(state) => apply(state, now),
             None => apply(rows.states.entry(K::from(key)).or_default(), now),
         };
-        rows.keep(key, now);
-        reply
+        let freed = rows.keep(key, now);
+        let Some(round) = round else {
+            return (reply, Ticket::NONE);
+        };
+        if changed || (freed && was_there) {
+            rows.changed.mark(K::from(key), round, changed);
+        }
+        // What others changed and is not yet on disk may not be seen in a refusal either.
+        let ticket = rows.changed.ticket(key);
+        (reply, ticket)
     }
 
     /// Looks at the state of the unit `key`, if there is one.
@@ -95,6 +133,21 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         rows.states.get(key).map(|state| look(state, &self.clock))
     }
 
+    /// Looks at the state of the unit `key`, and says what has to be waited for before what was seen may be told.
+    pub(crate) fn look_kept<Q, R>(
+        &self,
+        key: &Q,
+        look: impl FnOnce(&S, &HomeClock) -> R,
+    ) -> (Option<R>, Ticket)
+    where
+        Q: ?Sized + Eq + Hash,
+        K: Borrow<Q>,
+    {
+        let rows = self.part(key).lock();
+        let seen = rows.states.get(key).map(|state| look(state, &self.clock));
+        (seen, rows.changed.ticket(key))
+    }
+
     /// Looks at every state in one part of the table, from 0. Returns whether there is a next part.
     pub(crate) fn each_of(&self, part: usize, mut look: impl FnMut(&K, &S, &HomeClock)) -> bool {
         if let Some(rows) = self.parts.get(part) {
@@ -103,6 +156,13 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
             }
         }
         part.saturating_add(1) < self.parts.len()
+    }
+
+    /// What has to be waited for before it may be told what was seen in one part.
+    pub(crate) fn ticket_of(&self, part: usize) -> Ticket {
+        self.parts
+            .get(part)
+            .map_or(Ticket::NONE, |rows| rows.lock().changed.ticket_of_all())
     }
 
     fn part<Q: ?Sized + Hash>(&self, key: &Q) -> &Mutex<Rows<S, K>> {
@@ -122,17 +182,54 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         total
     }
 }
+
+/// For the file that its rows are kept in.
+#[cfg(feature = "file")]
+impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
+    /// Shows every row that is not in the file as it is in memory; `None` if there is none any more.
+    pub(super) fn each_changed(&self, mut show: impl FnMut(&K, Option<&S>)) {
+        for part in &self.parts {
+            let rows = part.lock();
+            for key in rows.changed.keys() {
+                show(key, rows.states.get(key));
+            }
+        }
+    }
+
+    /// Takes note that `round` is on disk.
+    pub(super) fn settle_changed(&self, round: u64) {
+        for part in &self.parts {
+            part.lock().changed.settle(round);
+        }
+    }
+
+    /// Takes a state that was in the file, unless it is not needed any more: then that is to be written.
+    pub(super) fn put_back(&self, key: K, state: S) {
+        let now = self.clock.now();
+        let mut rows = self.part(&key).lock();
+        rows.states.insert(key.clone(), state);
+        if rows.keep(&key, now)
+            && let Some(journal) = &self.journal
+        {
+            rows.changed.mark(key, journal.open(), false);
+        }
+    }
+}
+
 impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
-    fn keep<Q>(&mut self, key: &Q, now: Micros)
+    /// Frees what is not needed any more of a state, and takes note of when there will be more. Returns whether
+    /// anything was freed.
+    fn keep<Q>(&mut self, key: &Q, now: Micros) -> bool
     where
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q>,
     {
         let Some(state) = self.states.get_mut(key) else {
-            return;
+            return false;
         };
         let mut due = state.forgotten_at(now);
-        if due.is_some_and(|at| at <= now) {
+        let freed = due.is_some_and(|at| at <= now);
+        if freed {
             state.expire(now);
             due = state.forgotten_at(now);
         }
@@ -149,14 +246,19 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
                 }
             }
         }
+        freed
     }
 
-    fn sweep(&mut self, now: Micros) {
+    fn sweep(&mut self, now: Micros, round: Option<u64>) {
         for _ in 0..SWEEP {
             let Some(key) = self.forgotten.pop_due(now) else {
                 return;
             };
-            self.keep(&key, now);
+            if self.keep(&key, now)
+                && let Some(round) = round
+            {
+                self.changed.mark(key, round, false);
+            }
         }
     }
 }

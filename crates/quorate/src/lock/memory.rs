@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::lease::{AcquireReply, LeaseId, LockState};
 use super::port::{LockPort, announcement};
 use crate::clock::Micros;
-use crate::embedded::{State, Table};
-use crate::error::Result;
+use crate::embedded::{Disk, State, Table};
+use crate::error::{Outcome, Result};
 use crate::events::{Channel, EventsPort};
 use crate::key::Key;
 use crate::port::CallOptions;
@@ -31,15 +31,50 @@ impl State for LockState {
     }
 }
 
+/// Who holds a lock is gone with the process; that tokens grow outlives it.
+#[cfg(feature = "file")]
+impl crate::embedded::Kept for LockState {
+    const TABLE: &'static str = "lock";
+
+    fn row(&self) -> Vec<u8> {
+        crate::embedded::encode(1, &self.last)
+    }
+
+    fn from_row(row: &[u8]) -> Option<Self> {
+        let last = crate::embedded::decode(1, row)?;
+        Some(Self {
+            last,
+            ..Self::default()
+        })
+    }
+}
+
 /// One instance's access to the locks of its home.
 pub(crate) struct MemoryLocks {
     table: Arc<Table<LockState>>,
+    disk: Disk,
     events: Arc<dyn EventsPort>,
 }
 
 impl MemoryLocks {
-    pub(crate) fn new(table: Arc<Table<LockState>>, events: Arc<dyn EventsPort>) -> Self {
-        Self { table, events }
+    pub(crate) fn new(
+        table: Arc<Table<LockState>>,
+        disk: Disk,
+        events: Arc<dyn EventsPort>,
+    ) -> Self {
+        Self {
+            table,
+            disk,
+            events,
+        }
+    }
+
+    /// One transition of what only this process has to know.
+    fn transition<R>(&self, key: &Key, apply: impl FnOnce(&mut LockState, Micros) -> R) -> R {
+        let (reply, _) = self
+            .table
+            .change(key, |state, now| (apply(state, now), false));
+        reply
     }
 }
 
@@ -50,11 +85,20 @@ impl LockPort for MemoryLocks {
         key: &Key,
         lease: LeaseId,
         length: Duration,
-        _options: CallOptions,
+        options: CallOptions,
     ) -> Result<AcquireReply> {
-        Ok(self
-            .table
-            .transition(key, |state, now| state.acquire(now, lease, length)))
+        self.disk.check_open()?;
+        let (reply, ticket) = self.table.change(key, |state, now| {
+            let last = state.last;
+            (state.acquire(now, lease, length), state.last != last)
+        });
+        let deadline = options.deadline;
+        if let Some(on_disk) = self.disk.written(ticket, deadline, Outcome::Unknown)
+            && matches!(reply, AcquireReply::Acquired { .. })
+        {
+            on_disk.await?;
+        }
+        Ok(reply)
     }
 
     async fn extend(
@@ -64,15 +108,12 @@ impl LockPort for MemoryLocks {
         length: Duration,
         _options: CallOptions,
     ) -> Result<bool> {
-        Ok(self
-            .table
-            .transition(key, |state, now| state.extend(now, lease, length)))
+        self.disk.check_open()?;
+        Ok(self.transition(key, |state, now| state.extend(now, lease, length)))
     }
 
     async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool> {
-        let released = self
-            .table
-            .transition(key, |state, now| state.release(now, lease));
+        let released = self.transition(key, |state, now| state.release(now, lease));
         if released {
             // In-process the announcement is complete when the call returns.
             self.events

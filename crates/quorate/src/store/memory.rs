@@ -12,8 +12,8 @@ use super::entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
 use super::port::{ScanCursor, ScanPage, StorePort, WriteOptions};
 use crate::clock::Micros;
 use crate::durability::Reached;
-use crate::embedded::{State, Table};
-use crate::error::Result;
+use crate::embedded::{Disk, State, Table, Ticket};
+use crate::error::{Outcome, Result};
 use crate::port::CallOptions;
 
 impl State for Entry {
@@ -26,40 +26,78 @@ impl State for Entry {
     }
 }
 
+#[cfg(feature = "file")]
+impl crate::embedded::Kept for Entry {
+    const TABLE: &'static str = "store";
+
+    fn row(&self) -> Vec<u8> {
+        crate::embedded::encode(1, self)
+    }
+
+    fn from_row(row: &[u8]) -> Option<Self> {
+        crate::embedded::decode(1, row)
+    }
+}
+
 /// One instance's access to the stores of its home.
 pub(crate) struct MemoryStores {
     table: Arc<Table<Entry, Arc<str>>>,
+    disk: Disk,
 }
 
 impl MemoryStores {
-    pub(crate) fn new(table: Arc<Table<Entry, Arc<str>>>) -> Self {
-        Self { table }
+    pub(crate) fn new(table: Arc<Table<Entry, Arc<str>>>, disk: Disk) -> Self {
+        Self { table, disk }
     }
 
-    fn value(&self, key: &StoreKey) -> Option<Bytes> {
-        self.table.look(key.text(), |entry, clock| {
+    fn value(&self, key: &StoreKey) -> (Option<Bytes>, Ticket) {
+        let (value, ticket) = self.table.look_kept(key.text(), |entry, clock| {
             entry.value(|| clock.now()).cloned()
-        })?
+        });
+        (value.flatten(), ticket)
     }
 
-    fn apply(&self, key: &StoreKey, write: &Write, once: Option<&Once>) -> Written {
-        self.table
-            .transition(key.text(), |entry, now| entry.write(now, write, once))
+    fn apply(&self, key: &StoreKey, write: &Write, once: Option<&Once>) -> (Written, Ticket) {
+        self.table.change(key.text(), |entry, now| {
+            let written = entry.write(now, write, once);
+            let is_made = matches!(written, Written::Applied | Written::Count(_));
+            // A refusal may be remembered.
+            (written, is_made || once.is_some())
+        })
+    }
+
+    /// Waits until what was read is on disk.
+    async fn seen<T>(&self, seen: T, ticket: Ticket, options: CallOptions) -> Result<T> {
+        let outcome = Outcome::NotApplied;
+        if let Some(written) = self.disk.written(ticket, options.deadline, outcome) {
+            written.await?;
+        }
+        Ok(seen)
     }
 }
 
 #[async_trait]
 impl StorePort for MemoryStores {
-    async fn get(&self, key: &StoreKey, _options: CallOptions) -> Result<Option<Bytes>> {
-        Ok(self.value(key))
+    async fn get(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Bytes>> {
+        self.disk.check_open()?;
+        let (value, ticket) = self.value(key);
+        self.seen(value, ticket, options).await
     }
 
     async fn get_many(
         &self,
         keys: &[StoreKey],
-        _options: CallOptions,
+        options: CallOptions,
     ) -> Result<Vec<Option<Bytes>>> {
-        Ok(keys.iter().map(|key| self.value(key)).collect())
+        self.disk.check_open()?;
+        let mut last = Ticket::NONE;
+        let mut value = |key| {
+            let (value, ticket) = self.value(key);
+            last = last.max(ticket);
+            value
+        };
+        let values = keys.iter().map(&mut value).collect();
+        self.seen(values, last, options).await
     }
 
     async fn write(
@@ -68,32 +106,52 @@ impl StorePort for MemoryStores {
         write: &Write,
         options: WriteOptions,
     ) -> Result<(Written, Reached)> {
-        let written = self.apply(key, write, options.once.as_ref());
-        Ok((written, Reached::alone(false)))
+        self.disk.check_open()?;
+        let (written, ticket) = self.apply(key, write, options.once.as_ref());
+        let deadline = options.call.deadline;
+        if let Some(on_disk) = self.disk.written(ticket, deadline, Outcome::Unknown) {
+            let Some(durability) = options.durability else {
+                on_disk.await?;
+                return Ok((written, Reached::alone(true)));
+            };
+            // Who asks how safe it is, is told so in time.
+            match tokio::time::timeout(durability.within, on_disk).await {
+                Ok(on_disk) => on_disk?,
+                Err(_) => return Ok((written, Reached::alone(false))),
+            }
+        }
+        Ok((written, Reached::alone(self.disk.is_there())))
     }
 
     async fn set_many(
         &self,
         entries: &[(StoreKey, Bytes)],
         ttl: Option<Duration>,
-        _options: CallOptions,
+        options: CallOptions,
     ) -> Result<()> {
+        self.disk.check_open()?;
+        let mut last = Ticket::NONE;
         for (key, value) in entries {
             let write = Write::Set {
                 value: value.clone(),
                 expiry: ttl.map_or(Expiry::Never, Expiry::After),
                 when: When::Always,
             };
-            self.apply(key, &write, None);
+            last = last.max(self.apply(key, &write, None).1);
+        }
+        let deadline = options.deadline;
+        if let Some(on_disk) = self.disk.written(last, deadline, Outcome::Unknown) {
+            on_disk.await?;
         }
         Ok(())
     }
 
-    async fn remaining(&self, key: &StoreKey, _options: CallOptions) -> Result<Option<Remaining>> {
-        let remaining = self
+    async fn remaining(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Remaining>> {
+        self.disk.check_open()?;
+        let (remaining, ticket) = self
             .table
-            .look(key.text(), |entry, clock| entry.remaining(clock.now()));
-        Ok(remaining.flatten())
+            .look_kept(key.text(), |entry, clock| entry.remaining(clock.now()));
+        self.seen(remaining.flatten(), ticket, options).await
     }
 
     async fn scan(
@@ -101,8 +159,9 @@ impl StorePort for MemoryStores {
         area: &Area,
         prefix: &str,
         from: Option<&ScanCursor>,
-        _options: CallOptions,
+        options: CallOptions,
     ) -> Result<ScanPage> {
+        self.disk.check_open()?;
         let begins = area.beginning_with(prefix);
         // A page is what one part of the table holds, which is locked meanwhile.
         let part = from.map_or(0, |cursor| cursor.as_str().parse().unwrap_or(usize::MAX));
@@ -113,7 +172,8 @@ impl StorePort for MemoryStores {
             }
         });
         let next = more.then(|| ScanCursor::new((part + 1).to_string()));
-        Ok(ScanPage { names, next })
+        let ticket = self.table.ticket_of(part);
+        self.seen(ScanPage { names, next }, ticket, options).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The conformance suites: one test per clause and home.
 
-use quorate_testing::harness::{Embedded, OnServer};
+use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, lock_suite, presence_suite, store_suite,
@@ -9,6 +9,7 @@ use quorate_testing::{
 mod cache {
     use super::*;
     cache_suite!(embedded, Embedded);
+    cache_suite!(file, EmbeddedFile);
     cache_suite!(redis, OnServer(ServerKind::Redis));
     cache_suite!(valkey, OnServer(ServerKind::Valkey));
     cache_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -17,6 +18,7 @@ mod cache {
 mod events {
     use super::*;
     events_suite!(embedded, Embedded);
+    events_suite!(file, EmbeddedFile);
     events_suite!(redis, OnServer(ServerKind::Redis));
     events_suite!(valkey, OnServer(ServerKind::Valkey));
     events_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -25,6 +27,7 @@ mod events {
 mod group {
     use super::*;
     group_suite!(embedded, Embedded);
+    group_suite!(file, EmbeddedFile);
     group_suite!(redis, OnServer(ServerKind::Redis));
     group_suite!(valkey, OnServer(ServerKind::Valkey));
     group_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -33,6 +36,7 @@ mod group {
 mod history {
     use super::*;
     history_suite!(embedded, Embedded);
+    history_suite!(file, EmbeddedFile);
     history_suite!(redis, OnServer(ServerKind::Redis));
     history_suite!(valkey, OnServer(ServerKind::Valkey));
     history_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -41,6 +45,7 @@ mod history {
 mod lock {
     use super::*;
     lock_suite!(embedded, Embedded);
+    lock_suite!(file, EmbeddedFile);
     lock_suite!(redis, OnServer(ServerKind::Redis));
     lock_suite!(valkey, OnServer(ServerKind::Valkey));
     lock_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -49,6 +54,7 @@ mod lock {
 mod presence {
     use super::*;
     presence_suite!(embedded, Embedded);
+    presence_suite!(file, EmbeddedFile);
     presence_suite!(redis, OnServer(ServerKind::Redis));
     presence_suite!(valkey, OnServer(ServerKind::Valkey));
     presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
@@ -57,6 +63,7 @@ mod presence {
 mod store {
     use super::*;
     store_suite!(embedded, Embedded);
+    store_suite!(file, EmbeddedFile);
     store_suite!(redis, OnServer(ServerKind::Redis));
     store_suite!(valkey, OnServer(ServerKind::Valkey));
     store_suite!(cluster, OnServer(ServerKind::RedisCluster));
