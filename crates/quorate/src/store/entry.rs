@@ -125,7 +125,8 @@ struct Done {
 
 impl Write {
     /// What tells it from another write, for [`Once`].
-    pub(super) fn fingerprint(&self) -> [u8; 8] {
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 8] {
         let mut hash = sha1_smol::Sha1::new();
         let mut part = |bytes: &[u8]| {
             hash.update(&bytes.len().to_le_bytes());

@@ -339,6 +339,14 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
         })
     }
 
+    /// The key of an entry, as backends take it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule.
+    pub fn entry_key(&self, key: &K) -> Result<StoreKey> {
+        self.key_of(key)
+    }
+
     fn key(&self, key: &K, operation: &'static Operation) -> Result<StoreKey> {
         self.key_of(key)
             .map_err(|error| error.with_operation(operation.name))

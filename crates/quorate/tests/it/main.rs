@@ -4,9 +4,11 @@
 
 mod connection;
 mod differential;
+mod differential_cache;
 mod differential_group;
 mod differential_history;
 mod differential_presence;
+mod differential_store;
 mod durations;
 mod faults;
 mod faults_file;
@@ -14,6 +16,11 @@ mod faults_group;
 mod faults_history;
 mod faults_presence;
 mod file;
+mod faults_cache;
+mod faults_group;
+mod faults_history;
+mod faults_presence;
+mod faults_store;
 mod operators;
 mod ports;
 mod suites;
