@@ -124,6 +124,10 @@ mod documents {
     struct History;
     #[doc = include_str!("../../../docs/guide/groups.md")]
     struct Groups;
+    #[doc = include_str!("../../../docs/guide/store.md")]
+    struct Store;
+    #[doc = include_str!("../../../docs/guide/cache.md")]
+    struct Cache;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
     #[doc = include_str!("../../../docs/guide/presence.md")]

@@ -1,5 +1,10 @@
 //! Caches under fire: what was invalidated is not read again, and a load goes on without its backend.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a call beside the test ends with it"
+)]
+
 use std::future::IntoFuture;
 use std::io::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,10 @@
 //! Stores under fire: lost replies, replicas that come and go.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a call beside the test ends with it"
+)]
+
 use std::future::IntoFuture;
 use std::time::Duration;
 
