@@ -210,7 +210,10 @@ impl From<SubscriptionStats> for SubscriptionView {
     }
 }
 
-/// Shows what the hub of this instance is doing.
+/// Shows what the hub of the instance that answers is doing.
+///
+/// Clients, subscriptions and rates are its own: the fleet's other instances have theirs. `GET
+/// /v1/instances` has a line for each of them. What is kept of a topic, and its `position`, are the fleet's.
 #[utoipa::path(
     get,
     path = "/v1/hub",
@@ -255,7 +258,9 @@ pub(crate) async fn show(
     }))
 }
 
-/// Lists the clients of this instance.
+/// Lists the clients of the instance that answers.
+///
+/// Those that are connected to other instances are not among them: ask these.
 #[utoipa::path(
     get,
     path = "/v1/hub/clients",
@@ -292,7 +297,9 @@ pub(crate) async fn clients(
     }))
 }
 
-/// Shows a client of this instance, and what it is subscribed to.
+/// Shows a client of the instance that answers, and what it is subscribed to.
+///
+/// 404 also for a client that is connected to another instance.
 #[utoipa::path(
     get,
     path = "/v1/hub/clients/{id}",

@@ -78,7 +78,7 @@ const CLIENT = ['client', 'from', 'connected', 'topics', 'backlog', 'dropped'];
 function renderClients({ clients, matching }, filter) {
   $('client-count').textContent = clients.length < matching
     ? `the longest connected ${whole(clients.length)} of ${whole(matching)}: filter to see others`
-    : `${plural(matching, 'client')}${filter ? ' found' : ' on this instance'}`;
+    : `${plural(matching, 'client')}${filter ? ' found' : ''}`;
   $('clients').closest('table').hidden = clients.length === 0;
   $('clients-empty').hidden = clients.length > 0;
   reconcile($('clients'), clients, (one) => one.client, makeClient, updateClient);

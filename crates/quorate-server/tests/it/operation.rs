@@ -104,6 +104,11 @@ async fn the_description_names_every_route() {
         let operation = &routes[path][method];
         assert!(operation["summary"].is_string(), "{method} {path}");
     }
+    // What one instance knows is not taken for what all of them do.
+    for path in ["/v1/hub", "/v1/hub/clients", "/v1/hub/clients/{id}"] {
+        let summary = routes[path]["get"]["summary"].as_str().unwrap();
+        assert!(summary.contains("of the instance that answers"), "{path}");
+    }
 }
 
 #[tokio::test]
