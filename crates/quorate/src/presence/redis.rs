@@ -17,10 +17,13 @@ use crate::key::Key;
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptRunner, micros, unexpected};
 
-static JOIN: Script = Script::new(include_str!("scripts/join.lua"));
-static LEAVE: Script = Script::new(include_str!("scripts/leave.lua"));
-static RENEW: Script = Script::new(include_str!("scripts/renew.lua"));
-static REMOVE: Script = Script::new(include_str!("scripts/remove.lua"));
+/// What the scripts that change the place of an instance have in common.
+const LIBRARY: &str = include_str!("library.lua");
+
+static JOIN: Script = Script::with_library(include_str!("scripts/join.lua"), LIBRARY);
+static LEAVE: Script = Script::with_library(include_str!("scripts/leave.lua"), LIBRARY);
+static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
+static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), LIBRARY);
 static LOOK: Script = Script::new(include_str!("scripts/look.lua"));
 static PAGE_OF: Script = Script::new(include_str!("scripts/page.lua"));
 

@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-use quorate::CallOptions;
+use quorate::LeaseId;
 use quorate::lock::AcquireReply;
-use quorate::{Fleet, Key, LeaseId, TestClock};
-use quorate_testing::harness::namespace;
-use quorate_testing::servers::{ServerKind, shared};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, options};
 
 const SEQUENCES: usize = 40;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -51,36 +49,28 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..40)
 }
 
-/// One home under test, and the tokens it gave out.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
+/// The tokens that were given out.
+#[derive(Default)]
+struct Locks {
     last: [u64; 2],
 }
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self {
-            fleet,
-            clock,
-            last: [0; 2],
-        }
+impl Subject for Locks {
+    type Step = Step;
+    type Names = Vec<LeaseId>;
+
+    fn names() -> Self::Names {
+        (0..3).map(|_| LeaseId::random()).collect()
     }
 
-    /// What the home answers, without what may differ: the size of tokens and fractions of an hour.
-    async fn answer(&mut self, step: &Step, round: usize, leases: &[LeaseId]) -> String {
-        let port = self.fleet.lock_port();
-        let key = |lock: usize| {
-            Key::new(self.fleet.namespace(), &format!("lock-{round}-{lock}")).unwrap()
-        };
-        let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+    /// Without the size of tokens, and fractions of an hour.
+    async fn answer(&mut self, home: &Home, step: &Step, leases: &Self::Names) -> String {
+        let port = home.fleet.lock_port();
+        let key = |lock: usize| home.key(&format!("lock-{lock}"));
         match *step {
             Step::Acquire { lock, lease, hours } => {
                 match port
-                    .acquire(&key(lock), leases[lease], HOUR * hours, options)
+                    .acquire(&key(lock), leases[lease], HOUR * hours, options())
                     .await
                     .unwrap()
                 {
@@ -96,37 +86,21 @@ impl Subject {
             }
             Step::Extend { lock, lease, hours } => {
                 let extended = port
-                    .extend(&key(lock), leases[lease], HOUR * hours, options)
+                    .extend(&key(lock), leases[lease], HOUR * hours, options())
                     .await;
                 format!("extended {}", extended.unwrap())
             }
             Step::Release { lock, lease } => {
-                let released = port.release(&key(lock), leases[lease], options).await;
+                let released = port.release(&key(lock), leases[lease], options()).await;
                 format!("released {}", released.unwrap())
             }
-            Step::Elapse { halves } => {
-                self.clock.advance(HOUR / 2 * halves);
-                "elapsed".to_owned()
-            }
+            Step::Elapse { halves } => home.elapse(HOUR / 2 * halves),
         }
     }
 }
 
 async fn lock_scripts_agree_with_the_pure_functions(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let mut here = Subject::on("memory:").await;
-    let mut there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        let leases: Vec<_> = (0..3).map(|_| LeaseId::random()).collect();
-        (here.last, there.last) = ([0; 2], [0; 2]);
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round, &leases).await;
-            let answer = there.answer(step, round, &leases).await;
-            assert_eq!(answer, expected, "step {number} of {steps:#?}");
-        }
-    }
+    agree::<Locks>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]

@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use quorate::events::Channel;
 use quorate::history::{
     Append, Content, From, PageLimit, Settle, Settlement, Take, TakeId, TakeReply, Taken,
 };
-use quorate::{CallOptions, Fleet, Keep, Key, Position, TestClock};
-use quorate_testing::harness::namespace;
-use quorate_testing::servers::{ServerKind, shared};
+use quorate::{Keep, Key, Position};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, options};
 
 const SEQUENCES: usize = 60;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -118,102 +117,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..90)
 }
 
-/// One home under test, and the positions it gave out.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
+/// The positions that were given out.
+#[derive(Default)]
+struct Groups {
     positions: Vec<Position>,
 }
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self {
-            fleet,
-            clock,
-            positions: Vec::new(),
-        }
-    }
-
+impl Groups {
     /// Epochs differ between homes; whether one is that of the first message does not.
     fn epoch(&self, epoch: u64) -> bool {
         self.positions.first().map(|first| first.epoch()) == Some(epoch)
     }
 
-    /// What the home answers, without what may differ.
-    async fn answer(&mut self, step: &Step, round: usize) -> String {
-        let port = self.fleet.group_port().unwrap();
-        let key = Key::new(self.fleet.namespace(), &format!("topic-{round}")).unwrap();
-        let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
-        match step {
-            Step::Append {
-                size,
-                hours,
-                messages,
-            } => self.append(&key, *size, *hours, *messages, options).await,
-            Step::Join(place) => {
-                let Some(from) = self.place(place) else {
-                    return "no position yet".to_owned();
-                };
-                let joined = port.join(&key, "group", from, options).await;
-                format!("joined {}", joined.unwrap())
-            }
-            Step::Take {
-                take,
-                messages,
-                bytes,
-                hours,
-                again,
-            } => {
-                let take = Take {
-                    id: TakeId::from_bytes([*take; 8]),
-                    limit: PageLimit {
-                        messages: *messages,
-                        bytes: *bytes,
-                    },
-                    visibility: HOUR * *hours + QUARTER / 2,
-                    again: again.map(|hours| HOUR * hours + QUARTER / 4),
-                };
-                match port.take(&key, "group", take, options).await.unwrap() {
-                    TakeReply::Taken(taken) => self.shown(&taken),
-                    TakeReply::Deleted => "deleted".to_owned(),
-                }
-            }
-            Step::Settle { settlements, again } => {
-                let settlements: Vec<_> = settlements.iter().map(settlement).collect();
-                let settled = port.settle(&key, "group", &settlements, *again, options);
-                format!("settled {:?}", settled.await.unwrap())
-            }
-            Step::Status => match port.status(&key, "group", options).await.unwrap() {
-                Some(status) => format!(
-                    "pending {}, lag {}, at {}-{}",
-                    status.pending,
-                    status.lag,
-                    self.epoch(status.position.epoch()),
-                    status.position.offset()
-                ),
-                None => "no group".to_owned(),
-            },
-            Step::Delete => {
-                let deleted = port.delete(&key, "group", options).await;
-                format!("deleted {}", deleted.unwrap())
-            }
-            Step::Elapse { quarters } => {
-                self.clock.advance(QUARTER * *quarters);
-                "elapsed".to_owned()
-            }
-        }
-    }
-
     async fn append(
         &mut self,
+        home: &Home,
         key: &Key,
-        size: usize,
-        hours: u32,
-        messages: u32,
-        options: CallOptions,
+        (size, hours, messages): (usize, u32, u32),
     ) -> String {
         let channel = Channel {
             name: "group-tests".into(),
@@ -227,8 +147,8 @@ impl Subject {
         let number = u128::try_from(self.positions.len()).unwrap();
         let message = vec![0; 40 + size].into();
         let append = Append::new(channel, message, number.to_be_bytes(), keep);
-        let port = self.fleet.history_port();
-        let appended = port.append(key, append, options).await.unwrap();
+        let port = home.fleet.history_port();
+        let appended = port.append(key, append, options()).await.unwrap();
         self.positions.push(appended.position);
         format!("appended {}", appended.position.offset())
     }
@@ -260,6 +180,73 @@ impl Subject {
     }
 }
 
+impl Subject for Groups {
+    type Step = Step;
+    type Names = ();
+
+    fn names() -> Self::Names {}
+
+    async fn answer(&mut self, home: &Home, step: &Step, (): &Self::Names) -> String {
+        let port = home.fleet.group_port().unwrap();
+        let key = home.key("topic");
+        match step {
+            Step::Append {
+                size,
+                hours,
+                messages,
+            } => self.append(home, &key, (*size, *hours, *messages)).await,
+            Step::Join(place) => {
+                let Some(from) = self.place(place) else {
+                    return "no position yet".to_owned();
+                };
+                let joined = port.join(&key, "group", from, options()).await;
+                format!("joined {}", joined.unwrap())
+            }
+            Step::Take {
+                take,
+                messages,
+                bytes,
+                hours,
+                again,
+            } => {
+                let take = Take {
+                    id: TakeId::from_bytes([*take; 8]),
+                    limit: PageLimit {
+                        messages: *messages,
+                        bytes: *bytes,
+                    },
+                    visibility: HOUR * *hours + QUARTER / 2,
+                    again: again.map(|hours| HOUR * hours + QUARTER / 4),
+                };
+                match port.take(&key, "group", take, options()).await.unwrap() {
+                    TakeReply::Taken(taken) => self.shown(&taken),
+                    TakeReply::Deleted => "deleted".to_owned(),
+                }
+            }
+            Step::Settle { settlements, again } => {
+                let settlements: Vec<_> = settlements.iter().map(settlement).collect();
+                let settled = port.settle(&key, "group", &settlements, *again, options());
+                format!("settled {:?}", settled.await.unwrap())
+            }
+            Step::Status => match port.status(&key, "group", options()).await.unwrap() {
+                Some(status) => format!(
+                    "pending {}, lag {}, at {}-{}",
+                    status.pending,
+                    status.lag,
+                    self.epoch(status.position.epoch()),
+                    status.position.offset()
+                ),
+                None => "no group".to_owned(),
+            },
+            Step::Delete => {
+                let deleted = port.delete(&key, "group", options()).await;
+                format!("deleted {}", deleted.unwrap())
+            }
+            Step::Elapse { quarters } => home.elapse(QUARTER * *quarters),
+        }
+    }
+}
+
 fn settlement((offset, take, verb): &(u64, u8, Verb)) -> Settlement {
     Settlement {
         offset: *offset,
@@ -274,24 +261,7 @@ fn settlement((offset, take, verb): &(u64, u8, Verb)) -> Settlement {
 }
 
 async fn group_scripts_agree_with_the_pure_functions(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let mut here = Subject::on("memory:").await;
-    let mut there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        for subject in [&mut here, &mut there] {
-            subject.positions.clear();
-        }
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round).await;
-            let answer = there.answer(step, round).await;
-            assert_eq!(
-                answer, expected,
-                "round {round}, step {number} of {steps:#?}"
-            );
-        }
-    }
+    agree::<Groups>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]

@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use quorate::events::Channel;
 use quorate::history::{Append, From, PageLimit, Replay};
-use quorate::{CallOptions, Fleet, Keep, Key, Position, TestClock};
-use quorate_testing::harness::namespace;
-use quorate_testing::servers::{ServerKind, shared};
+use quorate::{Keep, Position};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, options};
 
 const SEQUENCES: usize = 40;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -90,28 +89,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// One home under test, and the positions it gave out.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
+/// The positions that were given out.
+#[derive(Default)]
+struct Histories {
     positions: Vec<Position>,
     /// Epochs differ between homes; their order does not.
     epochs: Vec<u64>,
 }
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self {
-            fleet,
-            clock,
-            positions: Vec::new(),
-            epochs: Vec::new(),
-        }
-    }
-
+impl Histories {
     fn epoch(&mut self, position: Position) -> usize {
         if position.is_origin() {
             return usize::MAX;
@@ -129,12 +115,17 @@ impl Subject {
         let epoch = self.epoch(position);
         format!("{epoch}-{}-{:x}", position.offset(), position.mark())
     }
+}
 
-    /// What the home answers, without what may differ.
-    async fn answer(&mut self, step: &Step, round: usize) -> String {
-        let port = self.fleet.history_port();
-        let key = Key::new(self.fleet.namespace(), &format!("topic-{round}")).unwrap();
-        let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+impl Subject for Histories {
+    type Step = Step;
+    type Names = ();
+
+    fn names() -> Self::Names {}
+
+    async fn answer(&mut self, home: &Home, step: &Step, (): &Self::Names) -> String {
+        let port = home.fleet.history_port();
+        let key = home.key("topic");
         match step {
             Step::Append {
                 id,
@@ -158,7 +149,7 @@ impl Subject {
                 let mut append = Append::new(channel, message.into(), [*id; 16], keep);
                 // An hour and a half: in which hour something was is known for sure.
                 append.again = again.map(|hours| HOUR * hours + HOUR / 2 + HOUR / 4);
-                match port.append(&key, append, options).await {
+                match port.append(&key, append, options()).await {
                     Ok(appended) => {
                         self.positions.push(appended.position);
                         self.shown(appended.position)
@@ -187,7 +178,7 @@ impl Subject {
                     messages: *messages,
                     bytes: *bytes,
                 };
-                match port.read(&key, from, limit, options).await.unwrap() {
+                match port.read(&key, from, limit, options()).await.unwrap() {
                     Replay::Lost { top } => format!("lost, top {}", self.shown(top)),
                     Replay::Page {
                         messages,
@@ -206,34 +197,13 @@ impl Subject {
                     }
                 }
             }
-            Step::Elapse { halves } => {
-                self.clock.advance(HOUR / 2 * *halves);
-                "elapsed".to_owned()
-            }
+            Step::Elapse { halves } => home.elapse(HOUR / 2 * *halves),
         }
     }
 }
 
 async fn history_scripts_agree_with_the_pure_functions(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let mut here = Subject::on("memory:").await;
-    let mut there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        for subject in [&mut here, &mut there] {
-            subject.positions.clear();
-            subject.epochs.clear();
-        }
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round).await;
-            let answer = there.answer(step, round).await;
-            assert_eq!(
-                answer, expected,
-                "round {round}, step {number} of {steps:#?}"
-            );
-        }
-    }
+    agree::<Histories>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use quorate::presence::{InstanceId, Removal, RosterVersion, Standing};
-use quorate::{CallOptions, Fleet, Key, TestClock};
-use quorate_testing::harness::namespace;
-use quorate_testing::servers::{ServerKind, shared};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, options};
 
 const SEQUENCES: usize = 60;
 /// Steps are so long that the real time which passes on the server between two of them is nothing, and so
@@ -74,26 +72,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..50)
 }
 
-/// One home under test.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
-    /// The epochs seen: they differ between homes, and must change together.
+/// The epochs seen: they differ between homes, and must change together.
+struct Rosters {
     epochs: Vec<u64>,
 }
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self {
-            fleet,
-            clock,
-            epochs: vec![0],
-        }
+impl Default for Rosters {
+    fn default() -> Self {
+        Self { epochs: vec![0] }
     }
+}
 
+impl Rosters {
     fn version(&mut self, version: RosterVersion) -> String {
         let known = self.epochs.iter().position(|it| *it == version.epoch);
         let epoch = known.unwrap_or_else(|| {
@@ -114,14 +104,20 @@ impl Subject {
         } = standing;
         format!("{version}, {members} members at {at:?} after {before:?}, next ends in {next:?}")
     }
+}
 
-    /// What the home answers, without what may differ: epochs, and fractions of a unit.
-    async fn answer(&mut self, step: &Step, round: usize, who: &[InstanceId]) -> String {
-        let port = self.fleet.presence_port();
-        let key = |roster: usize| {
-            Key::new(self.fleet.namespace(), &format!("roster-{round}-{roster}")).unwrap()
-        };
-        let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+impl Subject for Rosters {
+    type Step = Step;
+    type Names = Vec<InstanceId>;
+
+    fn names() -> Self::Names {
+        (0..INSTANCES).map(|_| InstanceId::random()).collect()
+    }
+
+    /// Without epochs, and fractions of a unit.
+    async fn answer(&mut self, home: &Home, step: &Step, who: &Self::Names) -> String {
+        let port = home.fleet.presence_port();
+        let key = |roster: usize| home.key(&format!("roster-{roster}"));
         let standing = match step {
             Step::Join {
                 roster,
@@ -134,7 +130,7 @@ impl Subject {
                     .map(|(id, info)| (format!("m{id}"), Bytes::from(vec![*info])))
                     .collect();
                 let lease = UNIT * *units;
-                port.join(&key(*roster), who[*it], lease, &members, options)
+                port.join(&key(*roster), who[*it], lease, &members, options())
                     .await
             }
             Step::Leave {
@@ -143,7 +139,7 @@ impl Subject {
                 ids,
             } => {
                 let ids: Vec<_> = ids.iter().map(|id| format!("m{id}")).collect();
-                port.leave(&key(*roster), who[*it], &ids, options).await
+                port.leave(&key(*roster), who[*it], &ids, options()).await
             }
             Step::Renew {
                 roster,
@@ -151,25 +147,28 @@ impl Subject {
                 units,
             } => {
                 let lease = UNIT * *units;
-                port.renew(&key(*roster), who[*it], lease, options).await
+                port.renew(&key(*roster), who[*it], lease, options()).await
             }
             Step::Remove {
                 roster,
                 who: it,
                 removal,
             } => {
-                port.remove(&key(*roster), who[*it], *removal, options)
+                port.remove(&key(*roster), who[*it], *removal, options())
                     .await
             }
             Step::Read { roster } => {
-                let look = port.look(&key(*roster), options).await.unwrap();
+                let look = port.look(&key(*roster), options()).await.unwrap();
                 let mut on: Vec<_> = look
                     .instances
                     .iter()
                     .map(|it| (it.instance, halves(it.remaining), it.members))
                     .collect();
                 on.sort_unstable();
-                let page = port.page(&key(*roster), who, None, options).await.unwrap();
+                let page = port
+                    .page(&key(*roster), who, None, options())
+                    .await
+                    .unwrap();
                 assert_eq!(page.version, look.version);
                 assert_eq!(page.next, None);
                 let mut members: Vec<_> = page
@@ -182,8 +181,7 @@ impl Subject {
                 return format!("{version}: {on:?}, {members:?}, ended {}", page.ended);
             }
             Step::Elapse { halves } => {
-                self.clock.advance(UNIT / 2 * *halves);
-                return "elapsed".to_owned();
+                return home.elapse(UNIT / 2 * *halves);
             }
         };
         self.standing(&standing.unwrap())
@@ -197,19 +195,7 @@ fn halves(duration: Duration) -> i64 {
 }
 
 async fn presence_scripts_agree_with_the_pure_functions(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let mut here = Subject::on("memory:").await;
-    let mut there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        let who: Vec<_> = (0..INSTANCES).map(|_| InstanceId::random()).collect();
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round, &who).await;
-            let answer = there.answer(step, round, &who).await;
-            assert_eq!(answer, expected, "step {number} of {steps:#?}");
-        }
-    }
+    agree::<Rosters>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]

@@ -11,27 +11,8 @@
 -- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the lease has
 --          ended, and then nothing was changed; the last two are '' if there is no other instance
 -- atomic   what is announced as version n + 1 must be what n was changed by, whoever else joins or leaves
-local time = now()
-local instance = ARGV[1]
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance, 'of:' .. instance)
-local ends = redis.call('ZSCORE', KEYS[2], instance)
-local epoch = head[1] or decimal(time)
-local version = tonumber(head[2] or '0')
-local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
-local function standing(at, of)
-  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
-  local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
-  for i = 1, #first, 2 do
-    if first[i] ~= instance then
-      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
-      break
-    end
-  end
-  return reply
-end
-local function field(text)
-  return #text .. ':' .. text
-end
+-- A roster that is not there begins with an epoch of its own.
+epoch = head[1] or decimal(time)
 local present = before ~= ''
 if head[1] and head[3] and ends and not present then
   return standing('', 0)

@@ -9,27 +9,6 @@
 -- returns  {epoch, version, at, at before, members, next instance to end, us left}; at is '' if the instance
 --          is not on the roster (any more), the last two are '' if there is no other instance
 -- atomic   between the look at the lease and the removal it may be renewed, or the instance join again
-local time = now()
-local instance = ARGV[1]
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'at:' .. instance, 'of:' .. instance)
-local ends = redis.call('ZSCORE', KEYS[2], instance)
-local epoch = head[1] or '0'
-local version = tonumber(head[2] or '0')
-local before = head[1] and head[3] and ends and tonumber(ends) > time and head[3] or ''
-local function standing(at, of)
-  local reply = {epoch, decimal(version), at, before, decimal(of), '', ''}
-  local first = redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES')
-  for i = 1, #first, 2 do
-    if first[i] ~= instance then
-      reply[6], reply[7] = first[i], decimal(math.max(first[i + 1] - time, 0))
-      break
-    end
-  end
-  return reply
-end
-local function field(text)
-  return #text .. ':' .. text
-end
 if ARGV[3] == '1' and ends and tonumber(ends) > time then
   return standing(before, head[4] or 0)
 end

@@ -1,0 +1,85 @@
+//! What the differential tests share: a server and the pure functions are given the same random steps, and must
+//! answer the same.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use quorate::{CallOptions, Fleet, Key, TestClock};
+use quorate_testing::harness::namespace;
+use quorate_testing::servers::{ServerKind, shared};
+
+/// One home under test.
+pub(crate) struct Home {
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: TestClock,
+    round: usize,
+}
+
+impl Home {
+    async fn on(url: &str) -> Self {
+        let clock = TestClock::new();
+        let builder = Fleet::builder().url(url).namespace(namespace());
+        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
+        Self {
+            fleet,
+            clock,
+            round: 0,
+        }
+    }
+
+    /// A name of this round's own.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::new(self.fleet.namespace(), &format!("{name}-{}", self.round)).unwrap()
+    }
+
+    /// Time passes.
+    pub(crate) fn elapse(&self, time: Duration) -> String {
+        self.clock.advance(time);
+        "elapsed".to_owned()
+    }
+}
+
+pub(crate) fn options() -> CallOptions {
+    CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5))
+}
+
+/// What is asked of a home, and what was learned from its answers in one round.
+pub(crate) trait Subject: Default {
+    type Step: Debug;
+
+    /// What steps name, the same for both homes, such as leases.
+    type Names;
+
+    fn names() -> Self::Names;
+
+    /// What the home answers, without what may differ between homes.
+    async fn answer(&mut self, home: &Home, step: &Self::Step, names: &Self::Names) -> String;
+}
+
+/// Gives the same steps to a server of this kind and to the home in process, in so many rounds.
+pub(crate) async fn agree<S: Subject>(
+    kind: ServerKind,
+    rounds: usize,
+    steps: impl Strategy<Value = Vec<S::Step>>,
+) {
+    let server = shared(kind).await.unwrap();
+    let mut here = Home::on("memory:").await;
+    let mut there = Home::on(server.url()).await;
+    let mut runner = TestRunner::deterministic();
+    for round in 0..rounds {
+        let steps = steps.new_tree(&mut runner).unwrap().current();
+        let names = S::names();
+        (here.round, there.round) = (round, round);
+        let (mut expecting, mut answering) = (S::default(), S::default());
+        for (number, step) in steps.iter().enumerate() {
+            let expected = expecting.answer(&here, step, &names).await;
+            let answer = answering.answer(&there, step, &names).await;
+            assert_eq!(
+                answer, expected,
+                "round {round}, step {number} of {steps:#?}"
+            );
+        }
+    }
+}
