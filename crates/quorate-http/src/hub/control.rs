@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use quorate::{Codec, Error, Event, Fleet, Message, Result, TopicSpec};
+use quorate::{Codec, Error, Event, Fleet, Position, Result, Subscription, Topic, TopicSpec};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -140,11 +140,11 @@ impl Hub {
         }
     }
 
-    /// Does what another hub said, unless that was before `since`.
-    fn heed(&self, event: &Event<Order>, since: Option<SystemTime>) {
+    /// Does what another hub said, unless that was too long ago.
+    fn heed(&self, event: &Event<Order>, past: &Past) {
         match event {
             Event::Message(order) if order.from == self.shared.control.id => {}
-            Event::Message(order) if is_past(order, since) => {}
+            Event::Message(order) if past.has(order.position(), order.timestamp()) => {}
             Event::Message(order) => {
                 let closed = self.obey(&order.disconnect);
                 tracing::debug!(closed, "another instance sent clients away");
@@ -182,11 +182,11 @@ pub(crate) async fn listen(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
     let topic = fleet.topic(&CONTROL);
     let since = wall_clock().checked_sub(MEMORY);
     loop {
-        match topic.subscribe().from_beginning().await {
-            Ok(mut orders) => {
+        match recall(&topic, since).await {
+            Ok((past, mut orders)) => {
                 while let Some(event) = orders.next().await {
                     let Some(hub) = hub() else { return };
-                    hub.heed(&event, since);
+                    hub.heed(&event, &past);
                 }
                 return;
             }
@@ -199,10 +199,32 @@ pub(crate) async fn listen(fleet: Fleet, hub: impl Fn() -> Option<Hub>) {
     }
 }
 
-/// Whether an order was given before then, by the clock of who gave it.
-fn is_past(order: &Message<Order>, since: Option<SystemTime>) -> bool {
-    let given = order.timestamp();
-    given.zip(since).is_some_and(|(given, since)| given < since)
+/// All orders that are kept, and those to come; and which of them are of the past.
+async fn recall(
+    topic: &Topic<Order>,
+    since: Option<SystemTime>,
+) -> Result<(Past, Subscription<Order>)> {
+    let present = topic.history().latest(0).await?.position;
+    let orders = topic.subscribe().from_beginning().await?;
+    Ok((Past { present, since }, orders))
+}
+
+/// What was said too long before a hub began to listen to concern it.
+struct Past {
+    /// Where the orders were when it began. Of later ones no clock is asked: it may be wrong.
+    present: Position,
+    since: Option<SystemTime>,
+}
+
+impl Past {
+    /// Whether an order from there, given then by the clock of who gave it, is of the past.
+    fn has(&self, at: Option<Position>, given: Option<SystemTime>) -> bool {
+        let was_there = at.is_some_and(|at| {
+            at.epoch() == self.present.epoch() && at.offset() <= self.present.offset()
+        });
+        let is_old = given.zip(self.since);
+        was_there && is_old.is_some_and(|(given, since)| given < since)
+    }
 }
 
 fn is_over(error: &Error) -> bool {
@@ -227,6 +249,28 @@ mod tests {
         control.remember("eve");
         assert!(!control.revoked_since("ada", before), "forgotten");
         assert_eq!(control.recent.lock().len(), 1);
+    }
+
+    #[test]
+    fn only_what_was_there_before_may_be_too_old() {
+        let began = wall_clock();
+        let past = Past {
+            present: Position::new(7, 40, 1),
+            since: Some(began),
+        };
+        let (early, late) = (began - MEMORY, began + MEMORY);
+        let at = |epoch, offset| Some(Position::new(epoch, offset, 1));
+        for (at, given, expected) in [
+            (at(7, 40), Some(early), true),
+            (at(7, 40), Some(late), false),
+            (at(7, 40), None, false),
+            // Whatever the clock of who says it.
+            (at(7, 41), Some(early), false),
+            (at(8, 3), Some(early), false),
+            (None, Some(early), false),
+        ] {
+            assert_eq!(past.has(at, given), expected, "{at:?} {given:?}");
+        }
     }
 
     #[test]
