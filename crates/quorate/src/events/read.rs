@@ -36,7 +36,7 @@ pub struct History<T> {
 /// kept, up to 256 of them and 1 MiB.
 ///
 /// # Errors
-/// `InvalidInput` if the limit is 0 or more than 1 000, `Closed`, and those of the home.
+/// `InvalidInput` if a limit is 0 or more than it may be (1 000 messages, 1 MiB), `Closed`, and those of the home.
 ///
 /// # Cancel safety
 /// Dropping the future does no harm.
@@ -45,6 +45,7 @@ pub struct ReadHistory<T> {
     topic: Topic<T>,
     from: From,
     limit: u32,
+    bytes: u64,
     deadline: Option<Duration>,
 }
 
@@ -57,6 +58,7 @@ impl<T: Send + Sync + 'static> ReadHistory<T> {
             topic,
             from: From::Beginning,
             limit: PAGE.messages,
+            bytes: PAGE.bytes,
             deadline: None,
         }
     }
@@ -74,9 +76,17 @@ impl<T: Send + Sync + 'static> ReadHistory<T> {
         self
     }
 
-    /// Messages to return at most, from 1 to 1 000. Default 256. A read ends earlier after 1 MiB.
+    /// Messages to return at most, from 1 to 1 000. Default 256. A read ends earlier after so many
+    /// [bytes](Self::limit_bytes).
     pub fn limit(mut self, messages: u32) -> Self {
         self.limit = messages;
+        self
+    }
+
+    /// Bytes of messages, with their envelopes, to return at most, from 1 to 1 MiB, which is the default.
+    /// One message is returned however large it is.
+    pub fn limit_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
         self
     }
 
@@ -86,18 +96,27 @@ impl<T: Send + Sync + 'static> ReadHistory<T> {
         self
     }
 
+    fn page_limit(&self) -> Result<PageLimit> {
+        let refused = |field, most| {
+            Error::invalid(field, format_args!("must be from 1 to {most}"))
+                .with_operation("events.history")
+                .with_target(self.topic.name())
+        };
+        if !(1..=MAX_LIMIT).contains(&self.limit) {
+            return Err(refused("limit", MAX_LIMIT.into()));
+        }
+        if !(1..=PAGE.bytes).contains(&self.bytes) {
+            return Err(refused("limit_bytes", PAGE.bytes));
+        }
+        Ok(PageLimit {
+            messages: self.limit,
+            bytes: self.bytes,
+        })
+    }
+
     async fn read(self) -> Result<History<T>> {
         let topic = &self.topic;
-        if !(1..=MAX_LIMIT).contains(&self.limit) {
-            let rule = format_args!("must be from 1 to {MAX_LIMIT}");
-            return Err(Error::invalid("limit", rule)
-                .with_operation("events.history")
-                .with_target(topic.name()));
-        }
-        let limit = PageLimit {
-            messages: self.limit,
-            ..PAGE
-        };
+        let limit = self.page_limit()?;
         match topic
             .hub
             .read(&topic.unit, self.from, limit, self.deadline)
@@ -185,6 +204,7 @@ impl<T> fmt::Debug for ReadHistory<T> {
             .field("topic", &self.topic)
             .field("from", &self.from)
             .field("limit", &self.limit)
+            .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
 }

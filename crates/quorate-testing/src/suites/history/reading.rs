@@ -59,6 +59,10 @@ pub async fn a_history_is_read_page_by_page(home: Home) {
     let none = topic.history().after(third.position).await.unwrap();
     assert!(none.events.is_empty() && none.complete && none.gap.is_none());
     assert_eq!(none.position, third.position);
+    let small = topic.history().after(second.position).limit_bytes(1);
+    let small = small.await.unwrap();
+    assert_eq!(numbers(&small), [8], "one, however large it is");
+    assert!(!small.complete);
 }
 
 /// The last messages, oldest first; none of them only tells where the present is.
@@ -358,6 +362,11 @@ pub async fn bad_positions_and_limits_are_refused(home: Home) {
         let error = topic.history().limit(limit).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("limit"), "{error}");
+    }
+    for bytes in [0, MEBIBYTE + 1] {
+        let error = topic.history().limit_bytes(bytes).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("limit_bytes"), "{error}");
     }
     let bounds = Keep {
         time: Duration::ZERO,
