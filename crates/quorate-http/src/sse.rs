@@ -175,14 +175,12 @@ async fn subscribe(
     let withdrawn = || Problem::new(Code::Cancelled, "the stream was ended meanwhile");
     let joined = client
         .clone()
-        .join(source, options, allowed, Welcome::Silent);
+        .join(source.clone(), options, allowed, Welcome::Silent);
     let subscribed = joined.await.map_err(|joining| match joining {
         Joining::Refused(problem) => problem,
         Joining::Withdrawn => withdrawn(),
     })?;
-    let number = client
-        .subscription(&subscribed.topic)
-        .ok_or_else(withdrawn)?;
+    let number = client.subscription(&*source).ok_or_else(withdrawn)?;
     Ok((number, subscribed.position))
 }
 

@@ -12,6 +12,7 @@ use super::outbox::{Limits, Overflow};
 use super::rate::Rate;
 use super::request::MessageRouter;
 use super::ring::RingLimits;
+use super::seam::ReadLimit;
 use super::source::Kept;
 use crate::origin::OriginPolicy;
 
@@ -74,6 +75,28 @@ impl Options {
             messages: self.buffer,
             bytes: self.buffer_bytes,
             overflow: self.overflow,
+        }
+    }
+
+    /// What may wait of it that is read again: the rest is for what comes meanwhile.
+    pub(crate) const fn catching_up(&self) -> Limits {
+        Limits {
+            messages: self.buffer - self.buffer / 4,
+            bytes: self.buffer_bytes - self.buffer_bytes / 4,
+            ..self.limits()
+        }
+    }
+
+    /// How much of a history is read at once: as much as finds room when what was read before is nearly
+    /// gone.
+    pub(crate) fn page(&self) -> ReadLimit {
+        /// However much may wait.
+        const MOST: u32 = 256;
+        let messages = u32::try_from(self.buffer.div_ceil(2)).unwrap_or(MOST);
+        let bytes = u64::try_from(self.buffer_bytes.div_ceil(2)).unwrap_or(u64::MAX);
+        ReadLimit {
+            messages: messages.min(MOST),
+            bytes: bytes.min(ReadLimit::MAX_BYTES),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Client {
     pub(super) connected: Instant,
     pub(super) hub: Arc<Shared>,
     own: Weak<Self>,
-    // One short lock: nothing of the user's runs under it, and no other lock is taken.
+    // One short lock: nothing of the user's runs under it, and no other lock is taken but that of a roster.
     pub(super) state: Mutex<State>,
 }
 
@@ -92,6 +92,8 @@ impl State {
 pub(super) struct Subscription {
     pub(super) number: u32,
     pub(super) name: Arc<str>,
+    /// Whether that is a pattern.
+    pub(super) pattern: bool,
     pub(super) phase: Phase,
     pub(super) feed: Feed,
     /// Whether it sees, of a pattern, what declared events keep from those whom their hooks refuse.
@@ -100,6 +102,13 @@ pub(super) struct Subscription {
     pub(super) membership: Option<Box<Membership>>,
     /// The version of the roster that was told last, if the client wants to be told.
     pub(super) told: Option<u64>,
+}
+
+impl Subscription {
+    /// Whether it is to the room of this name.
+    pub(super) fn is_to(&self, name: &str, options: RoomOptions) -> bool {
+        self.pattern == options.pattern && &*self.name == name
+    }
 }
 
 /// What is next for who serves a client.
@@ -162,14 +171,18 @@ impl Client {
             waker.into_iter().for_each(Waker::wake);
             return Next::Nothing;
         };
-        let turns = if !state.turns.is_empty() && state.outbox.has_room(0, &self.half()) {
-            std::mem::take(&mut state.turns)
-        } else {
-            Vec::new()
-        };
+        let turns = self.take_turns(&mut state);
         drop(state);
         turns.into_iter().for_each(Waker::wake);
         Next::Send(item)
+    }
+
+    /// Whom to wake because there is room to catch up.
+    pub(super) fn take_turns(&self, state: &mut State) -> Vec<Waker> {
+        if state.turns.is_empty() || !self.has_room_to_read(&state.outbox) {
+            return Vec::new();
+        }
+        std::mem::take(&mut state.turns)
     }
 
     /// Whether it is to end, and why.
@@ -318,10 +331,10 @@ impl Client {
     }
 
     /// The number of a subscription, as items have it.
-    pub(crate) fn subscription(&self, topic: &str) -> Option<u32> {
+    pub(crate) fn subscription(&self, source: &dyn RoomSource) -> Option<u32> {
         let state = self.state.lock();
         let mut known = state.subscriptions.iter();
-        let found = known.find(|one| &*one.name == topic);
+        let found = known.find(|one| one.is_to(source.name(), source.options()));
         found.map(|one| one.number)
     }
 
@@ -378,10 +391,10 @@ impl ClientPort for Client {
         .boxed()
     }
 
-    fn unsubscribe(&self, topic: &str) -> bool {
-        let left = self.leave(topic);
+    fn unsubscribe(&self, source: &dyn RoomSource) -> bool {
+        let left = self.leave(source);
         if left {
-            let told = TopicEvent::new("unsubscribed", topic).because("server");
+            let told = TopicEvent::new("unsubscribed", source.name()).because("server");
             self.reply(told.to_text());
         }
         left

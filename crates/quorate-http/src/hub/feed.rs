@@ -22,8 +22,6 @@ pub(super) struct Feed {
     pub(super) doubt: bool,
     /// How often the ring had been begun anew when the cursor was last compared with it.
     pub(super) resets: u64,
-    /// What was read for it, and is not queued yet.
-    pub(super) page: Option<Box<Page>>,
 }
 
 impl Feed {
@@ -32,18 +30,11 @@ impl Feed {
     pub(super) fn refill(
         &mut self,
         ring: &Ring,
+        page: Option<&Page>,
         queue: &mut impl FnMut(&Arc<RoomEvent>) -> bool,
     ) -> Refill {
-        if let Some(page) = &mut self.page {
-            while let Some(event) = page.events.front() {
-                if !queue(event) {
-                    return Refill::More(event.frame.len());
-                }
-                self.cursor = event.position.or(self.cursor);
-                page.events.pop_front();
-            }
-            self.cursor = Some(page.end);
-            self.page = None;
+        if let Some(bytes) = page.and_then(|page| self.take(page, queue)) {
+            return Refill::More(bytes);
         }
         let Some(cursor) = self.cursor else {
             return Refill::Live;
@@ -56,8 +47,9 @@ impl Feed {
             return Refill::Unknown(cursor, !self.doubt);
         };
         self.doubt = false;
-        self.next = next;
-        for (number, event) in ring.from(next) {
+        // What has no position was perhaps handed out all the same.
+        self.next = self.next.max(next);
+        for (number, event) in ring.from(self.next) {
             if self.has_seen(number, event.position) {
                 continue;
             }
@@ -68,6 +60,44 @@ impl Feed {
         }
         self.next = ring.end();
         Refill::Live
+    }
+
+    /// Hands what was read to `queue`, if it is what comes next. `Some`: there was no room for the next,
+    /// which takes so many bytes.
+    pub(super) fn take(
+        &mut self,
+        page: &Page,
+        queue: &mut impl FnMut(&Arc<RoomEvent>) -> bool,
+    ) -> Option<usize> {
+        if self.cursor != Some(page.after) {
+            return None;
+        }
+        // The history itself says that it follows.
+        self.doubt = false;
+        for event in &page.events {
+            if !queue(event) {
+                return Some(event.frame.len());
+            }
+            self.cursor = event.position.or(self.cursor);
+        }
+        self.cursor = Some(page.end);
+        None
+    }
+
+    /// Goes on after an earlier position; to a later one it does not go. Whether it has to catch up now,
+    /// and had not before.
+    pub(super) fn go_back(&mut self, to: Position) -> bool {
+        let is_earlier = self
+            .cursor
+            .is_some_and(|at| (to.epoch(), to.offset()) < (at.epoch(), at.offset()));
+        if !is_earlier {
+            return false;
+        }
+        self.cursor = Some(to);
+        self.next = 0;
+        // Who asks says that it has seen it.
+        self.doubt = true;
+        !std::mem::replace(&mut self.lagging, true)
     }
 
     /// Whether an event with this number and position was queued before.
@@ -151,7 +181,7 @@ mod tests {
         let ring = rolled_back();
         for cursor in [at(80, 1), at(100, 1), at(120, 1)] {
             let mut feed = feed(cursor);
-            let found = feed.refill(&ring, &mut |_| panic!("nothing is known to follow"));
+            let found = feed.refill(&ring, None, &mut |_| panic!("nothing is known to follow"));
             assert!(matches!(found, Refill::Unknown(asked, false) if asked == cursor));
         }
     }
@@ -160,7 +190,7 @@ mod tests {
     fn who_has_read_of_what_is_there_now_goes_on() {
         let ring = rolled_back();
         let (mut feed, mut seen) = (feed(at(118, 2)), 0);
-        let found = feed.refill(&ring, &mut |_| {
+        let found = feed.refill(&ring, None, &mut |_| {
             seen += 1;
             true
         });
@@ -187,7 +217,7 @@ mod tests {
     fn what_finds_no_room_says_how_much_it_takes() {
         let mut ring = Ring::new(at(0, 0), LIMITS);
         ring.push(event(at(1, 1), RoomEventKind::Message));
-        let found = feed(at(0, 0)).refill(&ring, &mut |_| false);
+        let found = feed(at(0, 0)).refill(&ring, None, &mut |_| false);
         assert!(matches!(found, Refill::More(bytes) if bytes == at(1, 1).to_string().len()));
     }
 }

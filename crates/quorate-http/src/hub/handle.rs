@@ -104,9 +104,10 @@ impl Hub {
             tracker
         };
         let tasks = closed();
-        let (deadline, ring) = (builder.options.subscribe_deadline, builder.options.ring);
+        let options = &builder.options;
+        let (deadline, ring, page) = (options.subscribe_deadline, options.ring, options.page());
         let shared = Shared {
-            rooms: Rooms::new(builder.fleet.clone(), tasks.clone(), deadline, ring),
+            rooms: Rooms::new(builder.fleet.clone(), tasks.clone(), deadline, ring, page),
             fleet: builder.fleet,
             options: builder.options,
             open: builder.open,

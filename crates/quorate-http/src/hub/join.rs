@@ -1,6 +1,8 @@
 //! How a client comes into a room, and leaves it.
 
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use quorate::Position;
@@ -76,6 +78,9 @@ enum Reserved {
     Known(Arc<Room>),
 }
 
+/// When to ask again for what is being subscribed to already.
+const AGAIN: Duration = Duration::from_millis(100);
+
 fn no_presence(topic: &str) -> Problem {
     let text = format!("`{topic}` has no presence: members cannot be told");
     Problem::new(Code::FailedPrecondition, text)
@@ -98,9 +103,9 @@ impl Pending {
         match own {
             Some(own) => {
                 own.phase = Phase::Active(seat);
-                if own.feed.lagging {
-                    let number = own.number;
-                    state.lagging.push(number);
+                // An event that it had no room for may have said so before.
+                if own.feed.lagging && !state.lagging.contains(&self.number) {
+                    state.lagging.push(self.number);
                     Client::wake(state);
                 }
                 Ok(())
@@ -137,10 +142,13 @@ impl Client {
         allowed: impl Future<Output = Result<(), Problem>> + Send,
         welcome: Welcome,
     ) -> Result<Subscribed, Joining> {
-        let (pending, registration) = match self.reserve(source.name(), options.unguarded)? {
+        let (pending, registration) = match self.reserve(&*source, options.unguarded)? {
             Reserved::New(pending, registration) => (pending, registration),
             Reserved::Known(room) => {
-                return self.join_again(&room, options.members, &welcome).await;
+                if options.asks_for_the_past() {
+                    allowed.await?;
+                }
+                return self.join_again(&room, &options, &welcome).await;
             }
         };
         let enter = async {
@@ -158,9 +166,15 @@ impl Client {
         let mut subscribed = None;
         let seat = interest.sit(&self, subscription, |next, position| {
             let resumed = options.after.is_some();
-            subscribed = self.welcome(subscription, start, resumed, (next, position), &welcome);
+            subscribed = self.welcome(subscription, &start, resumed, (next, position), &welcome);
             if subscribed.is_some() {
                 self.settle(subscription, membership, options.members, &room);
+                if let Start::After {
+                    page: Some(page), ..
+                } = &start
+                {
+                    self.begin(subscription, &room, page);
+                }
             }
             subscribed.is_some()
         });
@@ -184,6 +198,8 @@ impl Client {
         let membership = attendance.join(&self.info()).await?;
         if options.members {
             room.watch(attendance).await?;
+            // Encoded here once, and not when the room waits for it.
+            attendance.now().event();
         }
         Ok(Some(membership))
     }
@@ -210,62 +226,96 @@ impl Client {
         known.membership = membership.map(Box::new);
         known.told = now.as_ref().map(|now| now.version);
         if let Some(now) = now {
-            let event = now.whole();
-            state.outbox.tell(subscription, event);
+            state.outbox.tell(subscription, now.event());
             Self::wake(guard);
         }
     }
 
-    /// Says again that the client is subscribed, and tells it who is there if it wants to know that now.
+    /// Says again that the client is subscribed, tells it who is there if it wants to know that now, and
+    /// goes back to where it asks to. Nothing is left out for that: two parts of a program may have a share
+    /// in the subscription.
     async fn join_again(
         &self,
         room: &Arc<Room>,
-        members: bool,
+        options: &SubscribeOptions,
         welcome: &Welcome,
     ) -> Result<Subscribed, Joining> {
-        let attendance = if members {
+        let attendance = if options.members {
             let attendance = room.attendance.as_ref();
             let attendance = attendance.ok_or_else(|| no_presence(&room.name))?;
             room.watch(attendance).await?;
+            // Encoded here once, and not when others wait.
+            attendance.now().event();
             Some(attendance)
         } else {
             None
         };
-        let now = attendance.map(|attendance| attendance.now());
+        let start = match welcome {
+            Welcome::Answer(_) => room.start(options).await?,
+            Welcome::Event | Welcome::Silent => Start::Now,
+        };
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let mut known = state.subscriptions.iter_mut();
         let known = known
-            .find(|one| one.name == room.name)
+            .find(|one| one.is_to(&room.name, room.options))
             .ok_or(Joining::Withdrawn)?;
+        let number = known.number;
+        if let Start::After { position, .. } = &start
+            && known.feed.go_back(*position)
+        {
+            state.lagging.push(number);
+        }
         let subscribed = Subscribed {
             topic: known.name.clone(),
             position: known.feed.cursor,
         };
-        if let Some(frame) = welcome.frame(&subscribed, None) {
+        let lost = matches!(start, Start::Lost(_));
+        let resumed = options.after.is_some();
+        if let Some(frame) = welcome.frame(&subscribed, resumed.then_some(!lost)) {
             state.outbox.reply(frame.into());
         }
-        // Who is told of the changes already knows.
-        if let Some(now) = now.filter(|_| known.told.is_none()) {
+        if lost {
+            // It goes on where it was all the same.
+            let gap = room.gap(None, subscribed.position);
+            let limits = self.hub.options.limits();
+            state.outbox.push(number, gap, false, &limits);
+        }
+        // Who is told of the changes already knows. Looked at here: a change comes after it or is in it.
+        if let Some(attendance) = attendance.filter(|_| known.told.is_none()) {
+            let now = attendance.now();
             known.told = Some(now.version);
-            state.outbox.tell(known.number, now.whole());
+            state.outbox.tell(number, now.event());
         }
         Self::wake(guard);
+        if let Start::After {
+            page: Some(page), ..
+        } = &start
+        {
+            self.begin(number, room, page);
+        }
         Ok(subscribed)
     }
 
     /// Keeps a place for a subscription that is being made, unless there is one.
-    fn reserve(self: &Arc<Self>, name: &str, unguarded: bool) -> Result<Reserved, Problem> {
+    fn reserve(
+        self: &Arc<Self>,
+        source: &dyn RoomSource,
+        unguarded: bool,
+    ) -> Result<Reserved, Problem> {
+        let (name, options) = (source.name(), source.options());
         let limit = self.hub.options.max_subscriptions;
         let mut state = self.state.lock();
         if state.is_over {
             // Asked for by something that outlived the connection.
             return Err(Problem::new(Code::Cancelled, "the client has left"));
         }
-        if let Some(known) = state.subscriptions.iter().find(|one| &*one.name == name) {
+        let mut known = state.subscriptions.iter();
+        if let Some(known) = known.find(|one| one.is_to(name, options)) {
             let Phase::Active(seat) = &known.phase else {
                 let text = format!("`{name}` is being subscribed to already");
-                return Err(Problem::new(Code::AlreadyExists, text));
+                let problem = Problem::new(Code::Aborted, text);
+                return Err(problem.with_retry_after(AGAIN));
             };
             return Ok(Reserved::Known(seat.room().clone()));
         }
@@ -279,6 +329,7 @@ impl Client {
         state.subscriptions.push(Subscription {
             number,
             name: name.into(),
+            pattern: options.pattern,
             phase: Phase::Pending(abort),
             feed: Feed::default(),
             unguarded,
@@ -294,7 +345,7 @@ impl Client {
     fn welcome(
         &self,
         subscription: u32,
-        start: Start,
+        start: &Start,
         resumed: bool,
         room: (u64, Option<Position>),
         welcome: &Welcome,
@@ -314,15 +365,17 @@ impl Client {
         };
         match start {
             Start::Now => {}
-            Start::After { position, page } => {
-                pending.feed.cursor = Some(position);
-                pending.feed.page = page.map(Box::new);
+            Start::After { position, .. } => {
+                // What the room has of it has numbers before the one that comes next.
+                pending.feed.next = 0;
+                pending.feed.cursor = Some(*position);
                 pending.feed.lagging = true;
             }
             Start::Lost(event) => {
+                pending.feed.next = 0;
                 pending.feed.lagging = event.position.is_some();
                 pending.feed.cursor = event.position;
-                gap = Some(event);
+                gap = Some(event.clone());
             }
         }
         let subscribed = Subscribed {
@@ -341,18 +394,21 @@ impl Client {
     }
 
     /// Ends a subscription, or the making of it. `false`: there was none.
-    pub(crate) fn leave(&self, name: &str) -> bool {
+    pub(crate) fn leave(&self, source: &dyn RoomSource) -> bool {
+        let (name, options) = (source.name(), source.options());
         let mut state = self.state.lock();
         let at = state
             .subscriptions
             .iter()
-            .position(|one| &*one.name == name);
+            .position(|one| one.is_to(name, options));
         let Some(at) = at else {
             return false;
         };
         let left = state.subscriptions.swap_remove(at);
         state.outbox.forget(left.number);
+        let turns = self.take_turns(&mut state);
         drop(state);
+        turns.into_iter().for_each(Waker::wake);
         if let Phase::Pending(abort) = &left.phase {
             abort.abort();
         }
@@ -373,3 +429,6 @@ impl Client {
         drop((left, turns));
     }
 }
+
+#[cfg(test)]
+mod tests;

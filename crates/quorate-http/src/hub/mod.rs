@@ -7,6 +7,8 @@ mod control;
 mod credentials;
 mod declare;
 mod event;
+#[cfg(test)]
+mod fake;
 mod feed;
 mod handle;
 mod identity;
@@ -15,6 +17,7 @@ mod named;
 mod outbox;
 mod presence;
 mod rate;
+mod reads;
 mod recover;
 mod registry;
 mod request;
@@ -46,8 +49,8 @@ pub(crate) use rate::{Bucket, Verdict};
 pub(crate) use recover::{MAX_READ, catch_up, position};
 pub use request::{ClientEmit, Cx, HandlerError, MessageRouter, MessageSpec};
 pub(crate) use seam::{
-    ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published, RequestContext,
-    RoomEventKind, RoomSource, SubscribeOptions,
+    ClientPort, ClientPublish, CloseWith, HistoryFrom, HistoryPage, Published, ReadLimit,
+    RequestContext, RoomEventKind, RoomSource, SubscribeOptions,
 };
 pub(crate) use source::OpenSource;
 pub use stats::{ClientStats, HubStats, SubscriptionStats, TopicStats};

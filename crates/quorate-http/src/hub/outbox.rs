@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::presence::Update;
-use super::seam::{RoomEvent, RoomEventKind};
+use super::seam::{ReadLimit, RoomEvent, RoomEventKind};
 
 /// What happens when a client is slower than the messages it subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -45,6 +45,8 @@ pub(crate) struct Outbox {
     replies: usize,
     /// Bytes of the answers.
     reply_bytes: usize,
+    /// Bytes of rosters and their changes: of each subscription one at most.
+    roster_bytes: usize,
 }
 
 /// Something to send. Subscriptions are told apart by their serial number.
@@ -112,7 +114,8 @@ impl Outbox {
         };
         let event = match self.items.iter().position(waits) {
             Some(at) => {
-                self.items.remove(at);
+                let taken = self.items.remove(at);
+                self.roster_bytes -= taken.map_or(0, |item| item.roster_bytes());
                 update.whole()
             }
             None => update.changes.clone(),
@@ -122,10 +125,12 @@ impl Outbox {
 
     /// Adds what is never dropped of a subscription.
     pub(crate) fn tell(&mut self, subscription: u32, event: Arc<RoomEvent>) {
-        self.items.push_back(Item::Event {
+        let item = Item::Event {
             subscription,
             event,
-        });
+        };
+        self.roster_bytes += item.roster_bytes();
+        self.items.push_back(item);
     }
 
     fn add(&mut self, subscription: u32, event: Arc<RoomEvent>, limits: &Limits) -> Pushed {
@@ -171,7 +176,19 @@ impl Outbox {
     /// Whether a kept message of so many bytes may be added. Such messages are not dropped: who finds no
     /// room reads them again later.
     pub(crate) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
-        !self.is_full(bytes, limits)
+        // Rosters are not dropped, and nothing is for them: only what can wait does.
+        !self.is_full(self.roster_bytes.saturating_add(bytes), limits)
+    }
+
+    /// Whether as much as is read at once may be added. Nothing at all is room enough, however small the
+    /// limits are.
+    pub(crate) fn has_room_for(&self, page: ReadLimit, limits: &Limits) -> bool {
+        let messages = usize::try_from(page.messages).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(page.bytes).unwrap_or(usize::MAX);
+        let waiting = self.bytes + self.roster_bytes;
+        self.items.is_empty()
+            || (self.messages.saturating_add(messages) <= limits.messages
+                && waiting.saturating_add(bytes) <= limits.bytes)
     }
 
     fn is_full(&self, more: usize, limits: &Limits) -> bool {
@@ -317,7 +334,7 @@ impl Outbox {
                 self.messages -= 1;
                 self.bytes -= event.frame.len();
             }
-            _ => {}
+            _ => self.roster_bytes -= item.roster_bytes(),
         }
         if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {
             self.items = VecDeque::new();
@@ -328,6 +345,7 @@ impl Outbox {
     /// Drops everything of a subscription that is over.
     pub(crate) fn forget(&mut self, subscription: u32) {
         let (messages, bytes) = (&mut self.messages, &mut self.bytes);
+        let roster_bytes = &mut self.roster_bytes;
         self.items.retain(|item| {
             if !item.is_of(subscription) {
                 return true;
@@ -338,6 +356,7 @@ impl Outbox {
                 *messages -= 1;
                 *bytes -= event.frame.len();
             }
+            *roster_bytes -= item.roster_bytes();
             false
         });
     }
@@ -351,6 +370,11 @@ impl Outbox {
     /// Messages that wait.
     pub(crate) fn messages(&self) -> usize {
         self.messages
+    }
+
+    /// Bytes of all that waits.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.bytes + self.reply_bytes + self.roster_bytes
     }
 
     /// Answers that wait, and their bytes.
@@ -369,6 +393,14 @@ impl Item {
         match self {
             Self::Dropped { missed, .. } => Some(*missed),
             _ => None,
+        }
+    }
+
+    /// Its bytes, if it is of a roster.
+    fn roster_bytes(&self) -> usize {
+        match self {
+            Self::Event { event, .. } if event.kind == RoomEventKind::Presence => event.frame.len(),
+            _ => 0,
         }
     }
 

@@ -35,8 +35,10 @@ pub(crate) struct Attendance {
 /// What is known of a roster, and how often it has changed.
 #[derive(Debug, Default)]
 struct Known {
-    members: Named,
+    /// Shared with the updates that may have to name all of them.
+    members: Arc<Named>,
     version: u64,
+    whole: Arc<OnceLock<Arc<RoomEvent>>>,
 }
 
 /// The same id on two instances is two members.
@@ -48,24 +50,37 @@ pub(crate) struct Update {
     pub(crate) version: u64,
     /// What has changed.
     pub(crate) changes: Arc<RoomEvent>,
-    topic: Arc<str>,
-    count: usize,
-    /// Unless they are too many to name.
-    members: Option<Named>,
-    whole: OnceLock<Arc<RoomEvent>>,
+    whole: Whole,
 }
 
 impl Update {
     /// The whole roster, for those who have not been told of the change before.
     pub(crate) fn whole(&self) -> Arc<RoomEvent> {
-        let whole = self.whole.get_or_init(|| match &self.members {
-            Some(members) => {
-                let members: Vec<_> = members.values().collect();
-                event(&PresenceFrame::whole(&self.topic, &members))
-            }
-            None => event(&PresenceFrame::count(&self.topic, self.count)),
-        });
-        whole.clone()
+        self.whole.event()
+    }
+}
+
+/// The whole of a roster, encoded once for all who are told of it.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) version: u64,
+    topic: Arc<str>,
+    members: Arc<Named>,
+    event: Arc<OnceLock<Arc<RoomEvent>>>,
+}
+
+impl Whole {
+    pub(crate) fn event(&self) -> Arc<RoomEvent> {
+        let encode = || {
+            let members = &self.members;
+            let frame = if members.len() > MOST_NAMED {
+                PresenceFrame::count(&self.topic, members.len())
+            } else {
+                PresenceFrame::whole(&self.topic, &members.values().collect::<Vec<_>>())
+            };
+            event(&frame)
+        };
+        self.event.get_or_init(encode).clone()
     }
 }
 
@@ -124,8 +139,8 @@ impl Attendance {
     }
 
     /// The whole roster as it is known here.
-    pub(crate) fn now(&self) -> Update {
-        self.known.lock().update(&self.topic, &Changes::default())
+    pub(crate) fn now(&self) -> Whole {
+        self.known.lock().whole(&self.topic)
     }
 
     /// Waits for changes, and notes those that come together. `None`: the fleet was closed.
@@ -200,7 +215,8 @@ impl Changes {
 
 impl Known {
     fn replace(&mut self, roster: &Roster) {
-        self.members = roster.members.iter().map(named).collect();
+        self.members = Arc::new(roster.members.iter().map(named).collect());
+        self.whole = Arc::default();
     }
 
     /// Applies changes, and leaves in them what really is one. Whether something is.
@@ -213,41 +229,50 @@ impl Known {
                 changes.members.entry(key).or_insert(Some(frame));
             }
         }
+        // Nobody has the updates of before any more, most of the time.
+        let members = Arc::make_mut(&mut self.members);
         for (key, now) in std::mem::take(&mut changes.members) {
             match now {
-                Some(frame) if self.members.get(&key) == Some(&frame) => {}
+                Some(frame) if members.get(&key) == Some(&frame) => {}
                 Some(frame) => {
                     changes.joined.push(frame.clone());
-                    self.members.insert(key, frame);
+                    members.insert(key, frame);
                 }
-                None => changes.left.extend(self.members.remove(&key)),
+                None => changes.left.extend(members.remove(&key)),
             }
         }
         let changed = !(changes.joined.is_empty() && changes.left.is_empty());
-        self.version += u64::from(changed);
+        if changed {
+            self.version += 1;
+            self.whole = Arc::default();
+        }
         changed
+    }
+
+    fn whole(&self, topic: &Arc<str>) -> Whole {
+        Whole {
+            version: self.version,
+            topic: topic.clone(),
+            members: self.members.clone(),
+            event: self.whole.clone(),
+        }
     }
 
     fn update(&self, topic: &Arc<str>, changes: &Changes) -> Update {
         let count = self.members.len();
         let before = count + changes.left.len();
-        let frame = match (count, before) {
-            (0..=MOST_NAMED, 0..=MOST_NAMED) => {
-                PresenceFrame::changes(topic, count, &changes.joined, &changes.left)
-            }
-            // There are few enough again: who they are was not told before.
-            (0..=MOST_NAMED, _) => {
-                PresenceFrame::whole(topic, &self.members.values().collect::<Vec<_>>())
-            }
-            _ => PresenceFrame::count(topic, count),
+        let whole = self.whole(topic);
+        let changes = if count.max(before) <= MOST_NAMED {
+            let (joined, left) = (&changes.joined, &changes.left);
+            event(&PresenceFrame::changes(topic, count, joined, left))
+        } else {
+            // A number, or, if there are few enough again, who they are: that was not told before.
+            whole.event()
         };
         Update {
             version: self.version,
-            changes: event(&frame),
-            topic: topic.clone(),
-            count,
-            members: (count <= MOST_NAMED).then(|| self.members.clone()),
-            whole: OnceLock::new(),
+            changes,
+            whole,
         }
     }
 }
@@ -281,6 +306,26 @@ mod tests {
             roster.remove(&id(&member));
         }
         assert_eq!(frame["count"], roster.len());
+    }
+
+    #[test]
+    fn the_whole_is_encoded_once_for_all_until_it_changes() {
+        let topic: Arc<str> = "room".into();
+        let mut known = Known::default();
+        let come = |known: &mut Known, id| {
+            let mut changes = Changes::default();
+            changes.note(PresenceEvent::Joined(member(id, 0)));
+            assert!(known.apply(&mut changes));
+            known.update(&topic, &changes)
+        };
+        let update = come(&mut known, 1);
+        let (one, other) = (known.whole(&topic).event(), known.whole(&topic).event());
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(Arc::ptr_eq(&one, &update.whole()));
+        let newer = come(&mut known, 2).whole();
+        assert!(!Arc::ptr_eq(&one, &newer));
+        assert!(newer.frame.contains(r#""count":2"#), "{}", newer.frame);
+        assert!(Arc::ptr_eq(&one, &update.whole()), "what it was then");
     }
 
     #[test]

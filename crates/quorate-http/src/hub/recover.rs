@@ -1,24 +1,22 @@
 //! Catching up: what a client has not seen of a kept topic, from the room's latest events or from the
 //! history, until it is where the room is.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use quorate::Position;
-use rand::RngExt;
 
 use super::client::{Client, Subscription};
 use super::join::Phase;
-use super::outbox::Limits;
+use super::outbox::Outbox;
+use super::reads::{Question, pause};
+use super::ring::Ring;
 use super::room::Room;
-use super::seam::{HistoryFrom, RoomEvent, RoomEventKind, SubscribeOptions};
+use super::seam::{
+    HistoryFrom, HistoryPage, ReadLimit, RoomEvent, RoomEventKind, SubscribeOptions,
+};
 use crate::frame::gap_line;
 use crate::problem::{Code, Problem};
-
-/// Messages of one read.
-const PAGE: u32 = 256;
 
 /// The most messages that one read may ask for.
 pub(crate) const MAX_READ: u32 = 1000;
@@ -28,28 +26,31 @@ pub(crate) const MAX_READ: u32 = 1000;
 pub(crate) enum Start {
     /// With what comes from now on.
     Now,
-    /// After this position. What was read of it already waits in `page`.
+    /// After this position. What was read of it already is in `page`.
     After {
         position: Position,
-        page: Option<Page>,
+        page: Option<Arc<Page>>,
     },
     /// What was asked for is not there any more: with this gap.
     Lost(Arc<RoomEvent>),
 }
 
-/// What was read of a history and is not queued yet.
+/// What was read of a history, for all who asked for the same.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) events: VecDeque<Arc<RoomEvent>>,
+    /// After which position it begins.
+    pub(crate) after: Position,
+    pub(crate) events: Vec<Arc<RoomEvent>>,
     /// After which position it goes on.
     pub(crate) end: Position,
 }
 
 /// What a read came to.
-enum Read {
+#[derive(Clone, Debug)]
+pub(super) enum Read {
     /// The room itself knows what follows.
     Known,
-    Page(Page),
+    Page(Arc<Page>),
     Lost(Arc<RoomEvent>),
 }
 
@@ -66,48 +67,48 @@ pub(crate) enum Refill {
 
 /// Queues for a client what it has not seen, whenever there is room, until it is where the room is or is
 /// not subscribed any more.
+///
+/// What was read and finds no room is read again, rather than that it waits beside the queue: so what
+/// waits for a client is what its queue has.
 pub(crate) async fn catch_up(client: Arc<Client>, subscription: u32, room: Arc<Room>) {
-    let (mut failures, mut bytes) = (0, 0);
-    while client.has_turn(subscription, bytes).await {
-        match client.refill(subscription, &room) {
+    let mut page = None;
+    let (mut next, mut asked, mut vain) = (0, None, 0);
+    while client.has_turn(subscription, next).await {
+        next = 0;
+        match client.refill(subscription, &room, page.take().as_deref()) {
             Refill::Live => return,
-            Refill::More(next) => bytes = next,
-            Refill::Unknown(position, proven) => match room.read_after(position, proven).await {
-                Ok(read) => {
-                    failures = 0;
-                    match read {
-                        Read::Known => {}
-                        Read::Page(page) => client.add_page(subscription, page),
-                        Read::Lost(gap) => client.lost(subscription, gap),
+            Refill::More(bytes) => (next, asked) = (bytes, None),
+            Refill::Unknown(position, proven) => {
+                // The history may be behind the room for a while: after a failover, for instance.
+                vain = if asked == Some(position) { vain + 1 } else { 0 };
+                asked = Some(position);
+                if vain > 0 {
+                    tokio::time::sleep(pause(vain)).await;
+                }
+                // What was queued meanwhile may have taken the room of what is to be read.
+                if !client.has_turn(subscription, 0).await {
+                    return;
+                }
+                match room.read_after(position, proven).await {
+                    Ok(Read::Known) => {}
+                    Ok(Read::Page(read)) => page = Some(read),
+                    Ok(Read::Lost(gap)) => client.lost(subscription, gap),
+                    Err(problem) => {
+                        // There is nothing to send that would not hide a loss: so it does not give up.
+                        let (room, problem) = (&room.name, problem.detail());
+                        tracing::warn!(%room, problem, "cannot read what a client missed; trying again");
                     }
                 }
-                Err(problem) => {
-                    // There is nothing to send that would not hide a loss: so it does not give up.
-                    failures += 1;
-                    let (room, problem) = (&room.name, problem.detail());
-                    tracing::warn!(%room, problem, "cannot read what a client missed; trying again");
-                    tokio::time::sleep(pause(failures)).await;
-                }
-            },
+            }
         }
     }
 }
 
-/// Longer each time, up to five seconds, and different for each client.
-fn pause(failures: u32) -> Duration {
-    let longest = Duration::from_millis(100 << failures.min(6)).min(Duration::from_secs(5));
-    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
 impl Client {
-    /// How much may wait of what is read again: the rest is for what comes meanwhile.
-    pub(super) fn half(&self) -> Limits {
-        let limits = self.hub.options.limits();
-        Limits {
-            messages: limits.messages.div_ceil(2),
-            bytes: limits.bytes.div_ceil(2),
-            ..limits
-        }
+    /// Whether there is room for as much as is read of a history at once.
+    pub(super) fn has_room_to_read(&self, outbox: &Outbox) -> bool {
+        let options = &self.hub.options;
+        outbox.has_room_for(options.page(), &options.catching_up())
     }
 
     /// Subscriptions that have begun to lag, and their rooms.
@@ -132,16 +133,19 @@ impl Client {
             .collect()
     }
 
-    /// Waits until there is room for so many bytes of what a lagging subscription missed. `false`: it does
-    /// not lag any more, or is over.
+    /// Waits until there is room for what a lagging subscription missed, and for so many bytes at once.
+    /// `false`: it does not lag any more, or is over.
     pub(crate) async fn has_turn(&self, subscription: u32, bytes: usize) -> bool {
+        let limits = self.hub.options.catching_up();
         std::future::poll_fn(|cx| {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             let lags = |one: &Subscription| one.number == subscription && one.feed.lagging;
             // A client that is being sent away is caught up where it comes back.
             let lags = state.end.is_none() && state.subscriptions.iter().any(lags);
-            if !lags || state.outbox.has_room(bytes, &self.half()) {
+            let outbox = &state.outbox;
+            let has_room = || self.has_room_to_read(outbox) && outbox.has_room(bytes, &limits);
+            if !lags || has_room() {
                 return Poll::Ready(lags);
             }
             if !state.turns.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -152,9 +156,9 @@ impl Client {
         .await
     }
 
-    /// Queues what a lagging subscription missed, as far as there is room.
-    pub(crate) fn refill(&self, subscription: u32, room: &Room) -> Refill {
-        let limits = self.half();
+    /// Queues what a lagging subscription missed, as far as there is room: what was read for it, and what
+    /// the room has.
+    pub(crate) fn refill(&self, subscription: u32, room: &Room, page: Option<&Page>) -> Refill {
         // Locked before the client: no event can come between what is queued here and what the client
         // is handed from then on.
         let ring = room.ring.lock();
@@ -172,21 +176,9 @@ impl Client {
             feed.lagging = false;
             return Refill::Live;
         };
-        let mut queue = |event: &Arc<RoomEvent>| {
-            if event.except.as_deref() == Some(&*self.id) {
-                return true;
-            }
-            let has_room = state.outbox.has_room(event.frame.len(), &limits);
-            if has_room {
-                let limits = self.hub.options.limits();
-                let latest_only = room.options.latest_only;
-                state
-                    .outbox
-                    .push(subscription, event.clone(), latest_only, &limits);
-            }
-            has_room
-        };
-        let refill = feed.refill(ring, &mut queue);
+        let outbox = &mut state.outbox;
+        let mut queue = |event: &Arc<RoomEvent>| self.queue(outbox, subscription, room, event);
+        let refill = feed.refill(ring, page, &mut queue);
         if matches!(refill, Refill::Live) {
             feed.lagging = false;
         }
@@ -194,14 +186,39 @@ impl Client {
         refill
     }
 
-    /// Adds what was read for a lagging subscription.
-    pub(crate) fn add_page(&self, subscription: u32, page: Page) {
-        let mut state = self.state.lock();
-        if let Some(feed) = state.feed(subscription) {
-            feed.page = Some(Box::new(page));
-            // The history itself says that it follows.
-            feed.doubt = false;
+    /// Queues what was read for a subscription before it was made, as far as there is room. It catches up
+    /// with the rest.
+    pub(super) fn begin(&self, subscription: u32, room: &Room, page: &Page) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let mut known = state.subscriptions.iter_mut();
+        let Some(known) = known.find(|one| one.number == subscription) else {
+            return;
+        };
+        let outbox = &mut state.outbox;
+        let mut queue = |event: &Arc<RoomEvent>| self.queue(outbox, subscription, room, event);
+        known.feed.take(page, &mut queue);
+        Self::wake(guard);
+    }
+
+    /// Queues an event, unless it is not for this client. `false`: there is no room for it.
+    fn queue(
+        &self,
+        outbox: &mut Outbox,
+        subscription: u32,
+        room: &Room,
+        event: &Arc<RoomEvent>,
+    ) -> bool {
+        if event.except.as_deref() == Some(&*self.id) {
+            return true;
         }
+        let options = &self.hub.options;
+        let has_room = outbox.has_room(event.frame.len(), &options.catching_up());
+        if has_room {
+            let latest_only = room.options.latest_only;
+            outbox.push(subscription, event.clone(), latest_only, &options.limits());
+        }
+        has_room
     }
 
     /// What a lagging subscription missed is not there any more.
@@ -220,7 +237,10 @@ impl Client {
 
 impl Room {
     /// Where a subscription with these options begins.
-    pub(crate) async fn start(&self, options: &SubscribeOptions) -> Result<Start, Problem> {
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        options: &SubscribeOptions,
+    ) -> Result<Start, Problem> {
         let is_kept = self.ring.lock().is_some();
         match (options.after, options.recent) {
             (Some(position), _) if is_kept => self.resume(position).await,
@@ -230,11 +250,8 @@ impl Room {
         }
     }
 
-    async fn resume(&self, position: Position) -> Result<Start, Problem> {
+    async fn resume(self: &Arc<Self>, position: Position) -> Result<Start, Problem> {
         let start = |page| Start::After { position, page };
-        if self.knows(position, false) {
-            return Ok(start(None));
-        }
         Ok(match self.read_after(position, false).await? {
             Read::Known => start(None),
             Read::Page(page) => start(Some(page)),
@@ -242,7 +259,7 @@ impl Room {
         })
     }
 
-    async fn recent(&self, messages: u32) -> Result<Start, Problem> {
+    async fn recent(self: &Arc<Self>, messages: u32) -> Result<Start, Problem> {
         let count = usize::try_from(messages).unwrap_or(usize::MAX);
         let known = self
             .ring
@@ -253,20 +270,52 @@ impl Room {
             let page = None;
             return Ok(Start::After { position, page });
         }
-        let read = self
-            .source
-            .history(&self.fleet, HistoryFrom::Latest, messages);
-        let page = read.await.map_err(|error| Problem::from(&error))?;
-        let first = page.events.first().and_then(|event| event.position);
-        // Before the first: which message stands there is not known, and not compared.
-        let before = first.map(|first| Position::new(first.epoch(), first.offset() - 1, 0));
-        Ok(Start::After {
-            position: before.unwrap_or(page.position),
-            page: Some(Page {
-                events: page.events.into_iter().map(Arc::new).collect(),
-                end: page.position,
+        let limit = ReadLimit {
+            messages,
+            ..self.reads.rules.page
+        };
+        let asked = self.question(HistoryFrom::Latest, limit, true);
+        let room = self.clone();
+        let read = self.reads.ask(asked, move || room.read(asked));
+        match read.await? {
+            Read::Page(page) => Ok(Start::After {
+                position: page.after,
+                page: Some(page),
             }),
-        })
+            Read::Known | Read::Lost(_) => Ok(Start::Now),
+        }
+    }
+
+    /// What follows a position, from the room or from the history.
+    async fn read_after(
+        self: &Arc<Self>,
+        position: Position,
+        proven: bool,
+    ) -> Result<Read, Problem> {
+        if self.knows(position, proven) {
+            return Ok(Read::Known);
+        }
+        let from = HistoryFrom::After(position);
+        let asked = self.question(from, self.reads.rules.page, proven);
+        let room = self.clone();
+        let read = move || async move {
+            // What others have read meanwhile often serves this one too.
+            if room.knows(position, proven) {
+                return Ok(Read::Known);
+            }
+            room.read(asked).await
+        };
+        self.reads.ask(asked, read).await
+    }
+
+    fn question(&self, from: HistoryFrom, limit: ReadLimit, proven: bool) -> Question {
+        let resets = self.ring.lock().as_ref().map_or(0, Ring::resets);
+        Question {
+            from,
+            limit,
+            proven,
+            resets,
+        }
     }
 
     fn knows(&self, position: Position, proven: bool) -> bool {
@@ -275,38 +324,57 @@ impl Room {
             .is_some_and(|ring| ring.follows(position, proven).is_some())
     }
 
-    /// Reads what follows a position, one client after the other: what the first has read often serves
-    /// the next.
-    async fn read_after(&self, position: Position, proven: bool) -> Result<Read, Problem> {
-        let _turn = self.reading.lock().await;
-        if self.knows(position, proven) {
-            return Ok(Read::Known);
-        }
-        let read = self
-            .source
-            .history(&self.fleet, HistoryFrom::After(position), PAGE);
+    async fn read(self: Arc<Self>, asked: Question) -> Result<Read, Problem> {
+        let read = self.source.history(&self.fleet, asked.from, asked.limit);
         let page = read.await.map_err(|error| Problem::from(&error))?;
-        if let Some(missed) = page.lost {
+        let missed = page.lost.or_else(|| {
+            let began_anew = has_begun_anew(asked.from, page.position);
+            began_anew.then_some(None)
+        });
+        if let Some(missed) = missed {
             return Ok(Read::Lost(self.gap(missed, Some(page.position))));
         }
+        let after = match asked.from {
+            HistoryFrom::After(position) => position,
+            HistoryFrom::Latest => before(&page),
+        };
         let events: Vec<_> = page.events.into_iter().map(Arc::new).collect();
-        if let Some(ring) = &mut *self.ring.lock()
-            && ring.extend_back(position, page.position, &events)
+        let end = page.position;
+        if let (HistoryFrom::After(_), Some(ring)) = (asked.from, &mut *self.ring.lock())
+            && ring.resets() == asked.resets
         {
-            return Ok(Read::Known);
+            ring.extend_back(after, end, &events);
         }
-        Ok(Read::Page(Page {
-            events: events.into(),
-            end: page.position,
-        }))
+        Ok(Read::Page(Arc::new(Page { after, events, end })))
     }
 
-    fn gap(&self, missed: Option<u64>, position: Option<Position>) -> Arc<RoomEvent> {
+    pub(super) fn gap(&self, missed: Option<u64>, position: Option<Position>) -> Arc<RoomEvent> {
         let frame = gap_line(&self.name, "history", missed, position);
         let mut gap = RoomEvent::new(RoomEventKind::Gap, frame);
         gap.position = position;
         Arc::new(gap)
     }
+}
+
+/// After which position a page begins. Which message stands there is not known, and not compared.
+fn before(page: &HistoryPage) -> Position {
+    let first = page.events.iter().find_map(|event| event.position);
+    first.map_or(page.position, |first| match first.offset() {
+        0 | 1 => beginning(first.epoch()),
+        offset => Position::new(first.epoch(), offset - 1, 0),
+    })
+}
+
+/// Before the first message of a history that is there. The mark tells it from a look at none: what is
+/// in any later history came after that, but not all that came after this is in a later one.
+pub(super) const fn beginning(epoch: u64) -> Position {
+    Position::new(epoch, 0, 1)
+}
+
+/// Whether what was asked for is the beginning of a history that was lost since.
+fn has_begun_anew(from: HistoryFrom, now: Position) -> bool {
+    matches!(from, HistoryFrom::After(position)
+        if position == beginning(position.epoch()) && position.epoch() != now.epoch())
 }
 
 /// Reads an option that is a position.
@@ -316,3 +384,6 @@ pub(crate) fn position(name: &str, text: &str) -> Result<Position, Problem> {
         Problem::new(Code::InvalidArgument, text)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quorate::Position;
 
+use super::recover::beginning;
 use super::seam::{RoomEvent, RoomEventKind};
 
 /// Where the numbers of a room's events begin: there is room before, for what is read from history
@@ -80,7 +81,7 @@ impl Ring {
         }
         if self.top.is_origin() && position.epoch() != self.top.epoch() {
             // There was no history yet: it began with this message.
-            self.base = Position::new(position.epoch(), 0, 0);
+            self.base = beginning(position.epoch());
         }
         self.top = position;
         self.bytes += event.frame.len();

@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::client::Client;
 use super::presence::{Attendance, Watch};
+use super::reads::Reads;
+use super::recover::Read;
 use super::ring::{Ring, RingLimits};
 use super::seam::{CloseWith, OpenRoom, RoomEvent, RoomEventKind, RoomOptions, RoomSource};
 use super::stats::Meter;
@@ -38,8 +40,8 @@ pub(crate) struct Room {
     pub(super) opening: Shared<BoxFuture<'static, Result<(), Problem>>>,
     /// Of a kept topic: the latest events, for those who come back. Absent until it is open.
     pub(super) ring: Mutex<Option<Ring>>,
-    /// Held while the history is read, so that one read serves all who wait.
-    pub(super) reading: tokio::sync::Mutex<()>,
+    /// Reads of its history.
+    pub(super) reads: Arc<Reads<Read>>,
     pub(super) ring_limits: RingLimits,
     /// Who is there, where the event says so.
     pub(super) attendance: Option<Attendance>,
@@ -73,6 +75,7 @@ impl Room {
         fleet: Fleet,
         ring_limits: RingLimits,
         tasks: TaskTracker,
+        reads: Arc<Reads<Read>>,
         opening: BoxFuture<'static, Result<(), Problem>>,
     ) -> Self {
         let name: Arc<str> = source.name().into();
@@ -88,7 +91,7 @@ impl Room {
             interested: AtomicUsize::new(0),
             opening: opening.shared(),
             ring: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reads,
             ring_limits,
             shards: RwLock::default(),
             left: tokio_util::sync::CancellationToken::new(),

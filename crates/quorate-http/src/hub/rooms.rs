@@ -12,9 +12,10 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::client::Client;
+use super::reads::{ReadRules, Reads};
 use super::ring::{Ring, RingLimits};
 use super::room::{Room, Shard};
-use super::seam::RoomSource;
+use super::seam::{ReadLimit, RoomOptions, RoomSource};
 use crate::problem::{Code, Problem};
 
 /// The rooms of an instance.
@@ -23,7 +24,36 @@ pub(crate) struct Rooms {
     tasks: TaskTracker,
     deadline: Duration,
     ring: RingLimits,
-    open: Mutex<HashMap<Arc<str>, Arc<Room>>>,
+    /// How histories are read, by all rooms together.
+    pub(super) reads: ReadRules,
+    open: Mutex<Open>,
+}
+
+/// Those that somebody is interested in, by name.
+#[derive(Default)]
+struct Open {
+    topics: HashMap<Arc<str>, Arc<Room>>,
+    patterns: HashMap<Arc<str>, Arc<Room>>,
+}
+
+impl Open {
+    /// Where a room of this kind has its place.
+    fn of(&mut self, options: RoomOptions) -> &mut HashMap<Arc<str>, Arc<Room>> {
+        if options.pattern {
+            &mut self.patterns
+        } else {
+            &mut self.topics
+        }
+    }
+
+    /// Takes a room out, if it is this one that stands there.
+    fn remove(&mut self, room: &Arc<Room>) {
+        let open = self.of(room.options);
+        let found = open.get(&room.name);
+        if found.is_some_and(|found| Arc::ptr_eq(found, room)) {
+            open.remove(&room.name);
+        }
+    }
 }
 
 impl Rooms {
@@ -32,8 +62,10 @@ impl Rooms {
         tasks: TaskTracker,
         deadline: Duration,
         ring: RingLimits,
+        page: ReadLimit,
     ) -> Arc<Self> {
         Arc::new(Self {
+            reads: ReadRules::new(tasks.clone(), deadline, page),
             fleet,
             tasks,
             deadline,
@@ -45,6 +77,7 @@ impl Rooms {
     /// The room of a source, opened if it is not. It stays for as long as the interest lives.
     pub(crate) fn enter(self: &Arc<Self>, source: &Arc<dyn RoomSource>) -> Interest {
         let mut open = self.open.lock();
+        let open = open.of(source.options());
         let room = if let Some(room) = open.get(source.name()) {
             room.clone()
         } else {
@@ -84,24 +117,17 @@ impl Rooms {
                 self.fleet.clone(),
                 self.ring,
                 self.tasks.clone(),
+                Reads::new(self.reads.clone()),
                 opening.boxed(),
             )
         })
     }
 
-    /// Takes a room out of the table, if it is this one that stands there.
-    fn remove(open: &mut HashMap<Arc<str>, Arc<Room>>, room: &Arc<Room>) {
-        if open
-            .get(&room.name)
-            .is_some_and(|found| Arc::ptr_eq(found, room))
-        {
-            open.remove(&room.name);
-        }
-    }
-
     /// Those that are open.
     pub(crate) fn all(&self) -> Vec<Arc<Room>> {
-        self.open.lock().values().cloned().collect()
+        let open = self.open.lock();
+        let rooms = open.topics.values().chain(open.patterns.values());
+        rooms.cloned().collect()
     }
 }
 
@@ -126,7 +152,7 @@ impl Interest {
             opened = Err(Problem::new(Code::Unavailable, text));
         }
         if opened.is_err() {
-            Rooms::remove(&mut self.rooms.open.lock(), &self.room);
+            self.rooms.open.lock().remove(&self.room);
         }
         opened
     }
@@ -152,7 +178,7 @@ impl Drop for Interest {
     fn drop(&mut self) {
         let mut open = self.rooms.open.lock();
         if self.room.interested.fetch_sub(1, Ordering::Relaxed) == 1 {
-            Rooms::remove(&mut open, &self.room);
+            open.remove(&self.room);
             self.room.left.cancel();
         }
     }

@@ -45,7 +45,7 @@ pub(crate) trait ClientPort: Debug + Send + Sync {
 
     /// Ends a subscription, and tells the client with `{"event":"unsubscribed"}`. `false`: there was
     /// none.
-    fn unsubscribe(&self, topic: &str) -> bool;
+    fn unsubscribe(&self, source: &dyn RoomSource) -> bool;
 }
 
 /// What may be asked for when subscribing.
@@ -59,6 +59,13 @@ pub(crate) struct SubscribeOptions {
     pub(crate) members: bool,
     /// Also what a pattern has of declared events with hooks: whoever asks has decided that it may.
     pub(crate) unguarded: bool,
+}
+
+impl SubscribeOptions {
+    /// Whether older messages are wanted.
+    pub(crate) const fn asks_for_the_past(&self) -> bool {
+        self.after.is_some() || self.recent.is_some()
+    }
 }
 
 /// A subscription that was made.
@@ -139,7 +146,8 @@ impl CloseWith {
 /// Where a room gets its messages: a topic or pattern of an open hub, or a declared event. The same name
 /// must always mean the same messages: clients that name it share one subscription.
 pub(crate) trait RoomSource: Debug + Send + Sync {
-    /// The selector as clients see it: the room's key, and `subscription` in frames.
+    /// The selector as clients see it, and `subscription` in frames. With whether it is a pattern it is
+    /// what tells the room from others.
     fn name(&self) -> &str;
 
     /// How its messages are treated.
@@ -156,7 +164,7 @@ pub(crate) trait RoomSource: Debug + Send + Sync {
         &self,
         fleet: &Fleet,
         from: HistoryFrom,
-        limit: u32,
+        limit: ReadLimit,
     ) -> BoxFuture<'static, quorate::Result<HistoryPage>>;
 }
 
@@ -169,12 +177,31 @@ pub(crate) struct OpenRoom {
 }
 
 /// Where a read of a history begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HistoryFrom {
     /// With what follows this position.
     After(Position),
     /// With the last messages, as many as the limit says.
     Latest,
+}
+
+/// How much a read of a history returns at most. One message is returned however large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadLimit {
+    pub(crate) messages: u32,
+    /// Bytes of messages as they are kept.
+    pub(crate) bytes: u64,
+}
+
+impl ReadLimit {
+    /// The most bytes that one read may ask for.
+    pub(crate) const MAX_BYTES: u64 = 1024 * 1024;
+
+    /// So many messages, of whatever size.
+    pub(crate) const fn messages(messages: u32) -> Self {
+        let bytes = Self::MAX_BYTES;
+        Self { messages, bytes }
+    }
 }
 
 /// A part of a history.
@@ -198,6 +225,9 @@ pub(crate) struct RoomOptions {
     pub(crate) latest_only: bool,
     /// Subscribers are members of the topic's roster.
     pub(crate) presence: bool,
+    /// It is a pattern, whose text may be that of a topic as well: `room:*` is also the topic `room` with
+    /// the key `*`.
+    pub(crate) pattern: bool,
 }
 
 /// One event of a room, encoded once for all its members.

@@ -14,8 +14,8 @@ use super::event::Events;
 use super::handle::Shared;
 use super::identity::{ClientInfo, Identity};
 use super::seam::{
-    ClientPublish, HistoryFrom, HistoryPage, OpenRoom, Published, RoomEvent, RoomEventKind,
-    RoomOptions, RoomSource,
+    ClientPublish, HistoryFrom, HistoryPage, OpenRoom, Published, ReadLimit, RoomEvent,
+    RoomEventKind, RoomOptions, RoomSource,
 };
 use crate::frame::EventFrame;
 use crate::problem::{Code, Problem};
@@ -141,6 +141,7 @@ impl RoomSource for OpenSource {
     fn options(&self) -> RoomOptions {
         RoomOptions {
             presence: self.traits.presence,
+            pattern: self.selector.is_pattern(),
             ..RoomOptions::default()
         }
     }
@@ -170,7 +171,7 @@ impl RoomSource for OpenSource {
         &self,
         fleet: &Fleet,
         from: HistoryFrom,
-        limit: u32,
+        limit: ReadLimit,
     ) -> BoxFuture<'static, quorate::Result<HistoryPage>> {
         let topic = self.topic(fleet);
         let (name, is_kept) = (self.name.clone(), self.traits.keep.is_some());
@@ -194,12 +195,12 @@ pub(crate) fn not_kept(name: &str) -> Error {
 pub(crate) async fn read<T: Send + Sync + 'static>(
     topic: &Topic<T>,
     from: HistoryFrom,
-    limit: u32,
+    limit: ReadLimit,
 ) -> quorate::Result<History<T>> {
-    let read = topic.history();
+    let read = topic.history().limit_bytes(limit.bytes);
     match from {
-        HistoryFrom::After(position) => read.after(position).limit(limit).await,
-        HistoryFrom::Latest => read.latest(limit).await,
+        HistoryFrom::After(position) => read.after(position).limit(limit.messages).await,
+        HistoryFrom::Latest => read.latest(limit.messages).await,
     }
 }
 

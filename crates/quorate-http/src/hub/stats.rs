@@ -20,6 +20,8 @@ pub struct HubStats {
     pub clients: usize,
     /// Subscriptions of all of them.
     pub subscriptions: usize,
+    /// Reads of histories under way, for clients that catch up.
+    pub reads: usize,
     /// Topics and patterns that somebody here is subscribed to, the busiest first.
     pub topics: Vec<TopicStats>,
 }
@@ -60,6 +62,8 @@ pub struct ClientStats {
     pub subscriptions: Vec<SubscriptionStats>,
     /// Messages that wait for it.
     pub backlog: usize,
+    /// Bytes of all that waits for it: messages, answers and rosters.
+    pub backlog_bytes: usize,
     /// Messages dropped because it was slower than they came.
     pub dropped: u64,
 }
@@ -90,6 +94,7 @@ impl Hub {
         });
         HubStats {
             clients: self.clients(),
+            reads: self.shared.rooms.reads.under_way(),
             subscriptions: topics.iter().map(|topic| topic.clients).sum(),
             topics,
         }
@@ -144,6 +149,7 @@ impl Client {
             connected_ms: crate::frame::millis(self.connected.elapsed()),
             subscriptions: subscriptions.collect(),
             backlog: state.outbox.messages(),
+            backlog_bytes: state.outbox.waiting_bytes(),
             dropped: state.dropped,
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::frame::{FrameError, HistoryAnswer, MemberFrame, RequestId};
 use crate::hub::{
     Attendance, Client, ClientPort, ClientPublish, EventRoom, HistoryFrom, HistoryPage, Hub,
-    Identity, MAX_READ, Named, OpenSource, Published, RoomSource, SubscribeOptions, position,
+    Identity, MAX_READ, Named, OpenSource, Published, ReadLimit, RoomSource, SubscribeOptions,
+    position,
 };
 use crate::problem::{Code, Problem};
 
@@ -26,14 +27,15 @@ pub(super) fn subscribe_options(
 pub(super) fn history_read(
     after: Option<&str>,
     limit: Option<u32>,
-) -> Result<(HistoryFrom, u32), Problem> {
+) -> Result<(HistoryFrom, ReadLimit), Problem> {
     /// Messages unless told otherwise.
     const LIMIT: u32 = 100;
     let from = match after {
         Some(text) => HistoryFrom::After(position("after", text)?),
         None => HistoryFrom::Latest,
     };
-    Ok((from, at_most("limit", limit.unwrap_or(LIMIT))?))
+    let messages = at_most("limit", limit.unwrap_or(LIMIT))?;
+    Ok((from, ReadLimit::messages(messages)))
 }
 
 pub(super) fn at_most(name: &str, count: u32) -> Result<u32, Problem> {

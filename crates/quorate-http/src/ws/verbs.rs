@@ -18,8 +18,8 @@ use super::asked::{
 };
 use crate::frame::{Answer, PresenceAnswer, Request, RequestId, Verb, millis};
 use crate::hub::{
-    Client, ClientPort, ClientPublish, Connected, HistoryFrom, Hub, Joining, Named, RequestContext,
-    SubscribeOptions, Welcome, catch_up,
+    Client, ClientPort, ClientPublish, Connected, HistoryFrom, Hub, Joining, Named, ReadLimit,
+    RequestContext, SubscribeOptions, Welcome, catch_up,
 };
 use crate::problem::{Code, Problem};
 
@@ -282,7 +282,7 @@ impl Work {
         id: Option<RequestId>,
         topic: &str,
         params: &Value,
-        read: Result<(HistoryFrom, u32), Problem>,
+        read: Result<(HistoryFrom, ReadLimit), Problem>,
         cx: &mut Context<'_>,
     ) {
         let asked = read.and_then(|read| Ok((read, Named::of(&self.hub, topic, params)?)));
@@ -359,12 +359,13 @@ impl Work {
     }
 
     fn unsubscribe(&self, id: Option<&RequestId>, topic: &str, params: &Value) {
-        let name = match Named::of(&self.hub, topic, params) {
-            Ok(named) => named.source.name().to_owned(),
+        let source = match Named::of(&self.hub, topic, params) {
+            Ok(named) => named.source,
             Err(problem) => return self.refuse(id, &problem),
         };
-        if self.client().leave(&name) {
-            return self.reply(&Answer::about(id, &name));
+        let name = source.name();
+        if self.client().leave(&*source) {
+            return self.reply(&Answer::about(id, name));
         }
         let text = format!("`{name}` is not subscribed to");
         self.refuse(id, &Problem::new(Code::NotFound, text));

@@ -79,10 +79,50 @@ async fn positions_tell_where_a_subscription_stands() {
     let third = publish(&served.fleet, KEEP, 3).await;
     assert_eq!(expect(&mut client, [3]).await, json!(third));
     // Again to the same: nothing changes.
-    let answer = subscribe(&mut client, json!({"after": positions[0]})).await;
+    let answer = subscribe(&mut client, json!({})).await;
     assert_eq!(answer["position"], json!(third));
     publish(&served.fleet, KEEP, 4).await;
     expect(&mut client, [4]).await;
+}
+
+/// Two parts of a client may share a subscription: neither misses something for what the other asks.
+#[tokio::test]
+async fn who_subscribes_again_goes_back_and_never_forward() {
+    let served = served(|hub| hub.recover_from_memory(4, 1 << 20)).await;
+    let positions = publish_all(&served.fleet, 1..=20).await;
+    let mut client = served.connect().await;
+    subscribe(&mut client, json!({})).await;
+    // From memory and from the history.
+    for seen in [18, 2] {
+        let answer = subscribe(&mut client, json!({"after": positions[seen]})).await;
+        assert_eq!(answer["recovered"], true, "{answer}");
+        assert_eq!(answer["position"], json!(positions[seen]));
+        let next = u64::try_from(seen).unwrap() + 2;
+        expect(&mut client, next..=20).await;
+    }
+    let answer = subscribe(&mut client, json!({"recent": 3})).await;
+    assert_eq!(answer.get("recovered"), None);
+    expect(&mut client, 18..=20).await;
+    // It is where it was asked to go, or that cannot be had: it goes on where it is.
+    let answer = subscribe(&mut client, json!({"after": positions[19]})).await;
+    assert_eq!(
+        (&answer["recovered"], &answer["position"]),
+        (&json!(true), &json!(positions[19]))
+    );
+    let answer = subscribe(&mut client, json!({"after": Position::new(7, 3, 9)})).await;
+    assert_eq!(
+        (&answer["recovered"], &answer["position"]),
+        (&json!(false), &json!(positions[19]))
+    );
+    let gap = client.event().await;
+    assert_eq!(
+        (&gap["event"], &gap["position"]),
+        (&json!("gap"), &json!(positions[19]))
+    );
+    publish(&served.fleet, KEEP, 21).await;
+    expect(&mut client, [21]).await;
+    client.send(json!({"ping": true})).await;
+    assert_eq!(client.event().await, json!({"pong": true}));
 }
 
 #[tokio::test]

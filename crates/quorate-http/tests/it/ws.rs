@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use quorate::{Codec, TopicSpec};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -65,7 +66,7 @@ async fn parameters_are_matched_exactly_at_every_depth() {
         (json!({"job": {"a": 2, "b": 1}}), 2),
     ] {
         let path = quorate_http::TopicPath::with_params("job", &params).unwrap();
-        let topic = path.topic(&served.fleet, quorate::Codec::bytes()).unwrap();
+        let topic = path.topic(&served.fleet, Codec::bytes()).unwrap();
         let payload = n.to_string().into();
         topic
             .publish(&payload)
@@ -282,4 +283,41 @@ async fn the_subprotocol_is_agreed_on() {
     let asked = [("sec-websocket-protocol", "quorate.v1")];
     let (_client, response) = served.connect_with(&asked).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "quorate.v1");
+}
+
+/// `room:*` is a pattern, and also the topic `room` with the key `*`.
+#[tokio::test]
+async fn a_pattern_and_a_topic_of_the_same_text_are_two_things() {
+    let served = Served::start(|hub| hub).await;
+    let mut both = served.connect().await;
+    let mut topic = served.connect().await;
+    let pattern = json!({"id": 1, "subscribe": "room:*"});
+    let of_key = json!({"id": 2, "subscribe": "room", "params": "*"});
+    for (client, frames) in [
+        (&mut both, &[&pattern, &of_key][..]),
+        (&mut topic, &[&of_key]),
+    ] {
+        for frame in frames {
+            client.send((*frame).clone()).await;
+            let answer = client.event().await;
+            let expected = json!({"id": frame["id"], "ok": true, "topic": "room:*"});
+            assert_eq!(answer, expected);
+        }
+    }
+    let spec = TopicSpec::try_with_codec("room", Codec::<u64>::json()).unwrap();
+    let room = served.fleet.topic(&spec);
+    room.key("1").unwrap().publish(&1).await.unwrap();
+    room.key("*").unwrap().publish(&2).await.unwrap();
+    assert_eq!(topic.event().await["data"], 2);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(both.event().await["data"].as_u64().unwrap());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 2]);
+    both.send(json!({"id": 3, "unsubscribe": "room:*"})).await;
+    assert_eq!(both.event().await["ok"], true);
+    room.key("1").unwrap().publish(&3).await.unwrap();
+    room.key("*").unwrap().publish(&4).await.unwrap();
+    assert_eq!(both.event().await["data"], 4);
 }

@@ -13,7 +13,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::spec::EventSpec;
 use crate::frame::{EventFrame, is_json};
 use crate::hub::seam::{
-    HistoryFrom, HistoryPage, OpenRoom, RoomEvent, RoomEventKind, RoomOptions, RoomSource,
+    HistoryFrom, HistoryPage, OpenRoom, ReadLimit, RoomEvent, RoomEventKind, RoomOptions,
+    RoomSource,
 };
 use crate::hub::source::{not_kept, page, read};
 use crate::telemetry;
@@ -63,7 +64,7 @@ where
         &self,
         fleet: &Fleet,
         from: HistoryFrom,
-        limit: u32,
+        limit: ReadLimit,
     ) -> BoxFuture<'static, quorate::Result<HistoryPage>> {
         let topic = self.spec.topic_at(fleet, &self.path);
         let encoder = Encoder::new(&self.spec, self.name.clone());

@@ -174,6 +174,7 @@ impl<P, T> EventSpec<P, T> {
         RoomOptions {
             latest_only: self.latest_only,
             presence: self.presence,
+            pattern: false,
         }
     }
 }

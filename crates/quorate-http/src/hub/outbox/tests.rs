@@ -139,6 +139,43 @@ fn a_newer_state_takes_the_place_of_the_older_one() {
 }
 
 #[test]
+fn rosters_leave_no_room_for_what_can_wait() {
+    let roster = || Arc::new(RoomEvent::new(RoomEventKind::Presence, " ".repeat(900)));
+    let limits = Limits {
+        bytes: 1000,
+        ..MANY
+    };
+    let mut outbox = Outbox::default();
+    outbox.tell(1, roster());
+    outbox.tell(2, roster());
+    assert_eq!(outbox.waiting_bytes(), 1800);
+    assert!(!outbox.has_room_for(
+        ReadLimit {
+            messages: 1,
+            bytes: 1
+        },
+        &limits
+    ));
+    assert!(
+        outbox.has_room(100, &limits),
+        "a single message always passes"
+    );
+    // What cannot wait does not make room for them either.
+    for number in 0..3 {
+        assert_eq!(
+            outbox.push(3, message(number, 100), false, &limits),
+            Pushed::Queued
+        );
+    }
+    assert!(!outbox.has_room(100, &limits));
+    outbox.forget(1);
+    assert!(!outbox.has_room(100, &limits));
+    outbox.pop();
+    assert!(outbox.has_room(100, &limits));
+    assert_eq!(outbox.waiting_bytes(), 303);
+}
+
+#[test]
 fn what_is_over_is_forgotten() {
     let mut outbox = Outbox::default();
     outbox.push(1, message(1, 0), false, &MANY);

@@ -130,7 +130,7 @@ impl Cx {
         P: Serialize + DeserializeOwned,
     {
         let room = self.room(event, params)?;
-        Ok(self.request.client.unsubscribe(room.name()))
+        Ok(self.request.client.unsubscribe(&*room))
     }
 
     fn room<P: Serialize, T>(

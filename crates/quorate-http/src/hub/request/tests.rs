@@ -83,7 +83,7 @@ impl ClientPort for Recorder {
         .boxed()
     }
 
-    fn unsubscribe(&self, _topic: &str) -> bool {
+    fn unsubscribe(&self, _: &dyn RoomSource) -> bool {
         false
     }
 }
