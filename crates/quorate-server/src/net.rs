@@ -1,6 +1,7 @@
 //! Accepting connections, within limits, until told to stop.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,10 @@ use crate::observe;
 /// descriptors left, and asking again at once would only burn a core.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// How many connections may wait to be accepted. Tokio lets 128 wait; when the clients of a lost instance
+/// come, those beyond are not heard, and try again only seconds later. The system may allow fewer.
+const BACKLOG: u32 = 4096;
+
 /// After this long without a sign of life from a client's machine, it is asked for one.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -38,6 +43,21 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
     retry-after: 1\r\nconnection: close\r\ncontent-length: 169\r\n\r\n\
     {\"type\":\"urn:quorate:problem:resource_exhausted\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"too many connections\",\"code\":\"RESOURCE_EXHAUSTED\",\"retryable\":true}";
+
+/// Listens, with room for everybody who comes at once.
+///
+/// # Errors
+/// Those of the system, above all an address that is taken.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Starting again at once is not hindered by connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `router` on `listener` until `stop` is cancelled; then finishes what has begun.
 ///
@@ -249,6 +269,22 @@ mod tests {
             body.len()
         );
         serde_json::from_str::<serde_json::Value>(body).unwrap();
+    }
+
+    #[tokio::test]
+    async fn many_may_come_at_once() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+        let allowed = allowed.and_then(|text| text.trim().parse().ok());
+        // Where it is not told, it is 128.
+        let many = allowed.unwrap_or(128_usize).min(512);
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody accepts: one who is not heard would try in vain until this is over.
+        let connecting = futures_util::future::try_join_all(
+            std::iter::repeat_with(|| TcpStream::connect(address)).take(many),
+        );
+        let connected = tokio::time::timeout(Duration::from_secs(30), connecting).await;
+        assert_eq!(connected.expect("all are heard").unwrap().len(), many);
     }
 
     #[tokio::test]

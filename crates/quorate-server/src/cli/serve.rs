@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use quorate::{ErrorKind, Fleet};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -64,7 +63,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         .await?;
     // Before anything is announced: whoever reads the address may stop us at once.
     let mut stopping = Stopping::new()?;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+    let listener = net::listen(config.listen).map_err(|error| {
         Failure::failed(format!(
             "cannot listen on {}: {error}; --listen chooses another address",
             config.listen
