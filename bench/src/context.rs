@@ -1,11 +1,13 @@
 //! What every capability is measured with: a server, a plan, runtimes, progress.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_testing::servers::{Server, ServerKind};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
 use crate::machine::Cores;
 use crate::measure::{Contender, Plan, Series, rounds};
@@ -13,6 +15,9 @@ use crate::measure::{Contender, Plan, Series, rounds};
 /// Threads of the multi-thread runtime. All of them are on the client's core, as in a container with
 /// one CPU: what a runtime with work to hand over costs shows, what a second core would add does not.
 const WORKERS: usize = 2;
+
+/// Between lines that say how far it is.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// The runtimes a service may run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub(crate) struct Context {
     only: Option<String>,
     solo: Option<String>,
     progress: ProgressBar,
+    /// When a line said how far it is, where there is no terminal to draw on.
+    said: Cell<Instant>,
     cores: Option<Cores>,
 }
 
@@ -72,6 +79,8 @@ impl Context {
         let progress = ProgressBar::new(0);
         let style = ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {msg}")?;
         progress.set_style(style.progress_chars("=> "));
+        // The clock goes on also while ten thousand clients come.
+        progress.enable_steady_tick(Duration::from_secs(1));
         let start = || Server::builder(ServerKind::Redis).start_blocking();
         let (server, cores) = match Cores::choose() {
             Ok(cores) => {
@@ -94,6 +103,7 @@ impl Context {
             only,
             solo,
             progress,
+            said: Cell::new(Instant::now()),
             cores: cores.ok(),
         })
     }
@@ -119,7 +129,12 @@ impl Context {
 
     /// Announces windows to come.
     pub(crate) fn expect(&self, cases: usize, contenders: usize) {
-        let windows = cases * contenders * (self.plan.rounds + 1);
+        self.expect_turns(cases * contenders, self.plan);
+    }
+
+    /// Announces the windows of so many contenders, or of as many figures of theirs.
+    pub(crate) fn expect_turns(&self, contenders: usize, plan: Plan) {
+        let windows = contenders * (plan.rounds + 1);
         self.progress
             .inc_length(u64::try_from(windows).unwrap_or(0));
     }
@@ -128,6 +143,12 @@ impl Context {
     pub(crate) fn tick(&self, what: &str) {
         self.progress.inc(1);
         self.progress.set_message(what.to_owned());
+        if self.progress.is_hidden() && self.said.get().elapsed() >= BETWEEN_LINES {
+            self.said.set(Instant::now());
+            let (seconds, at) = (self.progress.elapsed().as_secs(), self.progress.position());
+            let all = self.progress.length().unwrap_or(at);
+            eprintln!("{seconds} s, {at}/{all}: {what}");
+        }
     }
 
     /// A line beside the progress.
@@ -144,16 +165,12 @@ impl Context {
     pub(crate) async fn rounds(
         &self,
         name: &str,
-        mut contenders: Vec<Contender>,
+        contenders: Vec<Contender>,
         tasks: usize,
         commands: u64,
     ) -> Result<Vec<Series>> {
-        if let Some(solo) = &self.solo {
-            contenders.retain(|contender| contender.name == solo);
-        }
         let before = self.commands_processed()?;
-        let tick = |who: &str| self.tick(&format!("{name} {who}"));
-        let series = rounds(&contenders, tasks, self.plan, &tick).await?;
+        let series = self.turns(name, contenders, tasks, self.plan).await?;
         let counted: u64 = series
             .iter()
             .flat_map(|series| &series.windows)
@@ -164,17 +181,40 @@ impl Context {
             counted <= processed,
             "{name}: {counted} commands were counted, the server saw only {processed}"
         );
-        if self.solo.is_some() {
-            for series in &series {
-                for window in &series.windows {
-                    let (rate, cpu) = (window.rate(), window.cpu_micros());
-                    let name = series.name;
-                    self.say(&format!("{name}: {rate:.0} op/s, {cpu:.2} µs of CPU each"));
-                }
-            }
-            return Ok(Vec::new());
+        Ok(self.unless_solo(series))
+    }
+
+    /// Measures everybody in turn; nothing is checked.
+    ///
+    /// # Errors
+    /// If somebody fails.
+    pub(crate) async fn turns<T>(
+        &self,
+        name: &str,
+        mut contenders: Vec<Contender<T>>,
+        tasks: usize,
+        plan: Plan,
+    ) -> Result<Vec<Series<T>>> {
+        if let Some(solo) = &self.solo {
+            contenders.retain(|contender| contender.name == solo);
         }
-        Ok(series)
+        let tick = |who: &str| self.tick(&format!("{name} {who}"));
+        rounds(&contenders, tasks, plan, &tick).await
+    }
+
+    /// What is to be compared. Of one who runs alone it is only said, and nothing is left.
+    pub(crate) fn unless_solo(&self, series: Vec<Series>) -> Vec<Series> {
+        if !self.is_solo() {
+            return series;
+        }
+        for series in &series {
+            for window in &series.windows {
+                let (rate, cpu) = (window.rate(), window.cpu_micros());
+                let name = series.name;
+                self.say(&format!("{name}: {rate:.0} op/s, {cpu:.2} µs of CPU each"));
+            }
+        }
+        Vec::new()
     }
 
     fn commands_processed(&self) -> Result<u64> {
@@ -203,12 +243,14 @@ pub(crate) const fn plan(quick: bool) -> Plan {
             length: Duration::from_millis(200),
             warm_up: Duration::from_millis(100),
             rounds: 5,
+            gatherings: 3,
         }
     } else {
         Plan {
             length: Duration::from_secs(1),
             warm_up: Duration::from_millis(300),
             rounds: 7,
+            gatherings: 5,
         }
     }
 }

@@ -77,6 +77,15 @@ pub(crate) fn allow_many_files() -> Result<()> {
     Ok(())
 }
 
+/// Files this process has open now.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub(crate) fn open_files() -> Result<usize> {
+    let files = std::fs::read_dir("/proc/self/fd").context("the kernel does not tell")?;
+    Ok(files.count())
+}
+
 /// Bytes of each, measured by a new process of this program that gets this argument.
 ///
 /// # Errors

@@ -104,14 +104,14 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::try_from(time).expect("CPU time is not negative")
 }
 
-/// One who is measured.
-pub(crate) struct Contender {
+/// One who is measured. What it does in a round is a window, or several under different circumstances.
+pub(crate) struct Contender<T = Window> {
     /// As it is called in the report.
     pub(crate) name: &'static str,
-    run: Box<dyn Fn(usize, Duration) -> LocalBoxFuture<'static, Result<Window>>>,
+    run: Box<dyn Fn(usize, Duration) -> LocalBoxFuture<'static, Result<T>>>,
 }
 
-impl std::fmt::Debug for Contender {
+impl<T> std::fmt::Debug for Contender<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Contender").field(&self.name).finish()
     }
@@ -125,11 +125,13 @@ impl Contender {
             run: Box::new(move |tasks, length| Box::pin(window(load.clone(), tasks, length))),
         }
     }
+}
 
-    /// One who measures itself: given the number of tasks and the length of the window.
+impl<T> Contender<T> {
+    /// One who measures itself: given the number of tasks and the length of a window.
     pub(crate) fn custom(
         name: &'static str,
-        run: impl Fn(usize, Duration) -> LocalBoxFuture<'static, Result<Window>> + 'static,
+        run: impl Fn(usize, Duration) -> LocalBoxFuture<'static, Result<T>> + 'static,
     ) -> Self {
         Self {
             name,
@@ -147,15 +149,28 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// Rounds, and so pairs.
     pub(crate) rounds: usize,
+    /// Rounds of what ten thousand clients come to: their coming takes longer than what is measured.
+    pub(crate) gatherings: usize,
+}
+
+impl Plan {
+    /// The same for ten thousand clients.
+    #[must_use]
+    pub(crate) const fn of_gatherings(self) -> Self {
+        Self {
+            rounds: self.gatherings,
+            ..self
+        }
+    }
 }
 
 /// What `contenders` did, in the order of `contenders`: a window for each round.
 #[derive(Debug)]
-pub(crate) struct Series {
+pub(crate) struct Series<T = Window> {
     /// The name of the contender.
     pub(crate) name: &'static str,
     /// Its window of each round.
-    pub(crate) windows: Vec<Window>,
+    pub(crate) windows: Vec<T>,
 }
 
 /// Measures everybody in every round, beginning with another one each time, so that what changes on
@@ -163,12 +178,12 @@ pub(crate) struct Series {
 ///
 /// # Errors
 /// The first error of anybody, with its name.
-pub(crate) async fn rounds(
-    contenders: &[Contender],
+pub(crate) async fn rounds<T>(
+    contenders: &[Contender<T>],
     tasks: usize,
     plan: Plan,
     tick: &dyn Fn(&str),
-) -> Result<Vec<Series>> {
+) -> Result<Vec<Series<T>>> {
     let mut series: Vec<_> = contenders
         .iter()
         .map(|contender| Series {
@@ -176,7 +191,7 @@ pub(crate) async fn rounds(
             windows: Vec::with_capacity(plan.rounds),
         })
         .collect();
-    let named = |contender: &Contender| {
+    let named = |contender: &Contender<T>| {
         let name = contender.name;
         move |error: anyhow::Error| error.context(format!("while measuring {name}"))
     };

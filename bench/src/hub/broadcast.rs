@@ -7,20 +7,25 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::crowd::{Crowd, Join, Order};
+use super::crowd::{Crowd, Join, Order, Report};
 use super::probe::Probe;
 use super::stage::{AxumStage, HubStage, LoopStage, Show, Stage, TOPIC};
 use crate::context::{Context, Flavour};
-use crate::measure::{Contender, Window, cpu_time};
+use crate::machine::open_files;
+use crate::measure::{Contender, Plan, Series, Window, cpu_time};
 use crate::report::{Better, Figure, compare};
 
 const CLIENTS: [usize; 2] = [1_000, 10_000];
-const BYTES: [usize; 2] = [100, 1024];
-/// Messages published before the publisher waits until everybody has them all.
-const BURSTS: [u32; 2] = [1, 16];
 const CONTENDERS: usize = 3;
+/// How long it may take until all connections are closed, and how often that is looked at.
+const CLOSING: Duration = Duration::from_secs(60);
+const GLANCE: Duration = Duration::from_millis(50);
 /// What the ratio to the bare loop ought to be.
 const LEAST_OF_LOOP: f64 = 0.7;
+
+/// What is sent, one after the other to the same clients: bytes of a message, and messages published
+/// before the publisher waits until everybody has them all.
+const PROGRAMME: [(usize, u32); 3] = [(100, 1), (1024, 1), (100, 16)];
 
 /// The circumstances of a figure.
 #[derive(Clone, Copy, Debug)]
@@ -31,20 +36,6 @@ struct Case {
 }
 
 impl Case {
-    /// Everything that is told apart; of bursts, only the small messages.
-    fn all() -> impl Iterator<Item = Self> {
-        let cases = BURSTS.into_iter().flat_map(|burst| {
-            BYTES.into_iter().flat_map(move |bytes| {
-                CLIENTS.map(|clients| Self {
-                    clients,
-                    bytes,
-                    burst,
-                })
-            })
-        });
-        cases.filter(|case| case.burst == 1 || case.bytes == BYTES[0])
-    }
-
     fn name(self, what: &str) -> String {
         let Self {
             clients,
@@ -59,73 +50,135 @@ impl Case {
     }
 }
 
+/// Bursts of one case.
+#[derive(Debug)]
+struct Act {
+    case: Case,
+    show: Show,
+}
+
+impl Act {
+    /// Messages that one burst is to all clients together.
+    fn each(&self) -> Result<u64> {
+        Ok(u64::from(self.case.burst) * u64::try_from(self.case.clients)?)
+    }
+}
+
+/// What comes of one coming together: a window for each act.
+type Windows = Vec<Window>;
+
 pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
-    let cases: Vec<_> = Case::all()
-        .filter(|case| context.wants(&case.name("broadcast")))
-        .collect();
-    context.expect(cases.len(), CONTENDERS);
+    let wanted = |clients| {
+        let cases = PROGRAMME.map(|(bytes, burst)| Case {
+            clients,
+            bytes,
+            burst,
+        });
+        let wanted = |case: &Case| {
+            let names = ["broadcast", "broadcast.cpu"].map(|what| case.name(what));
+            names.iter().any(|name| context.wants(name))
+        };
+        cases.into_iter().filter(wanted).collect::<Vec<_>>()
+    };
     let mut figures = Vec::new();
-    for case in cases {
-        let measured = Flavour::MultiThread
-            .runtime()?
-            .block_on(measure(context, case));
-        figures.extend(measured?);
+    for clients in CLIENTS {
+        let cases = wanted(clients);
+        if !cases.is_empty() {
+            context.expect_turns(CONTENDERS, plan(context, clients));
+            let runtime = Flavour::MultiThread.runtime()?;
+            figures.extend(runtime.block_on(measure(context, clients, &cases))?);
+        }
     }
     Ok(figures)
 }
 
-async fn measure(context: &Context, case: Case) -> Result<Vec<Figure>> {
-    let name = case.name("broadcast");
+fn plan(context: &Context, clients: usize) -> Plan {
+    match clients {
+        few if few < CLIENTS[1] => context.plan,
+        _ => context.plan.of_gatherings(),
+    }
+}
+
+async fn measure(context: &Context, clients: usize, cases: &[Case]) -> Result<Vec<Figure>> {
+    let mut acts = Vec::new();
+    for case in cases.iter().copied() {
+        let show = show(case.bytes).await?;
+        acts.push(Act { case, show });
+    }
     let audience = Rc::new(Mutex::new(Audience {
         crowd: Crowd::start(context.cores())?,
-        busy: 0.0,
+        clients,
+        acts,
+        busy: vec![0.0; cases.len()],
     }));
-    let show = Rc::new(show(case.bytes).await?);
     let contenders = vec![
-        contender::<HubStage>("quorate", &audience, case, &show),
-        contender::<LoopStage>("loop", &audience, case, &show),
-        contender::<AxumStage>("axum", &audience, case, &show),
+        contender::<HubStage>("quorate", &audience),
+        contender::<LoopStage>("loop", &audience),
+        contender::<AxumStage>("axum", &audience),
     ];
-    let series = context.rounds(&name, contenders, case.clients, 0).await?;
-    let Audience { crowd, busy } = Rc::into_inner(audience)
+    let name = format!("hub.broadcast.clients{clients}");
+    let plan = plan(context, clients);
+    let evenings = context.turns(&name, contenders, clients, plan).await?;
+    let Audience { crowd, busy, .. } = Rc::into_inner(audience)
         .context("the contenders are gone")?
         .into_inner();
     crowd.close().await?;
-    // Nearly all of the time would mean that it was measured, and not who served it.
-    let percent = busy * 100.0;
-    context.say(&format!(
-        "{name}: the crowd was busy {percent:.0} % of the time"
-    ));
-    let mut figures = compare(&name, "msg/s", Better::More, &series, Window::rate)?;
+    let mut figures = Vec::new();
+    for (at, (case, busy)) in cases.iter().zip(busy).enumerate() {
+        // Nearly all of the time would mean that it was measured, and not who served it.
+        let (name, percent) = (case.name("broadcast"), busy * 100.0);
+        context.say(&format!(
+            "{name}: the crowd was busy {percent:.0} % of the time"
+        ));
+        let series = context.unless_solo(act(&evenings, at));
+        figures.extend(compared(context, *case, &series)?);
+    }
+    Ok(figures)
+}
+
+/// The windows of one act.
+fn act(evenings: &[Series<Windows>], at: usize) -> Vec<Series> {
+    let of = |series: &Series<Windows>| Series {
+        name: series.name,
+        windows: series.windows.iter().map(|windows| windows[at]).collect(),
+    };
+    evenings.iter().map(of).collect()
+}
+
+fn compared(context: &Context, case: Case, series: &[Series]) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let name = case.name("broadcast");
+    if context.wants(&name) {
+        figures.extend(compare(&name, "msg/s", Better::More, series, Window::rate)?);
+    }
     if let Some(floor) = figures.first_mut() {
         *floor = floor.clone().at_least(LEAST_OF_LOOP);
     }
     let name = case.name("broadcast.cpu");
-    let cpu = Window::cpu_micros;
-    figures.extend(compare(&name, "µs/msg", Better::Less, &series, cpu)?);
+    if context.wants(&name) {
+        let cpu = Window::cpu_micros;
+        figures.extend(compare(&name, "µs/msg", Better::Less, series, cpu)?);
+    }
     Ok(figures)
 }
 
 /// Who is sent everything.
 struct Audience {
     crowd: Crowd,
-    /// The largest share of a window that its process was at work.
-    busy: f64,
+    clients: usize,
+    acts: Vec<Act>,
+    /// The largest share of a window of each act that its process was at work.
+    busy: Vec<f64>,
 }
 
 fn contender<S: Stage + 'static>(
     name: &'static str,
     audience: &Rc<Mutex<Audience>>,
-    case: Case,
-    show: &Rc<Show>,
-) -> Contender {
-    let (audience, show) = (audience.clone(), show.clone());
+) -> Contender<Windows> {
+    let audience = audience.clone();
     Contender::custom(name, move |_, length| {
-        let (audience, show) = (audience.clone(), show.clone());
-        Box::pin(async move {
-            let audience = &mut *audience.lock().await;
-            evening::<S>(audience, case, &show, length).await
-        })
+        let audience = audience.clone();
+        Box::pin(async move { evening::<S>(&mut *audience.lock().await, length).await })
     })
 }
 
@@ -144,29 +197,59 @@ async fn show(bytes: usize) -> Result<Show> {
     Ok(show)
 }
 
-/// One window: clients come, are sent burst after burst, and go.
-async fn evening<S: Stage>(
-    audience: &mut Audience,
-    case: Case,
-    show: &Show,
-    length: Duration,
-) -> Result<Window> {
+/// Clients come, are given act after act, and go. Coming takes longer than an act, so they do it once.
+async fn evening<S: Stage>(audience: &mut Audience, length: Duration) -> Result<Windows> {
+    let files = open_files()?;
     let (mut stage, port) = S::open().await?;
+    let Audience {
+        crowd,
+        clients,
+        acts,
+        busy,
+    } = audience;
     let join = Join {
         port,
-        clients: case.clients,
+        clients: *clients,
         until: S::until(),
         after: Vec::new(),
     };
-    let crowd = &mut audience.crowd;
     let before = crowd.join(join).await?.before;
-    // What is done once, such as growing buffers, is done with this one.
-    play(crowd, &mut stage, case, show).await?;
-    let each = u64::from(case.burst) * u64::try_from(case.clients)?;
+    stage.gather(*clients).await?;
+    let (mut windows, mut expected) = (Vec::new(), 0);
+    for (act, busiest) in acts.iter().zip(busy) {
+        // What is done once, such as growing buffers, is done with this one.
+        play(crowd, &mut stage, act).await?;
+        let (window, busy) = window(crowd, &mut stage, act, length).await?;
+        let share = busy.as_secs_f64() / window.elapsed.as_secs_f64();
+        *busiest = busiest.max(share);
+        expected += act.each()? + window.operations;
+        windows.push(window);
+    }
+    let after = crowd.obey(&Order::Leave).await?.totals;
+    stage.close().await;
+    let (messages, gaps) = (after.messages - before.messages, after.gaps - before.gaps);
+    ensure!(
+        (messages, gaps) == (expected, 0),
+        "{expected} messages were sent, {messages} received, and {gaps} gaps"
+    );
+    empty(files).await?;
+    Ok(windows)
+}
+
+/// One window, and how long the crowd was at work.
+async fn window<S: Stage>(
+    crowd: &mut Crowd,
+    stage: &mut S,
+    act: &Act,
+    length: Duration,
+) -> Result<(Window, Duration)> {
+    let each = act.each()?;
     let (begin, cpu) = (Instant::now(), cpu_time());
-    let (mut operations, mut busy) = (0, Duration::ZERO);
+    let (mut operations, mut bytes, mut busy) = (0, 0, Duration::ZERO);
     while begin.elapsed() < length {
-        busy += play(crowd, &mut stage, case, show).await?;
+        let played = play(crowd, stage, act).await?;
+        busy += played.cpu;
+        bytes += played.totals.bytes - played.before.bytes;
         operations += each;
     }
     let window = Window {
@@ -174,33 +257,30 @@ async fn evening<S: Stage>(
         elapsed: begin.elapsed(),
         cpu: cpu_time() - cpu,
     };
-    let share = busy.as_secs_f64() / window.elapsed.as_secs_f64();
-    audience.busy = audience.busy.max(share);
-    let expected = each + operations;
-    let after = crowd.obey(&Order::Leave).await?.totals;
-    stage.close().await;
-    let (messages, gaps) = (after.messages - before.messages, after.gaps - before.gaps);
-    let bytes = after.bytes - before.bytes;
-    ensure!(
-        (messages, gaps) == (expected, 0),
-        "{expected} messages were sent, {messages} received, and {gaps} gaps"
-    );
     // Times differ in their last digits, and those at the end are left out.
-    let least = (u64::try_from(show.frame.len())? - 8) * expected;
+    let least = (u64::try_from(act.show.frame.len())? - 8) * operations;
     ensure!(bytes >= least, "something shorter was received");
-    Ok(window)
+    Ok((window, busy))
 }
 
-/// One burst, until everybody has it. Returns how long the crowd was at work.
-async fn play<S: Stage>(
-    crowd: &mut Crowd,
-    stage: &mut S,
-    case: Case,
-    show: &Show,
-) -> Result<Duration> {
-    crowd.order(&Order::Count(vec![case.burst])).await?;
-    for _ in 0..case.burst {
-        stage.perform(show).await?;
+/// One burst, until everybody has it.
+async fn play<S: Stage>(crowd: &mut Crowd, stage: &mut S, act: &Act) -> Result<Report> {
+    crowd.order(&Order::Count(vec![act.case.burst])).await?;
+    for _ in 0..act.case.burst {
+        stage.perform(&act.show).await?;
     }
-    Ok(crowd.report().await?.cpu)
+    crowd.report().await
+}
+
+/// Waits until the connections of those who left are closed here too, so that the work of it is in nobody
+/// else's window, and there are files for the next.
+async fn empty(files: usize) -> Result<()> {
+    let empty = async {
+        while open_files()? > files {
+            tokio::time::sleep(GLANCE).await;
+        }
+        anyhow::Ok(())
+    };
+    let waited = tokio::time::timeout(CLOSING, empty).await;
+    waited.context("connections stay open that nobody has any more")?
 }

@@ -20,8 +20,6 @@ const CLIENTS: usize = 10_000;
 const SPREAD: Duration = Duration::from_secs(5);
 /// What a message ought to take at worst.
 const AIM: Duration = Duration::from_secs(1);
-/// How often it is done: a few seconds each, and what counts is the worst.
-const ROUNDS: usize = 3;
 /// Between messages to the one who waits.
 const BEAT: Duration = Duration::from_millis(2);
 /// Between messages that everybody has to get, however late.
@@ -41,8 +39,10 @@ pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
         return Ok(Vec::new());
     }
     let mut rounds = Vec::new();
-    for number in 1..=ROUNDS {
-        context.say(&format!("draining {CLIENTS} clients, {number} of {ROUNDS}"));
+    // What counts is the worst.
+    let times = context.plan.gatherings;
+    for number in 1..=times {
+        context.say(&format!("draining {CLIENTS} clients, {number} of {times}"));
         // A runtime of its own: what the drained instance leaves behind ends with it.
         rounds.push(Flavour::MultiThread.runtime()?.block_on(round(context))?);
     }
@@ -88,7 +88,7 @@ impl Instance {
         let hub = stage::builder(fleet.clone())?
             .reconnect_spread(SPREAD)
             .build()?;
-        let (serving, port) = stage::serve(hub.router()).await?;
+        let (serving, port) = stage::serve(hub.router())?;
         Ok(Self {
             fleet,
             hub,

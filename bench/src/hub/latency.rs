@@ -43,7 +43,7 @@ impl Served {
     async fn start(url: &str) -> Result<Self> {
         let server = Fleet::connect(url).await?;
         let publisher = Fleet::connect(url).await?;
-        let (serving, port) = stage::serve(stage::hub(server.clone())?.router()).await?;
+        let (serving, port) = stage::serve(stage::hub(server.clone())?.router())?;
         Ok(Self {
             topic: publisher.topic(&TOPIC),
             publisher,

@@ -101,7 +101,7 @@ pub(crate) fn weigh(weighed: WeighedClient) -> Result<f64> {
                 (stage::hub(fleet.clone())?.router(), until)
             }
         };
-        let (_serving, port) = stage::serve(routes).await?;
+        let (_serving, port) = stage::serve(routes)?;
         let mut crowd = Crowd::start(None)?;
         let messages = (weighed == WeighedClient::Served).then_some(MESSAGES);
         let mut join = async |clients: u32| {

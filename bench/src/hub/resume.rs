@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context) -> Result<Vec<Figure>> {
     {
         return Ok(Vec::new());
     }
-    context.expect(1, CONTENDERS);
+    context.expect_turns(CONTENDERS, context.plan.of_gatherings());
     Flavour::MultiThread.runtime()?.block_on(measure(context))
 }
 
@@ -63,7 +63,11 @@ async fn measure(context: &Context) -> Result<Vec<Figure>> {
             Box::pin(async move { floor(&past, &mut *crowd.lock().await).await })
         })
     };
-    let series = context.rounds(RATE, vec![ours, floor], CLIENTS, 0).await?;
+    let plan = context.plan.of_gatherings();
+    let series = context
+        .turns(RATE, vec![ours, floor], CLIENTS, plan)
+        .await?;
+    let series = context.unless_solo(series);
     Rc::into_inner(crowd)
         .context("the contenders are gone")?
         .into_inner()
@@ -103,7 +107,7 @@ impl Past {
     async fn make(context: &Context) -> Result<Self> {
         let fleet = Fleet::connect(&context.server.url()).await?;
         let topic = fleet.topic(&KEPT);
-        let (_serving, port) = stage::serve(stage::hub(fleet.clone())?.router()).await?;
+        let (_serving, port) = stage::serve(stage::hub(fleet.clone())?.router())?;
         let mut probe = Probe::subscribe(port, KEPT.name()).await?;
         let (mut positions, mut frames) = (Vec::new(), Vec::new());
         for left in (0..=MISSED).rev() {
@@ -130,7 +134,7 @@ impl Past {
 /// An instance that knows nothing yet.
 async fn ours(past: &Past, crowd: &mut Crowd) -> Result<(Window, f64)> {
     let fleet = Fleet::connect(&past.url).await?;
-    let (_serving, port) = stage::serve(stage::hub(fleet.clone())?.router()).await?;
+    let (_serving, port) = stage::serve(stage::hub(fleet.clone())?.router())?;
     let (after, missed): (Vec<_>, Vec<_>) = past.positions.iter().cloned().unzip();
     let join = Join {
         port,
@@ -148,7 +152,7 @@ async fn ours(past: &Past, crowd: &mut Crowd) -> Result<(Window, f64)> {
 
 /// Has the frames, and sends them to whoever comes.
 async fn floor(past: &Past, crowd: &mut Crowd) -> Result<Window> {
-    let listener = stage::listen().await?;
+    let listener = stage::listen()?;
     let port = listener.local_addr()?.port();
     let frames = past.frames.clone();
     let mut serving = JoinSet::new();

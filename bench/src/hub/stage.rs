@@ -1,6 +1,7 @@
 //! Who serves the crowd: a hub, and what would be written without one.
 
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,7 +11,7 @@ use axum::routing::any;
 use futures_util::SinkExt;
 use quorate::{Fleet, Keep, Topic, TopicSpec};
 use quorate_http::{Hub, HubBuilder};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -46,6 +47,14 @@ pub(super) trait Stage: Sized {
     /// When a client is there.
     fn until() -> Until;
 
+    /// Waits until it knows as many clients as there are.
+    ///
+    /// # Errors
+    /// If it stays without one of them.
+    fn gather(&mut self, _clients: usize) -> impl Future<Output = Result<()>> {
+        std::future::ready(Ok(()))
+    }
+
     /// Sends `show` to everybody.
     ///
     /// # Errors
@@ -69,8 +78,8 @@ pub(super) struct Show {
 ///
 /// # Errors
 /// If there is no port.
-pub(super) async fn serve(routes: Router) -> Result<(JoinSet<()>, u16)> {
-    let listener = listen().await?;
+pub(super) fn serve(routes: Router) -> Result<(JoinSet<()>, u16)> {
+    let listener = listen()?;
     let port = listener.local_addr()?.port();
     let mut serving = JoinSet::new();
     serving.spawn(async move {
@@ -80,12 +89,20 @@ pub(super) async fn serve(routes: Router) -> Result<(JoinSet<()>, u16)> {
     Ok((serving, port))
 }
 
+/// Connections that may wait to be accepted. Tokio lets 128 wait, and who comes beyond those is not heard
+/// until it tries again, a second later.
+const BACKLOG: u32 = 4096;
+
 /// On every loopback address.
 ///
 /// # Errors
 /// If there is no port.
-pub(super) async fn listen() -> Result<TcpListener> {
-    TcpListener::bind(("0.0.0.0", 0)).await.context("listen")
+pub(super) fn listen() -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4().context("make a socket")?;
+    socket
+        .bind((Ipv4Addr::UNSPECIFIED, 0).into())
+        .context("bind")?;
+    socket.listen(BACKLOG).context("listen")
 }
 
 /// A hub whose clients may subscribe to anything.
@@ -116,7 +133,7 @@ pub(super) struct HubStage {
 impl Stage for HubStage {
     async fn open() -> Result<(Self, u16)> {
         let fleet = Fleet::embedded();
-        let (serving, port) = serve(hub(fleet.clone())?.router()).await?;
+        let (serving, port) = serve(hub(fleet.clone())?.router())?;
         let stage = Self {
             topic: fleet.topic(&TOPIC),
             fleet,
@@ -149,7 +166,7 @@ pub(super) struct LoopStage {
 
 impl Stage for LoopStage {
     async fn open() -> Result<(Self, u16)> {
-        let listener = listen().await?;
+        let listener = listen()?;
         let port = listener.local_addr()?.port();
         let (arrival, arrived) = mpsc::unbounded_channel();
         let mut serving = JoinSet::new();
@@ -176,10 +193,16 @@ impl Stage for LoopStage {
         Until::Upgraded
     }
 
-    async fn perform(&mut self, show: &Show) -> Result<()> {
-        while let Ok(socket) = self.arrived.try_recv() {
-            self.sockets.push(socket);
+    async fn gather(&mut self, clients: usize) -> Result<()> {
+        // A client is upgraded a moment before its socket is handed over.
+        while self.sockets.len() < clients {
+            let socket = self.arrived.recv().await;
+            self.sockets.push(socket.context("nobody lets clients in")?);
         }
+        Ok(())
+    }
+
+    async fn perform(&mut self, show: &Show) -> Result<()> {
         let frame = BareUtf8Bytes::from(&show.frame);
         for socket in &mut self.sockets {
             socket.send(Message::Text(frame.clone())).await?;
@@ -231,7 +254,7 @@ impl AxumStage {
 impl Stage for AxumStage {
     async fn open() -> Result<(Self, u16)> {
         let (sender, _) = broadcast::channel(AXUM_BUFFER);
-        let (serving, port) = serve(Self::routes(&sender, None)).await?;
+        let (serving, port) = serve(Self::routes(&sender, None))?;
         let stage = Self {
             sender,
             _serving: serving,

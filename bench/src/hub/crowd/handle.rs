@@ -1,6 +1,7 @@
 //! What gives a crowd its orders.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -11,6 +12,9 @@ use crate::machine::Cores;
 
 /// The argument that makes this program a crowd.
 pub(crate) const ARGUMENT: &str = "--crowd";
+
+/// How long an order may take: several times what the longest does on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A crowd in a process of its own. It ends when this is dropped.
 #[derive(Debug)]
@@ -62,10 +66,12 @@ impl Crowd {
     /// Waits until the order is done.
     ///
     /// # Errors
-    /// If the crowd is gone.
+    /// If the crowd is gone, or waits in vain.
     pub(crate) async fn report(&mut self) -> Result<Report> {
         let mut line = String::new();
-        let length = self.reports.read_line(&mut line).await?;
+        let length = tokio::time::timeout(PATIENCE, self.reports.read_line(&mut line))
+            .await
+            .with_context(|| format!("the crowd waits for something since {PATIENCE:?}"))??;
         ensure!(length > 0, "the crowd is gone; what it said stands above");
         Ok(serde_json::from_str(&line)?)
     }

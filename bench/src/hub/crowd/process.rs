@@ -16,7 +16,8 @@ use super::client::{Client, News};
 use super::order::{Join, Order, Report, Totals, Until, now};
 use crate::measure::cpu_time;
 
-/// Upgrades under way at once: fewer than a server keeps in line.
+/// Upgrades under way at once: fewer than the servers here let wait to be accepted. Connecting blocks, so
+/// one that is not heard would hold up everybody.
 const ARRIVING: usize = 256;
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
