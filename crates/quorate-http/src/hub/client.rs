@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -36,6 +37,9 @@ pub(crate) struct Client {
     pub(super) hub: Arc<Shared>,
     own: Weak<Self>,
     // One short lock: nothing of the user's runs under it, and no other lock is taken but that of a roster.
+    /// Its socket said that it can be read.
+    heard: AtomicBool,
+    // One short lock: nothing of the user's runs under it, and no other lock is taken.
     pub(super) state: Mutex<State>,
 }
 
@@ -141,6 +145,7 @@ impl Client {
             connected: Instant::now(),
             hub,
             own: own.clone(),
+            heard: AtomicBool::new(false),
             state: Mutex::new(state),
         })
     }
@@ -152,6 +157,12 @@ impl Client {
             Some(known) => known.clone_from(waker),
             empty => *empty = Some(waker.clone()),
         }
+    }
+
+    /// Whether its socket said that it can be read, since this was asked the last time.
+    pub(crate) fn was_heard(&self) -> bool {
+        // Nearly always it did not: looking is cheaper than taking.
+        self.heard.load(Ordering::Acquire) && self.heard.swap(false, Ordering::AcqRel)
     }
 
     /// What is to be sent next.
@@ -344,6 +355,19 @@ impl Client {
         let mut known = state.subscriptions.iter();
         let found = known.find(|one| one.number == subscription);
         found.map(|one| one.name.clone())
+    }
+}
+
+/// For its socket, to say that it can be read.
+impl Wake for Client {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.heard.store(true, Ordering::Release);
+        let waker = self.state.lock().waker.clone();
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 

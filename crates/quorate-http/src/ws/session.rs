@@ -2,7 +2,7 @@
 //! none of these waits for another.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -43,6 +43,8 @@ enum End {
 
 struct Session {
     socket: WebSocket,
+    /// Whether the socket may have something to read.
+    unread: bool,
     work: Work,
     authentication_due: Option<Instant>,
     last_seen: Instant,
@@ -75,6 +77,7 @@ pub(super) async fn run(
         (authentication == Authentication::Required).then(|| now + options.authenticate_within);
     let mut session = Box::new(Session {
         socket,
+        unread: true,
         authentication_due,
         last_seen: now,
         next_beat,
@@ -125,12 +128,23 @@ impl Session {
 
     /// Reads frames for as long as there are some, and the client takes the answers.
     fn read(&mut self, cx: &mut Context<'_>) -> Progress {
+        // A broadcast wakes every client to write to it. To find out that it has said nothing, the library
+        // below would clear its whole buffer each time.
+        self.unread |= self.work.client().was_heard();
+        if !self.unread {
+            return Ok(false);
+        }
+        let waker = Waker::from(self.work.client().clone());
+        let mut listening = Context::from_waker(&waker);
         for _ in 0..BATCH {
             if self.work.client().is_behind() {
                 return Ok(false);
             }
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Pending => return Ok(false),
+            match Pin::new(&mut self.socket).poll_next(&mut listening) {
+                Poll::Pending => {
+                    self.unread = false;
+                    return Ok(false);
+                }
                 Poll::Ready(None) => return Err(End::Gone),
                 Poll::Ready(Some(Ok(message))) => {
                     self.last_seen = Instant::now();
