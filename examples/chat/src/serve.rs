@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::serve::ListenerExt;
 use quorate::Fleet;
 use quorate_http::{ConnectionTokens, Hub};
 use tokio::net::TcpListener;
@@ -48,6 +49,8 @@ pub async fn serve(
             hub.drain().await;
         }
     };
+    // Messages are small: none is to wait until the one before is confirmed.
+    let listener = listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
     tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(drained).into_future() => Ok(served?),
         // A page that takes nothing would hold the connection, and with it the process.
