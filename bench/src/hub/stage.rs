@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::ws::{Message as AxumMessage, Utf8Bytes, WebSocketUpgrade};
 use axum::routing::any;
+use axum::serve::ListenerExt;
 use futures_util::SinkExt;
 use quorate::{Fleet, Keep, Topic, TopicSpec};
 use quorate_http::{Hub, HubBuilder};
@@ -83,8 +84,10 @@ pub(super) fn serve(routes: Router) -> Result<(JoinSet<()>, u16)> {
     let port = listener.local_addr()?.port();
     let mut serving = JoinSet::new();
     serving.spawn(async move {
+        // Fails only on a connection that is already gone.
+        let tune = |stream: &mut TcpStream| drop(stream.set_nodelay(true));
         // Never returns, whatever happens to a connection.
-        let _ = axum::serve(listener, routes).await;
+        let _ = axum::serve(listener.tap_io(tune), routes).await;
     });
     Ok((serving, port))
 }
