@@ -36,10 +36,9 @@ pub(crate) struct Client {
     pub(super) connected: Instant,
     pub(super) hub: Arc<Shared>,
     own: Weak<Self>,
-    // One short lock: nothing of the user's runs under it, and no other lock is taken but that of a roster.
     /// Its socket said that it can be read.
     heard: AtomicBool,
-    // One short lock: nothing of the user's runs under it, and no other lock is taken.
+    // One short lock: nothing of the user's runs under it, and no other lock is taken but that of a roster.
     pub(super) state: Mutex<State>,
 }
 
