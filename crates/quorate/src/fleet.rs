@@ -384,7 +384,8 @@ impl Fleet {
     /// Closes the instance: subscriptions end, locks are given back, its members leave every roster, what is under way may finish for
     /// at most 5 s. Repeating it is harmless, and it does not hang on a dead server.
     ///
-    /// Further instances, and whoever shares this one's home, are not touched.
+    /// Further instances, and whoever shares this one's home, are not touched. When it was the last one of a
+    /// home in a file, the file can be opened again when this returns.
     ///
     /// # Cancel safety
     /// Call it again to finish what a dropped future began.

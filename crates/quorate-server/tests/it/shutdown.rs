@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::support::Served;
+use crate::support::{Served, quorate, run};
 
 /// Whatever is left to a time limit hangs.
 const PATIENT: &str = "[limits]\nshutdown_grace = '1h'\nheader_timeout = '1h'";
@@ -29,6 +29,31 @@ async fn clients_are_sent_away_and_the_process_ends() {
         assert!(sse.next().await.is_none());
         assert_eq!(served.ended().await, Some(0));
         TcpStream::connect(&served.authority).await.unwrap_err();
+    }
+}
+
+/// Who had its home in a file goes on where it was, and nobody else has it meanwhile.
+#[tokio::test]
+async fn a_home_in_a_file_outlives_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = format!("file:{}/home.redb", directory.path().display());
+    let mut last = 0;
+    for _ in 0..2 {
+        let mut served = Served::on(&backend).await;
+        assert!(served.banner.contains(&backend), "{}", served.banner);
+        let second =
+            run(quorate().args(["lock", "run", "a", "--backend", &backend, "--", "true"])).await;
+        assert!(
+            second.stderr.contains("is open in another process"),
+            "{second:?}"
+        );
+        let held = served.post("/v1/locks/a", json!({"lease": "60s"})).await;
+        assert_eq!(held.status, 201, "whoever held it is gone");
+        let token = held.json()["fencing_token"].as_u64().unwrap();
+        assert!(token > last);
+        last = token;
+        served.signal(Signal::TERM);
+        assert_eq!(served.ended().await, Some(0));
     }
 }
 

@@ -33,6 +33,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Refuses a change when the home is closed, or its file cannot be written.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        #[cfg(feature = "file")]
+        if let Some(seat) = &self.seat {
+            return seat.file().check_writable();
+        }
+        Ok(())
+    }
+
     /// Waits until what `ticket` is for is on disk; `None` if nothing has to be waited for. An error says
     /// `outcome`.
     ///

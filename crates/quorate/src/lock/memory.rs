@@ -87,7 +87,7 @@ impl LockPort for MemoryLocks {
         length: Duration,
         options: CallOptions,
     ) -> Result<AcquireReply> {
-        self.disk.check_open()?;
+        self.disk.check_writable()?;
         let (reply, ticket) = self.table.change(key, |state, now| {
             let last = state.last;
             (state.acquire(now, lease, length), state.last != last)

@@ -106,7 +106,7 @@ impl StorePort for MemoryStores {
         write: &Write,
         options: WriteOptions,
     ) -> Result<(Written, Reached)> {
-        self.disk.check_open()?;
+        self.disk.check_writable()?;
         let (written, ticket) = self.apply(key, write, options.once.as_ref());
         let deadline = options.call.deadline;
         if let Some(on_disk) = self.disk.written(ticket, deadline, Outcome::Unknown) {
@@ -129,7 +129,7 @@ impl StorePort for MemoryStores {
         ttl: Option<Duration>,
         options: CallOptions,
     ) -> Result<()> {
-        self.disk.check_open()?;
+        self.disk.check_writable()?;
         let mut last = Ticket::NONE;
         for (key, value) in entries {
             let write = Write::Set {

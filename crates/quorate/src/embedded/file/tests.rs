@@ -151,11 +151,17 @@ async fn what_a_full_disk_refused_is_unknown_and_written_when_there_is_room() {
     assert_eq!(counts.get("b").await.unwrap(), Some(1));
     assert_eq!(fleet.state(), ConnectionState::Degraded);
     assert!(!fleet.health(SECOND).await.healthy);
-    // Who asks how safe it is, is told.
-    let durable = counts
-        .set("c", &1)
-        .durable(Durability::on_disk().within(SECOND));
-    assert!(!durable.await.unwrap().is_reached());
+    // Now that it is known, nothing is changed that would only wait.
+    for error in [
+        counts.set("c", &1).await.unwrap_err(),
+        counts.set_many([("c", &1)]).await.unwrap_err(),
+        fleet.lock("report").try_acquire().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Backend);
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+        assert!(error.is_retryable());
+        assert!(error.to_string().contains("cannot be written"), "{error}");
+    }
     orders.be_full(false);
     let mut ready = fleet.status();
     let ready = ready.wait_for(|status| status.state == ConnectionState::Ready);
@@ -165,7 +171,22 @@ async fn what_a_full_disk_refused_is_unknown_and_written_when_there_is_room() {
     fleet.close().await;
     let (fleet, _) = self::fleet(&directory).await;
     assert_eq!(fleet.store(&COUNTS).get("a").await.unwrap(), Some(2));
-    assert_eq!(fleet.store(&COUNTS).get("c").await.unwrap(), Some(1));
+    assert_eq!(fleet.store(&COUNTS).get("c").await.unwrap(), None);
+}
+
+/// It says how safe a write is when the time is up, and undoes nothing.
+#[tokio::test]
+async fn a_slow_disk_is_told_to_who_asks_how_safe_a_write_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (fleet, orders) = fleet(&directory).await;
+    let counts = fleet.store(&COUNTS);
+    orders.hold(true);
+    let asked = Durability::on_disk().within(Duration::from_millis(20));
+    let durable = counts.increment("a", 1).durable(asked).await.unwrap();
+    assert_eq!(durable.value, 1);
+    assert!(!durable.is_reached());
+    orders.hold(false);
+    assert_eq!(counts.get("a").await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]

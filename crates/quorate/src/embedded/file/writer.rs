@@ -30,6 +30,9 @@ const AGAIN: Backoff = Backoff {
     ..Backoff::DEFAULT
 };
 
+/// When an attempt that was to be made will not be made any more.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// The file of a home, while it is open.
 #[derive(Debug)]
 pub(crate) struct HomeFile {
@@ -149,6 +152,19 @@ impl HomeFile {
             return Err(Error::closed("the home"));
         }
         Ok(())
+    }
+
+    /// Refuses to change anything while the file is known not to take it: what is refused has certainly not
+    /// happened, and what waits to be written does not pile up.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        match &*self.trouble.lock() {
+            // The next attempt may have been left to a runtime that has ended: then whoever comes makes it.
+            Some(trouble) if Instant::now() < trouble.again + OVERDUE => {
+                Err(self.cannot_write(&trouble.cause).with_retryable(true))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Why the file could not be written when that was last tried.
@@ -273,7 +289,8 @@ impl HomeFile {
             });
             delay
         };
-        self.seats.tell(&self.cannot_write(&cause));
+        self.seats
+            .tell(&self.cannot_write(&cause).with_operation("commit"));
         if is_last {
             return;
         }
@@ -291,10 +308,9 @@ impl HomeFile {
     }
 
     fn cannot_write(&self, cause: &Arc<redb::Error>) -> Error {
+        let path = self.path.display();
         Error::new(ErrorKind::Backend)
-            .with_operation("commit")
-            .with_target(self.path.display().to_string())
-            .with_message(format!("cannot be written: {cause}"))
+            .with_message(format!("the file `{path}` cannot be written: {cause}"))
             .with_source(cause.clone())
     }
 }
