@@ -16,7 +16,7 @@ const HOME: &str = "QUORATE_TEST_COUNTS_IN";
 const NAME: &str = "faults_file::fault_a_killed_process_has_lost_nothing_that_it_answered";
 const ANSWERED: &str = "answered ";
 const TASKS: usize = 4;
-const KILLS: usize = 6;
+const KILLS: usize = 20;
 
 /// A value over several pages, that shows if it is of one piece.
 fn large(number: i64) -> String {
@@ -33,11 +33,13 @@ async fn count_for_ever(path: &Path) {
 async fn count(fleet: Fleet, task: usize) {
     let name = task.to_string();
     let (counts, texts) = (fleet.store(&COUNTS), fleet.store(&TEXTS));
+    let mut counted = counts.get(&name).await.unwrap().unwrap_or(0);
     loop {
-        let counted = counts.increment(&name, 1).await.unwrap();
-        println!("{ANSWERED}count {task} {counted}");
+        // First what the process before may not have come to.
         texts.set(&name, &large(counted)).await.unwrap();
         println!("{ANSWERED}text {task} {counted}");
+        counted = counts.increment(&name, 1).await.unwrap();
+        println!("{ANSWERED}count {task} {counted}");
     }
 }
 
@@ -98,7 +100,7 @@ fn fault_a_killed_process_has_lost_nothing_that_it_answered() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("home.redb");
     for round in 0..KILLS {
-        let answers = 1 + rand_below(60 * (round + 1));
+        let answers = 1 + rand_below(8 * (round + 1));
         let answered = Counting::begin(&path).kill_after(answers);
         runtime.block_on(check(&path, &answered));
     }
