@@ -103,10 +103,10 @@ where
     DB::ErrorType: 'static,
 {
     let values = || panel.bars.iter().map(|bar| bar.2);
-    let (low, high) = (
-        values().fold(f64::MAX, f64::min) / 2.0,
-        values().fold(f64::MIN_POSITIVE, f64::max) * 2.0,
-    );
+    let low = values().fold(f64::MAX, f64::min) / 2.0;
+    // Above the tallest bar there is room for the names.
+    let tallest = values().fold(f64::MIN_POSITIVE, f64::max);
+    let high = low * (tallest / low).powf(1.5);
     let caption = format!("{} (logarithmic)", panel.title);
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 16))

@@ -196,6 +196,14 @@ pub(crate) fn table(figures: &[Figure]) -> String {
 /// A value with its unit, with a prefix where it is large.
 #[must_use]
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    let larger = match unit {
+        "µs" => Some("ms"),
+        "ms" => Some("s"),
+        _ => None,
+    };
+    if let (Some(larger), 1e4..) = (larger, value) {
+        return quantity(value / 1e3, larger);
+    }
     match value {
         value if value >= 1e6 => format!("{:.2} M{unit}", value / 1e6),
         value if value >= 1e4 => format!("{:.1} k{unit}", value / 1e3),
@@ -236,6 +244,14 @@ mod tests {
             figure.unwrap().at_least(0.7).json().unwrap(),
             r#"{"name":"events.publish.tasks64","unit":"op/s","ours":1235000.0,"reference":"floor","theirs":1000000.0,"ratio":1.235}"#
         );
+    }
+
+    #[test]
+    fn long_times_have_a_larger_unit() {
+        assert_eq!(quantity(950.0, "µs"), "950 µs");
+        assert_eq!(quantity(29_900.0, "µs"), "29.90 ms");
+        assert_eq!(quantity(10_700.0, "ms"), "10.70 s");
+        assert_eq!(quantity(10_700.0, "B"), "10.7 kB");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One message to everybody: a hub beside a bare loop over sockets.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -175,10 +176,11 @@ fn contender<S: Stage + 'static>(
     name: &'static str,
     audience: &Rc<Mutex<Audience>>,
 ) -> Contender<Windows> {
-    let audience = audience.clone();
+    let (audience, evenings) = (audience.clone(), Cell::new(0));
     Contender::custom(name, move |_, length| {
-        let audience = audience.clone();
-        Box::pin(async move { evening::<S>(&mut *audience.lock().await, length).await })
+        let (audience, number) = (audience.clone(), evenings.get());
+        evenings.set(number + 1);
+        Box::pin(async move { evening::<S>(&mut *audience.lock().await, number, length).await })
     })
 }
 
@@ -198,7 +200,11 @@ async fn show(bytes: usize) -> Result<Show> {
 }
 
 /// Clients come, are given act after act, and go. Coming takes longer than an act, so they do it once.
-async fn evening<S: Stage>(audience: &mut Audience, length: Duration) -> Result<Windows> {
+async fn evening<S: Stage>(
+    audience: &mut Audience,
+    number: usize,
+    length: Duration,
+) -> Result<Windows> {
     let files = open_files()?;
     let (mut stage, port) = S::open().await?;
     let Audience {
@@ -216,15 +222,20 @@ async fn evening<S: Stage>(audience: &mut Audience, length: Duration) -> Result<
     let before = crowd.join(join).await?.before;
     stage.gather(*clients).await?;
     let (mut windows, mut expected) = (Vec::new(), 0);
-    for (act, busiest) in acts.iter().zip(busy) {
+    for turn in 0..acts.len() {
+        // Another one begins each time: who has just let everybody in is not as it is later.
+        let at = (number + turn) % acts.len();
+        let act = &acts[at];
         // What is done once, such as growing buffers, is done with this one.
         play(crowd, &mut stage, act).await?;
-        let (window, busy) = window(crowd, &mut stage, act, length).await?;
-        let share = busy.as_secs_f64() / window.elapsed.as_secs_f64();
-        *busiest = busiest.max(share);
+        let (window, at_work) = window(crowd, &mut stage, act, length).await?;
+        let share = at_work.as_secs_f64() / window.elapsed.as_secs_f64();
+        busy[at] = busy[at].max(share);
         expected += act.each()? + window.operations;
-        windows.push(window);
+        windows.push((at, window));
     }
+    windows.sort_by_key(|(at, _)| *at);
+    let windows = windows.into_iter().map(|(_, window)| window).collect();
     let after = crowd.obey(&Order::Leave).await?.totals;
     stage.close().await;
     let (messages, gaps) = (after.messages - before.messages, after.gaps - before.gaps);
