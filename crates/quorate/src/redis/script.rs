@@ -171,10 +171,25 @@ impl ScriptRunner {
             Lane::Command
         };
         let options = options.link().script(true).lane(lane);
+        // Rendered once: most calls are of one script.
+        let mut known: Vec<(&'static Script, Cow<'static, Rendered>)> = Vec::new();
+        for call in calls {
+            if !known
+                .iter()
+                .any(|(script, _)| std::ptr::eq(*script, call.script))
+            {
+                known.push((call.script, self.rendered(call.script)));
+            }
+        }
+        let rendered = |call: &ScriptCall| {
+            let found = known
+                .iter()
+                .find(|(script, _)| std::ptr::eq(*script, call.script));
+            &found.expect("each was rendered above").1
+        };
         let mut batch = Batch::new();
         for call in calls {
-            let rendered = self.rendered(call.script);
-            call.add_to(&mut batch, &rendered, false);
+            call.add_to(&mut batch, rendered(call), false);
         }
         if batch.is_empty() {
             return Ok(Vec::new());
@@ -193,7 +208,7 @@ impl ScriptRunner {
                 // Once in full is enough: what comes behind it finds it.
                 let in_full = !sent.iter().any(|script| std::ptr::eq(*script, call.script));
                 sent.push(call.script);
-                call.add_to(&mut batch, &self.rendered(call.script), in_full);
+                call.add_to(&mut batch, rendered(call), in_full);
             }
             let second = self.link.pipeline(&batch, &options).await;
             // What was known to the server was carried out.
