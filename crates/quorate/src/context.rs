@@ -249,6 +249,8 @@ impl Context {
         let operation = call.operation;
         let mut number = 1;
         let mut began = call.started;
+        // An earlier attempt may have been applied, whatever becomes of the last one.
+        let mut may_be_applied = false;
         let result = loop {
             let error = if let Some(error) = failed.take() {
                 error
@@ -261,6 +263,7 @@ impl Context {
                     Err(error) => error,
                 }
             };
+            may_be_applied |= error.outcome() == Outcome::Unknown;
             let Some(pause) = self.pause_before_retry(&call, &error, number) else {
                 break Err(error);
             };
@@ -275,8 +278,14 @@ impl Context {
             number += 1;
             began = Instant::now();
         };
-        let result =
-            result.map_err(|error| error.with_operation(operation.name).with_target(target));
+        let result = result.map_err(|error| {
+            let error = error.with_operation(operation.name).with_target(target);
+            if may_be_applied {
+                error.with_outcome(Outcome::Unknown)
+            } else {
+                error
+            }
+        });
         call.finish(&result);
         result
     }

@@ -2,7 +2,7 @@
 
 use super::handle::Cache;
 use crate::context::{Operation, Repeat};
-use crate::error::{Error, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::glob;
 use crate::port::CallOptions;
 
@@ -57,7 +57,12 @@ impl<K: ?Sized, V> Cache<K, V> {
                     let options = CallOptions::until(attempt.deadline);
                     port.clear(&self.known.area, glob, from.as_deref(), options)
                 })
-                .await?;
+                .await
+                .map_err(|error| match from {
+                    None => error,
+                    // What came before this part is done.
+                    Some(_) => error.with_outcome(Outcome::Unknown),
+                })?;
             removed += part.removed;
             from = part.next;
             if from.is_none() {

@@ -17,7 +17,7 @@ impl<K: EntryKey + ?Sized> Cache<K, i64> {
     /// Adds `by` to a counter, which begins at 0 and is then kept as long as the spec says; gives its new value.
     ///
     /// # Errors
-    /// `InvalidInput` if the key breaks a rule, or the counter would leave the range of 64 bits; `Decode` if what
+    /// `InvalidInput` if the key breaks a rule, the codec does not write numbers in digits, or the counter would leave the range of 64 bits; `Decode` if what
     /// is there is no counter, such as a value that was [`put`](Self::put); and those of the backend. A lost reply is
     /// `Unknown`, and the call is not repeated.
     ///
@@ -25,6 +25,10 @@ impl<K: EntryKey + ?Sized> Cache<K, i64> {
     /// When the future is dropped, it may or may not be added.
     pub async fn increment(&self, key: &K, by: i64) -> Result<i64> {
         let key = self.key(key, &INCREMENT)?;
+        if !self.spec.codec.encode(&-10).is_ok_and(|text| text == "-10") {
+            let rule = "must write numbers in digits where they are counted";
+            return Err(Error::invalid("codec", rule).with_operation(INCREMENT.name));
+        }
         let (context, port, ttl) = (&self.shared.context, &self.shared.port, self.spec.ttl);
         let added = context
             .run_within(self.limits, &INCREMENT, key.name(), |attempt| {

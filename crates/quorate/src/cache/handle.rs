@@ -244,6 +244,8 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// the value. If whoever loads dies, the next one does when the lease of the load ends, and at once if its
     /// future is dropped. A failed load is told to all who waited in its process, and not kept.
     ///
+    /// `load` must not ask for the same entry: it would wait for itself.
+    ///
     /// While the backend cannot be used, everybody loads for itself.
     pub fn get_or_load<'a, F, L, E>(&self, key: &K, load: F) -> GetOrLoad<'a, K, V, F>
     where

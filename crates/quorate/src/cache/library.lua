@@ -54,6 +54,7 @@ local function known(key)
   end
   local birth = now()
   redis.call('HSET', key, 'birth', decimal(birth), 'last', '0', 'longest', '0')
+  redis.call('PEXPIRE', key, 3600000)
   return birth, 0
 end
 -- Lets the hash live as long as anything that needs it, and an hour: as long as any load.

@@ -17,7 +17,7 @@ use super::loaded::Loaded;
 use super::put::Terms;
 use super::read::{Read, ReadKind, StaleReason};
 use super::shared::Caches;
-use super::slot::{Fence, LoadId, Stored, Taken};
+use super::slot::{Fence, LONGEST_LOAD, LoadId, Stored, Taken};
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::ErrorSource;
@@ -30,6 +30,7 @@ static GET_OR_LOAD: Operation = Operation::new(
     Repeat::Harmless,
 );
 static TAKE: Operation = Operation::new("cache.take", "cache", "take", Repeat::Harmless);
+static RENEW: Operation = Operation::new("cache.renew", "cache", "renew", Repeat::Harmless);
 static KEEP: Operation = Operation::new("cache.keep", "cache", "keep", Repeat::Harmless);
 
 /// The value of an entry, loaded if there is none. Made by [`Cache::get_or_load`].
@@ -200,8 +201,11 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
         let mut turns = Turns::new(&self.cache.shared, self.key);
         let mut has_waited = false;
         loop {
+            // Before it is asked for: whoever drops this meanwhile may hold it.
+            let mut leased = Leased::new(&self.cache.shared, self.key, id);
             match self.take(id).await {
                 Ok(Taken::Fresh(stored)) => {
+                    leased.settle();
                     if let Some(value) = self.cache.decode(&stored.value) {
                         lead.land(Landed::Value(stored.value));
                         let kind = if has_waited {
@@ -217,10 +221,10 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
                         .await?;
                 }
                 Ok(Taken::Load(old)) => {
-                    let leased = Leased::new(&self.cache.shared, self.key, id);
                     return self.load(lead, Some(leased), old, load).await;
                 }
                 Ok(Taken::Wait(_, remaining)) => {
+                    leased.settle();
                     has_waited = true;
                     if let Err(error) = turns.wait(remaining).await {
                         self.cache.report(&error);
@@ -247,6 +251,16 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
             .await
     }
 
+    async fn renew(&self, id: LoadId) -> Result<bool> {
+        let Caches { context, port, .. } = &*self.cache.shared;
+        let lease = self.cache.spec.lease;
+        context
+            .run_within(self.cache.limits, &RENEW, self.key.name(), |attempt| {
+                port.renew(self.key, id, lease, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
     /// Loads, with a lease of the fleet or, where there was none to be had, without.
     async fn load<F, L, E>(
         &self,
@@ -268,12 +282,18 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
         let loaded: Loaded<V> = match loaded {
             Ok(loaded) => loaded.into(),
             // The lease is given up by its guard.
-            Err(error) => return self.fall_back(lead, old, SharedError::new(error.into())),
+            Err(error) => {
+                let error = SharedError::new(error.into());
+                return self.fall_back(lead, old.is_some(), error).await;
+            }
         };
         let encoded = self.cache.encode(&loaded.value)?;
         if let (Some(leased), Some(value), true) = (leased, &encoded, loaded.is_kept) {
-            self.keep(leased, value.clone(), &loaded, began.elapsed())
-                .await?;
+            let cost = began.elapsed();
+            if !self.keep(leased, value.clone(), &loaded, cost).await? {
+                // Who has asked since it was overtaken must not be given it: all who wait ask again.
+                return Ok(Read::new(loaded.value, ReadKind::Loaded));
+            }
         }
         if let Some(value) = encoded {
             lead.land(Landed::Value(value));
@@ -290,30 +310,37 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
                 loaded = &mut load => return loaded,
                 () = tokio::time::sleep(pause) => {}
             }
-            // Whatever it says: whether the value may be kept is decided when it is there.
             tokio::select! {
                 loaded = &mut load => return loaded,
-                renewed = self.take(id) => if let Err(error) = renewed {
-                    self.cache.report(&error);
+                renewed = self.renew(id) => match renewed {
+                    Ok(true) => {}
+                    // It was overtaken: its value is not kept, and only its own caller is given it.
+                    Ok(false) => return load.await,
+                    Err(error) => self.cache.report(&error),
                 }
             }
         }
     }
 
-    /// Keeps a loaded value, if nothing happened since its load began that would make it an old one.
+    /// Keeps a loaded value, if nothing happened since its load began that would make it an old one. `false`: something
+    /// did.
     async fn keep(
         &self,
         mut leased: Leased,
         value: Bytes,
         loaded: &Loaded<V>,
         cost: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut terms = self.terms.clone();
         terms.ttl = loaded.ttl.unwrap_or(terms.ttl);
         terms.tags.extend(loaded.tags.iter().cloned());
         terms.tags.sort_unstable();
         terms.tags.dedup();
         terms.check()?;
+        if cost >= LONGEST_LOAD {
+            tracing::warn!(key = %self.key, ?cost, "a value took too long to load to be kept");
+            return Ok(false);
+        }
         let put = terms.put(value, cost);
         let Caches { context, port, .. } = &*self.cache.shared;
         let fence = Fence::Load(leased.id);
@@ -323,18 +350,33 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
                 port.put(self.key, &put, fence, options)
             })
             .await;
-        match kept {
-            // The lease has ended with it.
-            Ok(true) => leased.settle(),
-            Ok(false) => tracing::debug!(key = %self.key, "a loaded value was overtaken"),
-            Err(error) => self.cache.report(&error),
-        }
-        Ok(())
+        Ok(match kept {
+            Ok(true) => {
+                // The lease has ended with it.
+                leased.settle();
+                true
+            }
+            Ok(false) => {
+                tracing::debug!(key = %self.key, "a loaded value was overtaken");
+                false
+            }
+            Err(error) => {
+                self.cache.report(&error);
+                true
+            }
+        })
     }
 
-    /// After a failed load: the old value where the spec wants that, or the failure.
-    fn fall_back(&self, lead: Lead, old: Option<Stored>, error: SharedError) -> Result<Read<V>> {
-        let old = old.filter(|_| !self.cache.spec.fail_safe.is_zero());
+    /// After a failed load: the old value where the spec wants that and it still is there, or the failure.
+    async fn fall_back(&self, lead: Lead, had_old: bool, error: SharedError) -> Result<Read<V>> {
+        let mut old = None;
+        if had_old && !self.cache.spec.fail_safe.is_zero() {
+            // Read again: it may have been removed, or invalidated, while the load went on.
+            match self.cache.stored(self.key, &GET_OR_LOAD).await {
+                Ok(stored) => old = stored,
+                Err(error) => self.cache.report(&error),
+            }
+        }
         let usable = old.and_then(|old| Some((self.cache.decode(&old.value)?, old)));
         let Some((value, old)) = usable else {
             lead.land(Landed::Failed(error.clone()));

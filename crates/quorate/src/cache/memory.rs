@@ -164,6 +164,18 @@ impl CachePort for MemoryCaches {
             .transition(key, |slot, tags, now| slot.take(tags, now, id, lease)))
     }
 
+    async fn renew(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        _options: CallOptions,
+    ) -> Result<bool> {
+        Ok(self
+            .table
+            .transition(key, |slot, _, now| slot.renew(now, id, lease)))
+    }
+
     async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
         let held = self
             .table
@@ -192,6 +204,11 @@ impl CachePort for MemoryCaches {
     }
 
     async fn expire(&self, key: &CacheKey, keep: Duration, _options: CallOptions) -> Result<bool> {
+        // It may have tags, whose invalidations are then remembered for as long.
+        let namespace = key.area().namespace().clone();
+        let mut known = self.table.tags.write();
+        known.entry(namespace).or_default().will_keep(keep);
+        drop(known);
         Ok(self
             .table
             .transition(key, |slot, tags, now| slot.expire(tags, now, keep)))

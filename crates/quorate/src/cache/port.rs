@@ -32,7 +32,8 @@ pub struct Cleared {
 ///   once `invalidate` has answered, no read gives it any more, and what is stored afterwards is not touched. It
 ///   may be gone before: a cache may forget.
 /// * `take` gives what is fresh; otherwise at most one asker holds the lease to load, until it ends, is given up, or
-///   its value is stored. Asked again with the same id, the answer is the same.
+///   its value is stored. Asked again with the same id, the answer is the same. `renew` moves the end of a lease that
+///   still holds, and never brings one back.
 /// * A value of a load ([`Fence::Load`]) is kept only while its lease holds, and only if since the load began nobody
 ///   wrote or removed the entry and none of the value's tags was invalidated.
 /// * `put`, `remove`, `add` and `clear` end the leases of the entries they touch; `clear` also those of loads of
@@ -93,6 +94,18 @@ pub trait CachePort: Debug + Display + Send + Sync + 'static {
         lease: Duration,
         options: CallOptions,
     ) -> Result<Taken>;
+
+    /// Lets a load go on for so long. `false`: it does not hold the lease any more.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn renew(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<bool>;
 
     /// Gives up a load. `false`: it did not hold the lease.
     ///

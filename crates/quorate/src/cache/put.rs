@@ -23,6 +23,12 @@ static PUT_IF_ABSENT: Operation = Operation::new(
     "put_if_absent",
     Repeat::OnlyIfNotApplied,
 );
+static PUT_MANY_IF_ABSENT: Operation = Operation::new(
+    "cache.put_many_if_absent",
+    "cache",
+    "put_many_if_absent",
+    Repeat::OnlyIfNotApplied,
+);
 static PUT_MANY: Operation =
     Operation::new("cache.put_many", "cache", "put_many", Repeat::Harmless);
 
@@ -221,7 +227,12 @@ impl PutEntries {
     terms!();
 
     async fn send(self) -> Result<usize> {
-        let named = |error: Error| error.with_operation(PUT_MANY.name);
+        let operation = if self.terms.if_absent {
+            &PUT_MANY_IF_ABSENT
+        } else {
+            &PUT_MANY
+        };
+        let named = |error: Error| error.with_operation(operation.name);
         let prepared = self.prepared.map_err(named)?;
         self.terms.check().map_err(named)?;
         check_count(prepared.len()).map_err(named)?;
@@ -230,7 +241,7 @@ impl PutEntries {
         let entries: Vec<_> = prepared.into_iter().map(put).collect();
         let (context, port) = (&self.shared.context, &self.shared.port);
         let kept = context
-            .run_within(self.limits, &PUT_MANY, &self.cache, |attempt| {
+            .run_within(self.limits, operation, &self.cache, |attempt| {
                 port.put_many(&entries, CallOptions::until(attempt.deadline))
             })
             .await?;

@@ -24,6 +24,7 @@ const LIBRARY: &str = include_str!("library.lua");
 static GET: Script = Script::with_library(include_str!("scripts/get.lua"), LIBRARY);
 static PUT: Script = Script::with_library(include_str!("scripts/put.lua"), LIBRARY);
 static TAKE: Script = Script::with_library(include_str!("scripts/take.lua"), LIBRARY);
+static RENEW: Script = Script::new(include_str!("scripts/renew.lua"));
 static GIVE_UP: Script = Script::new(include_str!("scripts/give_up.lua"));
 static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), LIBRARY);
 static EXPIRE: Script = Script::with_library(include_str!("scripts/expire.lua"), LIBRARY);
@@ -226,7 +227,9 @@ impl CachePort for RedisCaches {
             .scripts
             .run_many(&calls.collect::<Vec<_>>(), options)
             .await?;
-        let kept = replies.into_iter().map(|reply| flag(&reply?));
+        let kept = replies
+            .into_iter()
+            .map(|reply| reply.and_then(|reply| flag(&reply)));
         // Others of them may be kept.
         kept.collect::<Result<_>>()
             .map_err(|error| error.with_outcome(Outcome::Unknown))
@@ -263,6 +266,24 @@ impl CachePort for RedisCaches {
         }
     }
 
+    async fn renew(
+        &self,
+        key: &CacheKey,
+        id: LoadId,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<bool> {
+        let call = ScriptCall {
+            script: &RENEW,
+            keys: vec![key.lease().into_bytes()],
+            arguments: vec![
+                id.get().to_string().into_bytes(),
+                whole_millis(lease).to_string().into_bytes(),
+            ],
+        };
+        flag(&self.scripts.run_call(&call, options).await?)
+    }
+
     async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
         let call = ScriptCall {
             script: &GIVE_UP,
@@ -286,7 +307,8 @@ impl CachePort for RedisCaches {
         let mut removed = 0;
         for reply in replies {
             // Others of them may be removed.
-            let there = flag(&reply?).map_err(|error| error.with_outcome(Outcome::Unknown))?;
+            let there = reply.and_then(|reply| flag(&reply));
+            let there = there.map_err(|error| error.with_outcome(Outcome::Unknown))?;
             removed += u64::from(there);
         }
         Ok(removed)

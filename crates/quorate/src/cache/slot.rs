@@ -14,7 +14,7 @@ pub struct Stored {
     pub value: Bytes,
     /// When it was stored, by the home's clock; nothing for a counter.
     pub stored: Micros,
-    /// Until when it is fresh, likewise; [`Micros::MAX`] for a counter.
+    /// Until when it is fresh, likewise; the greatest number for a counter.
     pub fresh_until: Micros,
     /// The home's clock when it was read.
     pub now: Micros,
@@ -120,6 +120,10 @@ struct Lease {
     generation: u64,
 }
 
+/// The longest load whose value is kept. What happened to tags is remembered for as long as that matters, and this
+/// much longer.
+pub(super) const LONGEST_LOAD: Duration = Duration::from_secs(3600);
+
 /// Tags remembered per namespace before those that matter to nobody any more are looked for.
 const MANY: usize = 1024;
 
@@ -136,7 +140,8 @@ impl Tags {
         if self.invalidated.len() >= MANY && self.invalidated.len().is_power_of_two() {
             // What it could have ended is gone by itself.
             let longest = self.longest;
-            self.invalidated.retain(|_, (_, at)| at.plus(longest) > now);
+            self.invalidated
+                .retain(|_, (_, at)| at.plus(longest + LONGEST_LOAD) > now);
         }
     }
 
@@ -223,6 +228,17 @@ impl Slot {
                 });
                 Taken::Load(found)
             }
+        }
+    }
+
+    /// Lets a load go on. Whether it still held the lease: one that was ended stays so.
+    pub(super) fn renew(&mut self, now: Micros, id: LoadId, length: Duration) -> bool {
+        match &mut self.lease {
+            Some(lease) if lease.id == id && lease.ends > now => {
+                lease.ends = now.plus(Duration::from_millis(whole_millis(length)));
+                true
+            }
+            _ => false,
         }
     }
 

@@ -110,6 +110,10 @@ impl DurableLane {
 impl Shared {
     /// Sends what waits, group after group, until nothing does.
     async fn send(self: Arc<Self>, durability: Durability) {
+        let _sending = Sending {
+            shared: &self,
+            durability,
+        };
         loop {
             let group: Vec<_> = {
                 let mut waiting = self.waiting.lock();
@@ -158,6 +162,20 @@ impl Shared {
                     let _ = write.answer.send(Err(error.clone()));
                 }
             }
+        }
+    }
+}
+
+/// Somebody sends. Dropped with its runtime before all is sent, the next write sends the rest.
+struct Sending<'a> {
+    shared: &'a Shared,
+    durability: Durability,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.shared.waiting.lock().get_mut(&self.durability) {
+            queue.is_sent = false;
         }
     }
 }

@@ -80,7 +80,8 @@ impl Pending {
         // What is remembered may be repeated, whatever it is.
         limits.is_harmless |= once.is_some();
         if let Some(durability) = &self.durability {
-            limits.more_time = durability.within;
+            // A group may be under way, whose wait comes first.
+            limits.more_time = durability.within * 2;
         }
         let (context, port) = (&self.shared.context, &self.shared.port);
         let (written, reached) = context

@@ -362,3 +362,16 @@ pub async fn cache_input_is_checked_with_the_rule(home: Home) {
     }
     assert!(!home.fleet().cache(&TEXTS).exists("a").await.unwrap());
 }
+
+/// It could not read what was counted.
+pub async fn a_cached_counter_needs_a_codec_with_digits(home: Home) {
+    const PACKED: CacheSpec<str, i64> = CacheSpec::new("packed").codec(Codec::message_pack());
+    let error = home
+        .fleet()
+        .cache(&PACKED)
+        .increment("a", 1)
+        .await
+        .unwrap_err();
+    let rule = "codec must write numbers in digits where they are counted";
+    assert_eq!(error.message(), Some(rule));
+}

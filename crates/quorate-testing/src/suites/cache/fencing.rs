@@ -7,6 +7,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::io::Error;
+use std::time::Duration;
 
 use quorate::CacheSpec;
 use tokio::sync::oneshot;
@@ -105,4 +106,48 @@ pub async fn a_load_is_not_overtaken_by_other_tags(home: Home) {
     };
     let kept = overtaken_by(&home, &["t"], invalidate).await;
     assert_eq!(kept, Some(text("old")));
+}
+
+/// A renewal brings no lease back that was ended.
+pub async fn a_load_overtaken_while_its_lease_is_renewed_is_not_kept(home: Home) {
+    const SHORT: CacheSpec<str, String> =
+        CacheSpec::new("texts").load_lease(Duration::from_millis(30));
+    let (began, begins) = oneshot::channel();
+    let load = async move {
+        began.send(()).unwrap();
+        // Some renewals long.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        Ok::<_, Error>(text("old"))
+    };
+    let loading = home.fleet().cache(&SHORT).get_or_load("a", load);
+    let loading = tokio::spawn(loading.into_future());
+    begins.await.unwrap();
+    texts(home.fleet()).remove("a").await.unwrap();
+    assert_eq!(loading.await.unwrap().unwrap(), "old");
+    assert_eq!(texts(home.fleet()).get("a").await.unwrap(), None);
+}
+
+/// Though it waited for it: it asks again.
+pub async fn who_asks_after_an_invalidation_is_not_given_what_was_loading(home: Home) {
+    let (began, begins) = oneshot::channel();
+    let (go, gone) = oneshot::channel();
+    let load = async move {
+        began.send(()).unwrap();
+        gone.await.unwrap();
+        Ok::<_, Error>(text("old"))
+    };
+    let loading = texts(home.fleet()).get_or_load("a", load).tags(["t"]);
+    let loading = tokio::spawn(loading.into_future());
+    begins.await.unwrap();
+    home.fleet().invalidate_tags(["t"]).await.unwrap();
+    let load = async { Ok::<_, Error>(text("new")) };
+    let asking = texts(home.fleet()).get_or_load("a", load).tags(["t"]);
+    let asking = tokio::spawn(asking.into_future());
+    // It finds nothing, and waits for who loads.
+    texts(home.fleet()).get("b").await.unwrap();
+    go.send(()).unwrap();
+    assert_eq!(loading.await.unwrap().unwrap(), "old");
+    assert_eq!(asking.await.unwrap().unwrap(), "new");
+    let kept = texts(home.fleet()).get("a").await.unwrap();
+    assert_eq!(kept, Some(text("new")));
 }

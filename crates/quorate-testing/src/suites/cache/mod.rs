@@ -68,6 +68,9 @@ macro_rules! cache_suite {
                 a_load_overtaken_by_a_clear_is_not_kept,
                 a_load_overtaken_by_a_count_is_not_kept,
                 a_load_is_not_overtaken_by_other_tags,
+                a_load_overtaken_while_its_lease_is_renewed_is_not_kept,
+                who_asks_after_an_invalidation_is_not_given_what_was_loading,
+                a_cached_counter_needs_a_codec_with_digits,
             ]
         );
     };

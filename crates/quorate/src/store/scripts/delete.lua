@@ -15,7 +15,7 @@ if KEYS[2] then
       return 'other'
     end
     -- A write again, for a WAIT behind this to count: the first may have come on another connection.
-    redis.call('PEXPIRE', KEYS[2], redis.call('PTTL', KEYS[2]))
+    redis.call('PEXPIRE', KEYS[2], math.max(redis.call('PTTL', KEYS[2]), 1))
     return string.sub(done, 9)
   end
 end
