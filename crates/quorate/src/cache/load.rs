@@ -216,9 +216,11 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
                         return Ok(Read::new(value, kind));
                     }
                     // In the way of the next one.
-                    self.cache
-                        .remove_keys(std::slice::from_ref(self.key))
-                        .await?;
+                    let removed = self.cache.remove_keys(std::slice::from_ref(self.key));
+                    if let Err(error) = removed.await {
+                        self.cache.report(&error);
+                        return self.load(lead, None, None, load).await;
+                    }
                 }
                 Ok(Taken::Load(old)) => {
                     return self.load(lead, Some(leased), old, load).await;
@@ -226,9 +228,13 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
                 Ok(Taken::Wait(_, remaining)) => {
                     leased.settle();
                     has_waited = true;
-                    if let Err(error) = turns.wait(remaining).await {
-                        self.cache.report(&error);
-                        return self.load(lead, None, None, load).await;
+                    match turns.wait(remaining).await {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                        Err(error) => {
+                            self.cache.report(&error);
+                            return self.load(lead, None, None, load).await;
+                        }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Closed => return Err(error),

@@ -173,7 +173,7 @@ impl PutEntry {
         let put = self.terms.put(value, Duration::ZERO);
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
-            .run_within(self.limits, operation, &key.to_string(), |attempt| {
+            .run_within(self.limits, operation, key.name(), |attempt| {
                 let options = CallOptions::until(attempt.deadline);
                 port.put(&key, &put, self.terms.fence(), options)
             })

@@ -110,19 +110,19 @@ impl DurableLane {
 impl Shared {
     /// Sends what waits, group after group, until nothing does.
     async fn send(self: Arc<Self>, durability: Durability) {
-        let _sending = Sending {
+        let mut sending = Sending {
             shared: &self,
             durability,
+            is_over: false,
         };
         loop {
             let group: Vec<_> = {
                 let mut waiting = self.waiting.lock();
-                let Some(queue) = waiting.get_mut(&durability) else {
-                    return;
-                };
+                let queue = waiting.entry(durability).or_default();
                 if queue.writes.is_empty() {
                     // Whoever comes now finds nobody sending, and does it.
                     waiting.remove(&durability);
+                    sending.is_over = true;
                     return;
                 }
                 let size = queue.writes.len().min(GROUP);
@@ -170,10 +170,15 @@ impl Shared {
 struct Sending<'a> {
     shared: &'a Shared,
     durability: Durability,
+    /// All is sent: what waits by now is somebody else's to send.
+    is_over: bool,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
         if let Some(queue) = self.shared.waiting.lock().get_mut(&self.durability) {
             queue.is_sent = false;
         }
