@@ -339,6 +339,7 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
     ) -> Result<bool> {
         let mut terms = self.terms.clone();
         terms.ttl = loaded.ttl.unwrap_or(terms.ttl);
+        terms.fail_safe = loaded.stale_for.unwrap_or(terms.fail_safe);
         terms.tags.extend(loaded.tags.iter().cloned());
         terms.tags.sort_unstable();
         terms.tags.dedup();
@@ -373,10 +374,10 @@ impl<K: ?Sized, V> Loading<'_, K, V> {
         })
     }
 
-    /// After a failed load: the old value where the spec wants that and it still is there, or the failure.
+    /// After a failed load: the old value if one was kept for that and it still is there, or the failure.
     async fn fall_back(&self, lead: Lead, had_old: bool, error: SharedError) -> Result<Read<V>> {
         let mut old = None;
-        if had_old && !self.cache.spec.fail_safe.is_zero() {
+        if had_old {
             // Read again: it may have been removed, or invalidated, while the load went on.
             match self.cache.stored(self.key, &GET_OR_LOAD).await {
                 Ok(stored) => old = stored,

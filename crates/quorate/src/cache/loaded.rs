@@ -27,6 +27,7 @@ use std::time::Duration;
 pub struct Loaded<V> {
     pub(super) value: V,
     pub(super) ttl: Option<Duration>,
+    pub(super) stale_for: Option<Duration>,
     pub(super) tags: Vec<String>,
     pub(super) is_kept: bool,
 }
@@ -37,6 +38,7 @@ impl<V> Loaded<V> {
         Self {
             value,
             ttl: None,
+            stale_for: None,
             tags: Vec::new(),
             is_kept: true,
         }
@@ -45,6 +47,13 @@ impl<V> Loaded<V> {
     /// How long it is fresh: at least 1 ms, at most a year.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// How long it is kept after that for when loading the next one fails, instead of what the spec's
+    /// [`fail_safe`](crate::CacheSpec::fail_safe) says: at least 1 ms and at most a year, or zero for not at all.
+    pub const fn stale_for(mut self, time: Duration) -> Self {
+        self.stale_for = Some(time);
         self
     }
 

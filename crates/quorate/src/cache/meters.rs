@@ -7,11 +7,11 @@ use crate::telemetry;
 
 /// Handles looked up once: a lookup per read would cost more than the rest of the bookkeeping.
 pub(super) struct Meters {
-    hit: Counter,
-    stale: Counter,
+    pub(super) hit: Counter,
+    pub(super) stale: Counter,
     loaded: Counter,
     followed: Counter,
-    miss: Counter,
+    pub(super) miss: Counter,
     pub(super) undecodable: Counter,
     pub(super) oversized: Counter,
 }

@@ -6,6 +6,7 @@
 mod area;
 mod clear;
 mod counter;
+mod entry;
 mod flight;
 mod handle;
 mod lease;
@@ -23,6 +24,7 @@ mod slot;
 mod spec;
 
 pub use area::{CacheArea, CacheKey, PARTITIONS};
+pub use entry::CacheEntry;
 pub use handle::Cache;
 pub use load::GetOrLoad;
 pub use loaded::Loaded;

@@ -64,6 +64,9 @@ impl Terms {
 
     pub(super) fn check(&self) -> Result<()> {
         check_time(self.ttl).map_err(|rule| Error::invalid("ttl", rule))?;
+        if !self.fail_safe.is_zero() {
+            check_time(self.fail_safe).map_err(|rule| Error::invalid("stale_for", rule))?;
+        }
         check_tags(&self.tags)
     }
 
@@ -104,6 +107,13 @@ macro_rules! terms {
         /// How long it is fresh, instead of what the spec says: at least 1 ms, at most a year.
         pub fn ttl(mut self, ttl: Duration) -> Self {
             self.terms.ttl = ttl;
+            self
+        }
+
+        /// How long it is kept after that for when loading the next one fails, instead of what the spec's
+        /// [`fail_safe`](crate::CacheSpec::fail_safe) says: at least 1 ms and at most a year, or zero for not at all.
+        pub fn stale_for(mut self, time: Duration) -> Self {
+            self.terms.fail_safe = time;
             self
         }
 

@@ -2,6 +2,7 @@
 
 mod entries;
 mod fencing;
+mod kept;
 mod loading;
 mod tags;
 
@@ -11,6 +12,7 @@ use quorate::{Cache, CacheSpec, Fleet};
 
 pub use self::entries::*;
 pub use self::fencing::*;
+pub use self::kept::*;
 pub use self::loading::*;
 pub use self::tags::*;
 
@@ -71,6 +73,11 @@ macro_rules! cache_suite {
                 a_load_overtaken_while_its_lease_is_renewed_is_not_kept,
                 who_asks_after_an_invalidation_is_not_given_what_was_loading,
                 a_cached_counter_needs_a_codec_with_digits,
+                an_entry_says_when_it_was_stored_and_how_long_it_is_fresh,
+                an_entry_is_seen_when_it_is_no_longer_fresh,
+                a_counter_is_an_entry_without_a_time,
+                an_entry_that_does_not_decode_is_not_there,
+                a_value_says_how_long_it_is_kept_beyond_its_time,
             ]
         );
     };
