@@ -74,6 +74,7 @@ mod port;
 pub mod presence;
 #[cfg(feature = "redis")]
 mod redis;
+mod scan;
 mod state;
 pub mod store;
 pub mod telemetry;

@@ -1,10 +1,12 @@
 //! Removing many entries.
 
 use super::handle::Cache;
+use super::port::Sought;
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, Outcome, Result};
 use crate::glob;
 use crate::port::CallOptions;
+use crate::scan::ScanCursor;
 
 static CLEAR: Operation = Operation::new("cache.clear", "cache", "clear", Repeat::Harmless);
 impl<K: ?Sized, V> Cache<K, V> {
@@ -49,25 +51,42 @@ impl<K: ?Sized, V> Cache<K, V> {
     }
 
     async fn clear_glob(&self, glob: &str) -> Result<u64> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
-        let (mut removed, mut from) = (0, None::<String>);
+        let mut from = None::<ScanCursor>;
+        let mut removed = 0;
         loop {
-            let part = context
+            let (context, start) = (&self.shared.context, from.as_ref());
+            let (some, next) = context
                 .run_within(self.limits, &CLEAR, self.name(), |attempt| {
-                    let options = CallOptions::until(attempt.deadline);
-                    port.clear(&self.known.area, glob, from.as_deref(), options)
+                    self.clear_page(glob, start, CallOptions::until(attempt.deadline))
                 })
                 .await
-                .map_err(|error| match from {
+                .map_err(|error| match start {
                     None => error,
-                    // What came before this part is done.
+                    // What came before this page is done.
                     Some(_) => error.with_outcome(Outcome::Unknown),
                 })?;
-            removed += part.removed;
-            from = part.next;
+            removed += some;
+            from = next;
             if from.is_none() {
                 return Ok(removed);
             }
         }
+    }
+
+    async fn clear_page(
+        &self,
+        glob: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<(u64, Option<ScanCursor>)> {
+        let (port, area) = (&self.shared.port, &self.known.area);
+        let sought = Sought::EntriesAndLoads;
+        let page = port.scan(area, glob, sought, from, options).await?;
+        let keys: Result<Vec<_>> = page.names.into_iter().map(|name| area.key(name)).collect();
+        let keys = keys?;
+        if keys.is_empty() {
+            return Ok((0, page.next));
+        }
+        Ok((port.remove(&keys, options).await?, page.next))
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::area::{CacheArea, CacheKey};
-use super::port::{CachePort, Cleared};
+use super::port::{CachePort, Sought};
 use super::slot::{Fence, LoadId, NotAdded, Put, Slot, Stored, Tags, Taken};
 use crate::clock::Micros;
 use crate::embedded::{State, Table};
@@ -19,6 +19,7 @@ use crate::events::{Channel, EventsPort};
 use crate::glob;
 use crate::key::Namespace;
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
 impl State for Slot {
     fn forgotten_at(&self, now: Micros) -> Option<Micros> {
@@ -245,26 +246,34 @@ impl CachePort for MemoryCaches {
         Ok(())
     }
 
-    async fn clear(
+    async fn scan(
         &self,
         area: &Arc<CacheArea>,
         glob: &str,
-        from: Option<&str>,
-        options: CallOptions,
-    ) -> Result<Cleared> {
-        // A part is what one part of the table holds.
-        let part = from.map_or(0, |part| part.parse().unwrap_or(usize::MAX));
+        sought: Sought,
+        from: Option<&ScanCursor>,
+        _options: CallOptions,
+    ) -> Result<ScanPage> {
+        // A page is what one part of the table holds, which is locked meanwhile.
+        let part = from.map_or(0, |cursor| cursor.as_str().parse().unwrap_or(usize::MAX));
+        let known = self.table.tags.read();
+        let none = Tags::default();
+        let tags = known.get(area.namespace()).unwrap_or(&none);
         let mut names = Vec::new();
-        let more = self.table.slots.each_of(part, |key, _, _| {
-            let name = area.name_of(key);
-            let matching = name.filter(|name| glob::matches(glob.as_bytes(), name.as_bytes()));
-            names.extend(matching.map(str::to_owned));
+        let more = self.table.slots.each_of(part, |key, slot, clock| {
+            let Some(name) = area.name_of(key) else {
+                return;
+            };
+            let is_sought = match sought {
+                Sought::Entries => slot.read(tags, clock.now()).is_some(),
+                Sought::EntriesAndLoads => true,
+            };
+            if is_sought && glob::matches(glob.as_bytes(), name.as_bytes()) {
+                names.push(name.to_owned());
+            }
         });
-        let keys: Result<Vec<_>> = names.into_iter().map(|name| area.key(name)).collect();
-        Ok(Cleared {
-            removed: self.remove(&keys?, options).await?,
-            next: more.then(|| (part + 1).to_string()),
-        })
+        let next = more.then(|| ScanCursor::new((part + 1).to_string()));
+        Ok(ScanPage { names, next })
     }
 
     fn announced_on(&self, key: &CacheKey) -> Option<Channel> {

@@ -19,17 +19,19 @@ mod put;
 mod read;
 #[cfg(feature = "redis")]
 mod redis;
+mod scan;
 mod shared;
 mod slot;
 mod spec;
 
+pub use crate::scan::{Scan, ScanCursor, ScanPage};
 pub use area::{CacheArea, CacheKey, PARTITIONS};
 pub use entry::CacheEntry;
 pub use handle::Cache;
 pub use load::GetOrLoad;
 pub use loaded::Loaded;
 pub(crate) use memory::{CacheTable, MemoryCaches};
-pub use port::{CachePort, Cleared};
+pub use port::{CachePort, Sought};
 pub use put::{PutEntries, PutEntry};
 pub use read::{Read, ReadKind, StaleReason};
 #[cfg(feature = "redis")]

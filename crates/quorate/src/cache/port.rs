@@ -12,15 +12,16 @@ use crate::error::Result;
 use crate::events::Channel;
 use crate::key::Namespace;
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
-/// What became of a part of a cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "backends make it")]
-pub struct Cleared {
-    /// Entries that were there and are removed.
-    pub removed: u64,
-    /// Where the next part begins, in the backend's own words; `None`: this was the last.
-    pub next: Option<String>,
+/// What a scan looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "backends must know them all")]
+pub enum Sought {
+    /// Entries.
+    Entries,
+    /// Entries and what is being loaded, with or without an entry: whatever there is to remove.
+    EntriesAndLoads,
 }
 
 /// A backend for caches.
@@ -36,9 +37,12 @@ pub struct Cleared {
 ///   still holds, and never brings one back.
 /// * A value of a load ([`Fence::Load`]) is kept only while its lease holds, and only if since the load began nobody
 ///   wrote or removed the entry and none of the value's tags was invalidated.
-/// * `put`, `remove`, `add` and `clear` end the leases of the entries they touch; `clear` also those of loads of
+/// * `put`, `remove` and `add` end the leases of the entries they touch, `remove` also those of loads of
 ///   entries that are not there. That, a stored value and a load given up are announced on the
 ///   channel named by `announced_on`.
+/// * `scan` gives every entry that is there from its first page to its last at least once, those that come or go
+///   meanwhile perhaps, and no other. With [`Sought::EntriesAndLoads`] it gives the names of loads under way as
+///   well, and perhaps those of entries that have ended.
 /// * Times are the backend's, and to the millisecond.
 /// * `get_many` and the like answer in the order of the keys, and are not one moment.
 /// * Every operation but `add` and a `put` of what is absent may be repeated when its reply was lost; a repeated
@@ -154,17 +158,18 @@ pub trait CachePort: Debug + Display + Send + Sync + 'static {
         options: CallOptions,
     ) -> Result<()>;
 
-    /// Removes some of the entries of a cache whose names match a glob.
+    /// Some of the names in a cache that match a glob.
     ///
     /// # Errors
-    /// Those of the backend; some of them may be removed then.
-    async fn clear(
+    /// Those of the backend.
+    async fn scan(
         &self,
         area: &Arc<CacheArea>,
         glob: &str,
-        from: Option<&str>,
+        sought: Sought,
+        from: Option<&ScanCursor>,
         options: CallOptions,
-    ) -> Result<Cleared>;
+    ) -> Result<ScanPage>;
 
     /// Where the end of a load is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, key: &CacheKey) -> Option<Channel>;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_link::{Frame, Lane, Link};
 
 use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
-use super::port::{CachePort, Cleared};
+use super::port::{CachePort, Sought};
 use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
 use crate::clock::{Micros, whole_millis};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -18,6 +18,7 @@ use crate::glob;
 use crate::key::Namespace;
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptCall, ScriptRunner, flag, from_link, unexpected};
+use crate::scan::{ScanCursor, ScanPage};
 
 const LIBRARY: &str = include_str!("library.lua");
 
@@ -31,7 +32,7 @@ static EXPIRE: Script = Script::with_library(include_str!("scripts/expire.lua"),
 static ADD: Script = Script::with_library(include_str!("scripts/add.lua"), LIBRARY);
 static INVALIDATE: Script = Script::with_library(include_str!("scripts/invalidate.lua"), LIBRARY);
 
-/// Keys that a server looks at for one page of a clear.
+/// Keys that a server looks at for one page of a scan.
 const LOOKED_AT: &[u8] = b"512";
 
 /// What an entry that is no counter begins with: no text, and nothing of MessagePack, begins so.
@@ -64,6 +65,67 @@ impl RedisCaches {
         let reply = self.scripts.run(&GET, &keys, &[], options).await?;
         timed(reply)
     }
+
+    /// Names whose keys are there.
+    async fn look_for(
+        &self,
+        area: &CacheArea,
+        glob: &str,
+        sought: Sought,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScanPage> {
+        let before = glob::escape(&area.namespace().qualify("cache:{"));
+        let kinds = match sought {
+            Sought::Entries => "e",
+            Sought::EntriesAndLoads => "[el]",
+        };
+        let pattern = format!("{before}*}}:{kinds}:{}:{glob}", area.cache());
+        let scan: [&[u8]; 6] = [
+            b"SCAN",
+            from.map_or("0", ScanCursor::as_str).as_bytes(),
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            LOOKED_AT,
+        ];
+        let link = options.link().lane(Lane::Bulk);
+        let reply = self.link.call(&scan, &link).await.map_err(from_link)?;
+        let Some([next, Frame::Array(found)]) = reply.as_array() else {
+            return Err(unexpected(&reply));
+        };
+        let next = next.as_str().ok_or_else(|| unexpected(&reply))?;
+        let names = found
+            .iter()
+            .filter_map(|key| area.name_of(key.as_str()?))
+            // The pattern cannot tell where the tag ends.
+            .filter(|name| glob::matches(glob.as_bytes(), name.as_bytes()));
+        Ok(ScanPage {
+            names: names.map(str::to_owned).collect(),
+            next: (next != "0").then(|| ScanCursor::new(next)),
+        })
+    }
+
+    /// Without the names of entries that have ended with their tags: their keys stay until their time is over.
+    async fn alive_of(
+        &self,
+        area: &Arc<CacheArea>,
+        page: ScanPage,
+        options: CallOptions,
+    ) -> Result<ScanPage> {
+        let keys = page.names.into_iter().map(|name| area.key(name));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let calls: Vec<_> = keys.iter().map(remaining_call).collect();
+        let replies = self.scripts.run_many(&calls, options).await?;
+        let mut names = Vec::with_capacity(keys.len());
+        for (key, reply) in keys.iter().zip(replies) {
+            if left(&reply?)?.is_some() {
+                names.push(key.name().to_owned());
+            }
+        }
+        let next = page.next;
+        Ok(ScanPage { names, next })
+    }
 }
 
 /// A script for a key, with what it takes.
@@ -74,6 +136,17 @@ fn call(script: &'static Script, key: &CacheKey, arguments: Vec<Vec<u8>>) -> Scr
         keys: keys.into_iter().map(String::into_bytes).collect(),
         arguments,
     }
+}
+
+/// Asks how long an entry is kept.
+fn remaining_call(key: &CacheKey) -> ScriptCall {
+    call(&EXPIRE, key, vec![b"0".to_vec()])
+}
+
+/// What it answers; `None` if there is no such entry.
+fn left(reply: &Frame) -> Result<Option<Duration>> {
+    let left = reply.as_int().ok_or_else(|| unexpected(reply))?;
+    Ok(u64::try_from(left).ok().map(Duration::from_millis))
 }
 
 fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
@@ -315,10 +388,7 @@ impl CachePort for RedisCaches {
     }
 
     async fn remaining(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Duration>> {
-        let call = call(&EXPIRE, key, vec![b"0".to_vec()]);
-        let reply = self.scripts.run_call(&call, options).await?;
-        let left = reply.as_int().ok_or_else(|| unexpected(&reply))?;
-        Ok(u64::try_from(left).ok().map(Duration::from_millis))
+        left(&self.scripts.run_call(&remaining_call(key), options).await?)
     }
 
     async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool> {
@@ -374,41 +444,19 @@ impl CachePort for RedisCaches {
         Ok(())
     }
 
-    async fn clear(
+    async fn scan(
         &self,
         area: &Arc<CacheArea>,
         glob: &str,
-        from: Option<&str>,
+        sought: Sought,
+        from: Option<&ScanCursor>,
         options: CallOptions,
-    ) -> Result<Cleared> {
-        let before = glob::escape(&area.namespace().qualify("cache:{"));
-        let pattern = format!("{before}*}}:[el]:{}:{glob}", area.cache());
-        let scan: [&[u8]; 6] = [
-            b"SCAN",
-            from.unwrap_or("0").as_bytes(),
-            b"MATCH",
-            pattern.as_bytes(),
-            b"COUNT",
-            LOOKED_AT,
-        ];
-        let link = options.link().lane(Lane::Bulk);
-        let reply = self.link.call(&scan, &link).await.map_err(from_link)?;
-        let Some([next, Frame::Array(found)]) = reply.as_array() else {
-            return Err(unexpected(&reply));
-        };
-        let named = |key: &Frame| Some(area.name_of(key.as_str()?)?.to_owned());
-        let keys: Result<Vec<_>> = found
-            .iter()
-            .filter_map(named)
-            // The pattern cannot tell where the tag ends.
-            .filter(|name| glob::matches(glob.as_bytes(), name.as_bytes()))
-            .map(|name| area.key(name))
-            .collect();
-        let next = next.as_str().ok_or_else(|| unexpected(&reply))?;
-        Ok(Cleared {
-            removed: self.remove(&keys?, options).await?,
-            next: (next != "0").then(|| next.to_owned()),
-        })
+    ) -> Result<ScanPage> {
+        let page = self.look_for(area, glob, sought, from, options).await?;
+        match sought {
+            Sought::Entries => self.alive_of(area, page, options).await,
+            Sought::EntriesAndLoads => Ok(page),
+        }
     }
 
     fn announced_on(&self, key: &CacheKey) -> Option<Channel> {

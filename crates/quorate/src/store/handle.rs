@@ -9,7 +9,6 @@ use bytes::Bytes;
 use super::area::{Area, StoreKey};
 use super::entry::{Expiry, Remaining, When, Write};
 use super::port::StorePort;
-use super::scan::Scan;
 use super::spec::{StoreSpec, check_time};
 use super::write::{ConditionalWrite, Increment, Pending, RemoveEntry, SetEntry, SetMany};
 use crate::backoff::RetryPolicy;
@@ -105,7 +104,7 @@ pub struct Store<K: ?Sized, V> {
     pub(super) shared: Arc<Stores>,
     pub(super) spec: Arc<StoreSpec<K, V>>,
     pub(super) area: Arc<Area>,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 impl<K: ?Sized, V> Store<K, V> {
@@ -141,18 +140,6 @@ impl<K: ?Sized, V> Store<K, V> {
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.limits.retry = Some(policy);
         self
-    }
-
-    /// The entries whose keys begin with `prefix` (of the key's text; empty for all), as a stream of keys.
-    ///
-    /// Every key that is there from beginning to end comes once; one that comes or goes meanwhile may be missing. A
-    /// page is read when the stream is polled for it. To leave out what came before, the stream remembers 16
-    /// bytes for each key.
-    ///
-    /// On a server this looks at every key of the whole database, some hundred at a time: it is for operators
-    /// and clean-up, not for requests.
-    pub fn scan(&self, prefix: &str) -> Scan {
-        Scan::new(self.shared.clone(), self.area.clone(), prefix, self.limits)
     }
 }
 

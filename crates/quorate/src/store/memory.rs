@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::area::{Area, StoreKey};
 use super::entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
-use super::port::{ScanCursor, ScanPage, StorePort, WriteOptions};
+use super::port::{StorePort, WriteOptions};
 use crate::clock::Micros;
 use crate::durability::Reached;
 use crate::embedded::{Disk, State, Table, Ticket};
 use crate::error::{Outcome, Result};
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
 impl State for Entry {
     fn forgotten_at(&self, now: Micros) -> Option<Micros> {

@@ -14,14 +14,14 @@ mod scan;
 mod spec;
 mod write;
 
+pub use crate::scan::{Scan, ScanCursor, ScanPage};
 pub use area::{Area, StoreKey};
 pub use entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
 pub use handle::Store;
 pub(crate) use handle::Stores;
 pub(crate) use memory::MemoryStores;
-pub use port::{ScanCursor, ScanPage, StorePort, WriteOptions};
+pub use port::{StorePort, WriteOptions};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisStores;
-pub use scan::Scan;
 pub use spec::StoreSpec;
 pub use write::{ConditionalWrite, DurableWrite, Increment, RemoveEntry, SetEntry, SetMany};

@@ -1,7 +1,6 @@
 //! What a backend for stores must do.
 
 use std::fmt::{Debug, Display};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +11,7 @@ use super::entry::{Once, Remaining, Write, Written};
 use crate::durability::{Durability, Reached};
 use crate::error::Result;
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
 /// How a write is made.
 #[derive(Clone, Debug)]
@@ -48,34 +48,6 @@ impl WriteOptions {
     pub fn durability(mut self, durability: Option<Durability>) -> Self {
         self.durability = durability;
         self
-    }
-}
-
-/// Some of the keys of an area.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "backends make it")]
-pub struct ScanPage {
-    /// What entries are called within the area; a key may occur on several pages.
-    pub names: Vec<String>,
-    /// Where the next page begins; `None`: this was the last.
-    pub next: Option<ScanCursor>,
-}
-
-/// Where a page begins. Only the backend that gave it knows what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScanCursor(Arc<str>);
-
-impl ScanCursor {
-    /// A backend's own words.
-    #[must_use]
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// Those words.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -10,13 +10,14 @@ use quorate_link::{Batch, Frame, Lane, Link};
 
 use super::area::{Area, StoreKey};
 use super::entry::{Expiry, Remaining, When, Write, Written};
-use super::port::{ScanCursor, ScanPage, StorePort, WriteOptions};
+use super::port::{StorePort, WriteOptions};
 use crate::clock::whole_millis;
 use crate::durability::{Durability, Reached};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::glob;
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptRunner, from_link, unexpected};
+use crate::scan::{ScanCursor, ScanPage};
 
 static WRITE: Script = Script::new(include_str!("scripts/write.lua"));
 static DELETE: Script = Script::new(include_str!("scripts/delete.lua"));

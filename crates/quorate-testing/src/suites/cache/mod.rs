@@ -4,6 +4,7 @@ mod entries;
 mod fencing;
 mod kept;
 mod loading;
+mod names;
 mod tags;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub use self::entries::*;
 pub use self::fencing::*;
 pub use self::kept::*;
 pub use self::loading::*;
+pub use self::names::*;
 pub use self::tags::*;
 
 /// Makes one test per clause of the cache contract: `cache_suite!(module, harness)`.
@@ -43,6 +45,11 @@ macro_rules! cache_suite {
                 clear_matching_takes_a_glob,
                 defect_15_clear_works_in_any_namespace,
                 cache_input_is_checked_with_the_rule,
+                a_scan_of_a_cache_gives_every_key_once,
+                a_scan_of_a_cache_takes_a_glob,
+                a_scan_of_a_cache_leaves_out_what_is_loading,
+                a_scan_of_a_cache_goes_on_where_another_stopped,
+                a_glob_that_cannot_be_is_refused,
                 an_invalidated_tag_ends_its_entries,
                 a_tag_spans_caches_of_a_namespace,
                 what_is_put_after_an_invalidation_stays,

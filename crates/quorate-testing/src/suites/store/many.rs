@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
+use quorate::store::ScanCursor;
 use quorate::{ErrorKind, Fleet, StoreSpec};
 
 use super::{MINUTE, text, texts};
@@ -112,4 +113,28 @@ pub async fn scan_takes_globs_for_text(home: Home) {
 /// At once.
 pub async fn scan_of_nothing_ends(home: Home) {
     assert!(scanned(home.fleet(), "").await.is_empty());
+}
+
+/// With what its last page said, on any instance.
+pub async fn a_scan_goes_on_where_another_stopped(home: Home) {
+    let keys: BTreeSet<String> = (0..700).map(|number| number.to_string()).collect();
+    let value = text("x");
+    let entries = keys.iter().map(|key| (&**key, &value));
+    texts(home.fleet()).set_many(entries).await.unwrap();
+    let other = home.instance("b").await;
+    let (mut found, mut from) = (BTreeSet::new(), None::<ScanCursor>);
+    for fleet in [home.fleet(), &other].into_iter().cycle() {
+        let mut scan = texts(fleet).scan("");
+        if let Some(from) = from {
+            scan = scan.after(from);
+        }
+        let page = scan.next_page().await.unwrap().unwrap();
+        found.extend(page.names);
+        from = page.next;
+        if from.is_none() {
+            assert_eq!(scan.next_page().await.unwrap(), None);
+            break;
+        }
+    }
+    assert_eq!(found, keys);
 }

@@ -63,6 +63,7 @@ macro_rules! store_suite {
                 scan_gives_only_what_begins_with_the_prefix,
                 scan_takes_globs_for_text,
                 scan_of_nothing_ends,
+                a_scan_goes_on_where_another_stopped,
                 a_repeated_write_is_answered_as_the_first_time,
                 what_is_repeated_need_not_be_there_any_more,
                 an_idempotency_key_belongs_to_one_write,
