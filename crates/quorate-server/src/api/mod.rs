@@ -1,5 +1,6 @@
 //! The HTTP interface. `/openapi.json` describes it.
 
+mod cache;
 mod document;
 mod events;
 mod health;
@@ -9,11 +10,18 @@ mod locks;
 mod openapi;
 mod presence;
 mod session;
+mod store;
+mod values;
 
 use axum::Router;
+use axum::http::{HeaderName, header};
 use axum::routing::{get, post};
 
 use crate::app::App;
+
+/// Headers of answers that pages of other sites may read.
+pub(crate) const SHOWN: [HeaderName; 4] =
+    [header::AGE, header::ETAG, values::EXPIRES_IN, cache::TAGS];
 
 /// Routes for those who have the token, if there is one.
 pub(crate) fn routes() -> Router<App> {
@@ -30,6 +38,18 @@ pub(crate) fn routes() -> Router<App> {
             "/v1/locks/{name}/{lease_id}",
             post(locks::extend).delete(locks::release),
         )
+        .route("/v1/store/{store}", get(store::list))
+        .route(
+            "/v1/store/{store}/{key}",
+            get(store::get).put(store::set).delete(store::delete),
+        )
+        .route("/v1/store/{store}/{key}/increment", post(store::increment))
+        .route("/v1/cache/{cache}", get(cache::list).delete(cache::clear))
+        .route(
+            "/v1/cache/{cache}/{key}",
+            get(cache::get).put(cache::put).delete(cache::remove),
+        )
+        .route("/v1/cache-tags/invalidate", post(cache::invalidate))
         .route("/metrics", get(health::metrics))
 }
 

@@ -7,13 +7,13 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, health, history, hub, locks, presence, session};
+use super::{cache, events, health, history, hub, locks, presence, session, store};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Quorate",
-        description = "Events and locks of a fleet, for programs that are not Rust. Errors are \
+        description = "Events, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
                        problem documents (RFC 9457) with `code`, `outcome` and `retryable`. The \
                        streams `/v1/sse` and `/v1/ws` are described in docs/protocol.md."
     ),
@@ -30,6 +30,17 @@ use super::{events, health, history, hub, locks, presence, session};
         locks::acquire,
         locks::extend,
         locks::release,
+        store::list,
+        store::get,
+        store::set,
+        store::delete,
+        store::increment,
+        cache::list,
+        cache::clear,
+        cache::get,
+        cache::put,
+        cache::remove,
+        cache::invalidate,
         session::show,
         session::log_in,
         session::log_out,

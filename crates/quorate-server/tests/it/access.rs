@@ -26,6 +26,10 @@ async fn without_the_token_nothing_but_the_page_and_the_health_is_shown() {
         ("GET", "/v1/client.js"),
         ("POST", "/v1/locks/a"),
         ("DELETE", "/v1/locks/a/00000000000000000000000000000000"),
+        ("GET", "/v1/store/a"),
+        ("PUT", "/v1/store/a/b"),
+        ("DELETE", "/v1/cache/a?match=*"),
+        ("POST", "/v1/cache-tags/invalidate"),
         ("GET", "/metrics"),
     ] {
         let answer = served.send(method, path, &[], "").await;
@@ -159,6 +163,12 @@ async fn a_listed_origin_may_and_is_told_so() {
     ];
     let answer = served.send("OPTIONS", "/v1/events/a", &preflight, "").await;
     assert_eq!(answer.status, 200);
+    let methods = &answer.headers["access-control-allow-methods"];
+    assert!(methods.to_str().unwrap().contains("PUT"));
+    let own = [("origin", "https://app.example")];
+    let answer = served.send("GET", "/v1/store/a", &own, "").await;
+    let shown = &answer.headers["access-control-expose-headers"];
+    assert!(shown.to_str().unwrap().contains("etag"), "{shown:?}");
     let foreign = [
         ("origin", "https://evil.example"),
         ("content-type", "text/plain"),

@@ -6,6 +6,7 @@ mod access;
 mod browser;
 #[cfg(feature = "browser")]
 mod browser_live;
+mod cache;
 mod cli;
 mod clients;
 mod events;
@@ -16,5 +17,6 @@ mod limits;
 mod locks;
 mod operation;
 mod shutdown;
+mod store;
 mod streams;
 mod support;
