@@ -211,6 +211,11 @@ impl Error {
         self
     }
 
+    /// Kind, message and cause, for who has several callers to tell.
+    pub(crate) fn into_parts(self) -> (ErrorKind, Option<String>, Option<Source>) {
+        (self.0.kind, self.0.message, self.0.source)
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -109,11 +109,21 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// The value, encoded; `None` if it is larger than the cache keeps.
     pub(super) fn encode(&self, value: &V) -> Result<Option<Bytes>> {
+        let bytes = self.encoded(value)?;
+        Ok(self.admits(&bytes)?.then_some(bytes))
+    }
+
+    /// The value, encoded, however large it is.
+    pub(super) fn encoded(&self, value: &V) -> Result<Bytes> {
         let encoded = self.spec.codec.encode(value);
-        let bytes = encoded.map_err(|source| Error::new(ErrorKind::Encode).with_source(source))?;
+        encoded.map_err(|source| Error::new(ErrorKind::Encode).with_source(source))
+    }
+
+    /// Whether the cache keeps a value of this size.
+    pub(super) fn admits(&self, bytes: &Bytes) -> Result<bool> {
         let most = self.spec.max_bytes;
         if bytes.len() <= most {
-            return Ok(Some(bytes));
+            return Ok(true);
         }
         match self.spec.oversized {
             Oversized::Refuse => {
@@ -122,7 +132,7 @@ impl<K: ?Sized, V> Cache<K, V> {
             }
             Oversized::Skip => {
                 self.known.meters.oversized.increment(1);
-                Ok(None)
+                Ok(false)
             }
         }
     }
@@ -153,6 +163,24 @@ impl<K: ?Sized, V> Cache<K, V> {
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
                 port.get(key, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    /// Of several, in the order of the keys.
+    pub(super) async fn stored_many(
+        &self,
+        keys: &[CacheKey],
+        operation: &'static Operation,
+    ) -> Result<Vec<Option<Stored>>> {
+        check_count(keys.len()).map_err(|error| error.with_operation(operation.name))?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (context, port) = (&self.shared.context, &self.shared.port);
+        context
+            .run_within(self.limits, operation, self.name(), |attempt| {
+                port.get_many(keys, CallOptions::until(attempt.deadline))
             })
             .await
     }
@@ -223,17 +251,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
             .into_iter()
             .map(|key| self.key(key, &GET_MANY))
             .collect();
-        let keys = keys?;
-        check_count(keys.len()).map_err(|error| error.with_operation(GET_MANY.name))?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (context, port) = (&self.shared.context, &self.shared.port);
-        let stored = context
-            .run_within(self.limits, &GET_MANY, self.name(), |attempt| {
-                port.get_many(&keys, CallOptions::until(attempt.deadline))
-            })
-            .await?;
+        let stored = self.stored_many(&keys?, &GET_MANY).await?;
         let values = stored.into_iter().map(|stored| self.fresh(stored).value);
         Ok(values.collect())
     }

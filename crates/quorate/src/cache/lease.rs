@@ -1,5 +1,6 @@
 //! The lease of a load, and waiting for that of another.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +90,13 @@ impl<'a> Turns<'a> {
         };
         let Some(announcements) = &mut self.announcements else {
             // An announcement between the question and the acknowledgement would be missed: ask once more.
-            self.announcements = Some(subscribe_raw(&self.shared.hub, channel).await?);
+            tokio::select! {
+                subscribed = subscribe_raw(&self.shared.hub, channel).into_future() => {
+                    self.announcements = Some(subscribed?);
+                }
+                // Where nobody can be subscribed to, there may still be somebody to ask.
+                () = tokio::time::sleep_until(lease_ends) => {}
+            }
             return Ok(());
         };
         tokio::select! {

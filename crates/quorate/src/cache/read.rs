@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::slot::Stored;
+
 /// A value, and how it came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,10 +42,18 @@ pub enum ReadKind {
 pub enum StaleReason {
     /// Loading a new one failed.
     LoadFailed,
+    /// Loading a new one takes longer than the caller waits, and goes on.
+    Slow,
 }
 
 impl<T> Read<T> {
     pub(super) const fn new(value: T, kind: ReadKind) -> Self {
         Self { value, kind }
+    }
+
+    /// A value that is no longer fresh, decoded.
+    pub(super) fn stale(value: T, stored: &Stored, why: StaleReason) -> Self {
+        let age = stored.now.since(stored.stored);
+        Self::new(value, ReadKind::Stale { why, age })
     }
 }

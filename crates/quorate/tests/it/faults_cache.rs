@@ -8,12 +8,15 @@
 use std::future::IntoFuture;
 use std::io::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quorate::{CacheSpec, Fleet, FleetBuilder, ReadKind};
-use quorate_testing::harness::within;
+use quorate::cache::{LoadId, Taken};
+use quorate::{CacheSpec, CallOptions, ErrorKind, ErrorSource, Fleet, FleetBuilder, ReadKind};
+use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::{Direction, Proxy};
 use quorate_testing::servers::{Server, ServerKind};
+use tokio::sync::Semaphore;
 
 const ROWS: CacheSpec<u64, u64> = CacheSpec::new("rows").load_lease(Duration::from_millis(300));
 
@@ -171,4 +174,103 @@ async fn fault_a_loader_that_is_cut_off_is_replaced_and_fenced() {
         "who loaded has what it loaded"
     );
     assert_eq!(other.cache(&ROWS).get(&1).await.unwrap(), Some(2));
+}
+
+/// A registered loader whose process is gone, or cut off: its lease ends, and the next one loads.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_load_in_the_background_that_is_cut_off_is_replaced_and_fenced() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let cut_off = brisk(proxy.url()).build().await.unwrap();
+    let other = brisk(server.url()).build().await.unwrap();
+    let (began, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (begins, goes) = (began.clone(), go.clone());
+    let loader = cut_off.cache(&ROWS).with_loader(move |_| {
+        let (begins, goes) = (begins.clone(), goes.clone());
+        async move {
+            begins.add_permits(1);
+            goes.acquire().await.unwrap().forget();
+            Ok::<_, Error>(1)
+        }
+    });
+    let hasty = loader.clone().hard_timeout(Duration::from_millis(50));
+    let error = hasty.get(&1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    began.acquire().await.unwrap().forget();
+    proxy.swallow(Direction::Both);
+    let there = other.cache(&ROWS).with_loader(async |_| Ok::<_, Error>(2));
+    let loaded = within("the lease ends", there.read(&1)).await.unwrap();
+    assert_eq!((loaded.value, loaded.kind), (2, ReadKind::Loaded));
+    proxy.cut().await;
+    proxy.heal().await.unwrap();
+    within("the connection", cut_off.ready()).await.unwrap();
+    let waiting = tokio::spawn(async move { loader.get(&1).await });
+    go.add_permits(9);
+    let value = within("it ends", waiting).await.unwrap().unwrap();
+    assert!([1, 2].contains(&value), "its own load, or what is there");
+    assert_eq!(other.cache(&ROWS).get(&1).await.unwrap(), Some(2));
+}
+
+/// Whoever cannot hear of the end of a load loads when the lease ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_who_cannot_subscribe_waits_no_longer_than_the_lease() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let fleet = brisk(proxy.url()).build().await.unwrap();
+    let cache = fleet.cache(&ROWS);
+    assert_eq!(cache.get(&1).await.unwrap(), None);
+    // What is connected stays so; the connection for subscriptions is made when it is needed.
+    proxy.refuse().await;
+    let lease = Duration::from_millis(300);
+    let (key, id) = (cache.entry_key(&1).unwrap(), LoadId::random());
+    let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+    let taken = fleet.cache_port().take(&key, id, lease, options).await;
+    assert_eq!(taken.unwrap(), Taken::Load(None));
+    let read = cache.get_or_load(&1, async { Ok::<_, Error>(7) }).read();
+    let read = within("the lease ends", read).await.unwrap();
+    assert_eq!((read.value, read.kind), (7, ReadKind::Loaded));
+    assert_eq!(
+        cache.get(&1).await.unwrap(),
+        Some(7),
+        "with the fleet's consent"
+    );
+}
+
+async fn a_failure_that_nobody_waits_for_is_reported(url: &str) {
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let log = errors.clone();
+    let fleet = Fleet::builder()
+        .url(url)
+        .on_error(move |source, error| log.lock().unwrap().push((source, error.to_string())))
+        .build();
+    let fleet = fleet.await.unwrap();
+    let go = Arc::new(Semaphore::new(0));
+    let goes = go.clone();
+    let loader = fleet.cache(&ROWS).with_loader(move |_| {
+        let goes = goes.clone();
+        async move {
+            goes.acquire().await.unwrap().forget();
+            Err::<u64, _>(Error::other("the database is away"))
+        }
+    });
+    let hasty = loader.hard_timeout(Duration::from_millis(10));
+    let error = hasty.get(&1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(errors.lock().unwrap().is_empty());
+    go.add_permits(1);
+    eventually("it is told", async || !errors.lock().unwrap().is_empty()).await;
+    let said = "cache.get_or_load `1`: load failed: the database is away";
+    let told = errors.lock().unwrap().clone();
+    assert_eq!(told, [(ErrorSource::Cache, said.to_owned())]);
+}
+
+#[tokio::test]
+async fn a_failure_that_nobody_waits_for_is_reported_in_process() {
+    a_failure_that_nobody_waits_for_is_reported("memory:").await;
+}
+
+#[tokio::test]
+async fn a_failure_that_nobody_waits_for_is_reported_on_redis() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    a_failure_that_nobody_waits_for_is_reported(&server.url()).await;
 }

@@ -5,6 +5,7 @@
     reason = "a load beside the clause ends with it"
 )]
 
+use std::collections::HashMap;
 use std::future::IntoFuture;
 use std::io::Error;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use quorate::cache::{Oversized, StaleReason};
-use quorate::{CacheSpec, ErrorKind, Loaded, ReadKind};
+use quorate::{Cache, CacheSpec, ErrorKind, Loaded, Read, ReadKind};
 use tokio::sync::Notify;
 
 use super::{HOUR, MINUTE, SECOND, text, texts};
@@ -292,4 +293,79 @@ pub async fn a_slow_load_keeps_its_lease(home: Home) {
     let waited = waited.await.unwrap();
     assert_eq!((&*waited.value, waited.kind), ("x", ReadKind::Followed));
     assert_eq!(loading.await.unwrap().unwrap(), "x");
+}
+
+/// Asks ten times at once, and lets the one load go on when all of them wait.
+async fn ten_ask<V: Send + Sync + 'static>(
+    cache: &Cache<str, V>,
+    load: impl Fn() -> Loaded<V> + Send + Sync,
+) -> Vec<Result<Read<V>, quorate::Error>> {
+    let (loads, go) = (AtomicU32::new(0), Notify::new());
+    let asks = (0..10).map(|_| {
+        let (loads, go, load) = (&loads, &go, &load);
+        let load = async move {
+            loads.fetch_add(1, Ordering::SeqCst);
+            go.notified().await;
+            Ok::<_, Error>(load())
+        };
+        cache.get_or_load("a", load).read()
+    });
+    let mut asks = join_all(asks);
+    while loads.load(Ordering::SeqCst) == 0 {
+        assert!((&mut asks).now_or_never().is_none());
+        // Behind what they ask for, on the same connection: then they know that it is not there.
+        cache.exists("b").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((&mut asks).now_or_never().is_none());
+    go.notify_one();
+    let results = within("the load ends", asks).await;
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    results
+}
+
+/// Whoever waited has it, too.
+pub async fn what_is_not_kept_is_handed_to_all_who_wait(home: Home) {
+    const SMALL: CacheSpec<str, String> = CacheSpec::new("small").max_bytes(5, Oversized::Skip);
+    let small = home.fleet().cache(&SMALL);
+    for loaded in [
+        Loaded::new(text("123456")),
+        Loaded::new(text("1")).no_store(),
+    ] {
+        for read in ten_ask(&small, || loaded.clone()).await {
+            let read = read.unwrap();
+            assert!(matches!(read.kind, ReadKind::Loaded | ReadKind::Followed));
+            assert!(["123456", "1"].contains(&&*read.value));
+        }
+        assert!(!small.exists("a").await.unwrap());
+    }
+}
+
+/// Whoever waited would load the same.
+pub async fn what_cannot_be_kept_is_told_to_all_who_wait(home: Home) {
+    const SMALL: CacheSpec<str, String> = CacheSpec::new("small").max_bytes(5, Oversized::Refuse);
+    // No key of JSON.
+    const MAPS: CacheSpec<str, HashMap<(u8, u8), u8>> = CacheSpec::new("maps");
+    let small = home.fleet().cache(&SMALL);
+    for result in ten_ask(&small, || Loaded::new(text("123456"))).await {
+        let error = result.unwrap_err();
+        assert_eq!(
+            error.message(),
+            Some("value must be at most 5 bytes, and has 8")
+        );
+    }
+    for result in ten_ask(&small, || Loaded::new(text("1")).tags([""])).await {
+        let error = result.unwrap_err();
+        assert_eq!(
+            error.message(),
+            Some("tags must have from 1 to 255 bytes each")
+        );
+    }
+    let maps = home.fleet().cache(&MAPS);
+    let map = || Loaded::new(HashMap::from([((1, 2), 3)]));
+    for result in ten_ask(&maps, map).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Encode);
+        assert!(std::error::Error::source(&error).is_some());
+    }
 }

@@ -3,6 +3,7 @@
 mod entries;
 mod fencing;
 mod kept;
+mod loaders;
 mod loading;
 mod names;
 mod tags;
@@ -14,6 +15,7 @@ use quorate::{Cache, CacheSpec, Fleet};
 pub use self::entries::*;
 pub use self::fencing::*;
 pub use self::kept::*;
+pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::names::*;
 pub use self::tags::*;
@@ -70,6 +72,19 @@ macro_rules! cache_suite {
                 what_does_not_decode_is_loaded_again,
                 an_oversized_value_is_loaded_and_not_kept,
                 a_slow_load_keeps_its_lease,
+                what_is_not_kept_is_handed_to_all_who_wait,
+                what_cannot_be_kept_is_told_to_all_who_wait,
+                a_registered_loader_loads_once,
+                a_registered_loader_says_how_its_value_is_kept,
+                a_registered_load_outlives_its_caller,
+                several_are_got_by_a_registered_loader,
+                a_loader_that_panics_is_an_error,
+                a_closed_fleet_ends_its_loads,
+                an_old_value_is_given_while_a_slow_load_goes_on,
+                without_an_old_value_only_the_hard_timeout_ends_the_wait,
+                whoever_waits_for_another_instance_has_its_own_patience,
+                a_load_that_is_not_polled_is_replaced,
+                a_registered_load_takes_over_from_the_dead,
                 a_load_overtaken_by_a_put_is_not_kept,
                 a_load_overtaken_by_a_removal_is_not_kept,
                 a_load_overtaken_by_an_invalidation_is_not_kept,

@@ -1,0 +1,351 @@
+//! One way to load what is not there: once in the process, and once in the fleet.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::area::CacheKey;
+use super::failure::{Failure, LoaderError};
+use super::flight::{Flights, Follow, Landed, Lead, Role};
+use super::handle::Cache;
+use super::lease::{Leased, Turns};
+use super::loaded::Loaded;
+use super::put::Terms;
+use super::read::{Read, ReadKind, StaleReason};
+use super::shared::Caches;
+use super::slot::{Fence, LONGEST_LOAD, LoadId, Stored, Taken};
+use crate::context::{Operation, Repeat};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::ErrorSource;
+use crate::port::CallOptions;
+
+pub(super) static GET_OR_LOAD: Operation = Operation::new(
+    "cache.get_or_load",
+    "cache",
+    "get_or_load",
+    Repeat::Harmless,
+);
+static TAKE: Operation = Operation::new("cache.take", "cache", "take", Repeat::Harmless);
+static RENEW: Operation = Operation::new("cache.renew", "cache", "renew", Repeat::Harmless);
+static KEEP: Operation = Operation::new("cache.keep", "cache", "keep", Repeat::Harmless);
+
+/// What a look for a value found.
+pub(super) enum Sought<V> {
+    /// It is there and fresh.
+    Fresh(V),
+    /// It has to be loaded. There may be a value that is no longer fresh.
+    Missing(Option<Stored>),
+}
+
+impl<K: ?Sized, V> Cache<K, V> {
+    /// Looks for a value. What the cache itself cannot do is nobody's failure: the value is loaded then.
+    pub(super) async fn seek(&self, key: &CacheKey) -> Result<Sought<V>> {
+        let found = self.stored(key, &GET_OR_LOAD).await;
+        let found = self.or_report(found)?;
+        Ok(self.understand(found.flatten()))
+    }
+
+    /// Looks for several, in one round trip.
+    pub(super) async fn seek_many(&self, keys: &[CacheKey]) -> Result<Vec<Sought<V>>> {
+        let found = self.stored_many(keys, &GET_OR_LOAD).await;
+        let found = self.or_report(found)?;
+        let found = found.unwrap_or_else(|| vec![None; keys.len()]);
+        Ok(found.into_iter().map(|one| self.understand(one)).collect())
+    }
+
+    fn understand(&self, found: Option<Stored>) -> Sought<V> {
+        match found {
+            Some(stored) if stored.fresh_until > stored.now => {
+                let value = self.decode(&stored.value);
+                value.map_or(Sought::Missing(None), Sought::Fresh)
+            }
+            old => Sought::Missing(old),
+        }
+    }
+
+    /// Tells of an error, unless everybody has to know.
+    fn or_report<T>(&self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => {
+                Err(error)
+            }
+            Err(error) => {
+                self.report(&error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells whoever looks after the service of an error that the caller is spared.
+    pub(super) fn report(&self, error: &Error) {
+        self.shared.context.hooks.error(ErrorSource::Cache, error);
+    }
+}
+
+/// The way to a value that is not there.
+pub(super) struct Loading<K: ?Sized, V> {
+    pub(super) cache: Cache<K, V>,
+    pub(super) key: CacheKey,
+    pub(super) terms: Terms,
+}
+
+impl<K: ?Sized, V> Loading<K, V> {
+    /// Loads for this process, or waits for who does.
+    pub(super) async fn run<F>(self, load: F) -> Result<Read<V>>
+    where
+        F: Future<Output = Result<Loaded<V>, LoaderError>>,
+    {
+        loop {
+            match self.join() {
+                Role::Lead(lead) => return self.lead(lead, load).await,
+                Role::Follow(follow) => {
+                    if let Some(read) = self.follow(follow).await {
+                        return read;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn join(&self) -> Role {
+        Flights::join(&self.cache.shared.flights, self.key.entry())
+    }
+
+    /// What somebody else's load came to. `None`: it was given up, or what it loaded is none of our values.
+    pub(super) async fn follow(&self, follow: Follow) -> Option<Result<Read<V>>> {
+        match follow.landed(self.cache.spec.lease).await? {
+            Landed::Failed(failure) => Some(Err(self.failed(&failure))),
+            Landed::Value(value) => {
+                let value = self.cache.decode(&value)?;
+                Some(Ok(Read::new(value, ReadKind::Followed)))
+            }
+        }
+    }
+
+    /// Loads for this process, unless another one does.
+    pub(super) async fn lead<F>(&self, lead: Lead, load: F) -> Result<Read<V>>
+    where
+        F: Future<Output = Result<Loaded<V>, LoaderError>>,
+    {
+        let pulse = lead.pulse();
+        pulse
+            .during(self.pause(), self.load_in_turn(lead, load))
+            .await
+    }
+
+    async fn load_in_turn<F>(&self, lead: Lead, load: F) -> Result<Read<V>>
+    where
+        F: Future<Output = Result<Loaded<V>, LoaderError>>,
+    {
+        let id = LoadId::random();
+        let mut turns = Turns::new(&self.cache.shared, &self.key);
+        let mut has_waited = false;
+        loop {
+            // Before it is asked for: whoever drops this meanwhile may hold it.
+            let mut leased = Leased::new(&self.cache.shared, &self.key, id);
+            let hindered = match self.take(id).await {
+                Ok(Taken::Fresh(stored)) => {
+                    leased.settle();
+                    if let Some(value) = self.cache.decode(&stored.value) {
+                        lead.land(Landed::Value(stored.value));
+                        let kind = if has_waited {
+                            ReadKind::Followed
+                        } else {
+                            ReadKind::Hit
+                        };
+                        return Ok(Read::new(value, kind));
+                    }
+                    // In the way of the next one.
+                    let removed = self.cache.remove_keys(std::slice::from_ref(&self.key));
+                    removed.await.map(|_| ())
+                }
+                Ok(Taken::Load(old)) => {
+                    return self.load(lead, Some(leased), old, load).await;
+                }
+                Ok(Taken::Wait(_, remaining)) => {
+                    leased.settle();
+                    has_waited = true;
+                    turns.wait(remaining).await
+                }
+                Err(error) => Err(error),
+            };
+            match hindered {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                Err(error) => {
+                    // Without the fleet's consent, and without keeping what comes of it.
+                    self.cache.report(&error);
+                    return self.load(lead, None, None, load).await;
+                }
+            }
+        }
+    }
+
+    /// Loads, with a lease of the fleet or, where there was none to be had, without.
+    async fn load<F>(
+        &self,
+        lead: Lead,
+        leased: Option<Leased>,
+        old: Option<Stored>,
+        load: F,
+    ) -> Result<Read<V>>
+    where
+        F: Future<Output = Result<Loaded<V>, LoaderError>>,
+    {
+        let began = Instant::now();
+        let loaded = match &leased {
+            Some(leased) => self.while_renewing(leased.id, load).await,
+            None => load.await,
+        };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            // The lease is given up by its guard.
+            Err(error) => {
+                let failure = Failure::of_loader(error);
+                return self.fall_back(lead, old.is_some(), failure).await;
+            }
+        };
+        let (value, is_kept, terms) = match self.prepare(&loaded) {
+            Ok(prepared) => prepared,
+            // For everybody: the next one would load the same.
+            Err(error) => {
+                let failure = Failure::of_value(error);
+                lead.land(Landed::Failed(failure.clone()));
+                return Err(self.failed(&failure));
+            }
+        };
+        if let (Some(leased), true) = (leased, is_kept) {
+            let cost = began.elapsed();
+            if !self.keep(leased, value.clone(), &terms, cost).await {
+                // Who has asked since it was overtaken must not be given it: all who wait ask again.
+                return Ok(Read::new(loaded.value, ReadKind::Loaded));
+            }
+        }
+        lead.land(Landed::Value(value));
+        Ok(Read::new(loaded.value, ReadKind::Loaded))
+    }
+
+    /// What was loaded, encoded; whether it is kept, and on which terms.
+    fn prepare(&self, loaded: &Loaded<V>) -> Result<(Bytes, bool, Terms)> {
+        let mut terms = self.terms.clone();
+        terms.ttl = loaded.ttl.unwrap_or(terms.ttl);
+        terms.fail_safe = loaded.stale_for.unwrap_or(terms.fail_safe);
+        terms.tags.extend(loaded.tags.iter().cloned());
+        terms.tags.sort_unstable();
+        terms.tags.dedup();
+        terms.check()?;
+        let value = self.cache.encoded(&loaded.value)?;
+        let is_kept = self.cache.admits(&value)? && loaded.is_kept;
+        Ok((value, is_kept, terms))
+    }
+
+    /// Keeps the lease alive while a load goes on.
+    async fn while_renewing<F: Future>(&self, id: LoadId, load: F) -> F::Output {
+        let mut load = pin!(load);
+        loop {
+            tokio::select! {
+                loaded = &mut load => return loaded,
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+            tokio::select! {
+                loaded = &mut load => return loaded,
+                renewed = self.renew(id) => match renewed {
+                    Ok(true) => {}
+                    // It was overtaken: its value is not kept, and only its own caller is given it.
+                    Ok(false) => return load.await,
+                    Err(error) => self.cache.report(&error),
+                }
+            }
+        }
+    }
+
+    /// Between two signs of life.
+    fn pause(&self) -> Duration {
+        self.cache.spec.lease / 3
+    }
+
+    /// Keeps a loaded value, if nothing happened since its load began that would make it an old one. `false`: something
+    /// did.
+    async fn keep(&self, mut leased: Leased, value: Bytes, terms: &Terms, cost: Duration) -> bool {
+        if cost >= LONGEST_LOAD {
+            tracing::warn!(key = %self.key, ?cost, "a value took too long to load to be kept");
+            return false;
+        }
+        let put = terms.put(value, cost);
+        let Caches { context, port, .. } = &*self.cache.shared;
+        let fence = Fence::Load(leased.id);
+        let kept = context
+            .run_within(self.cache.limits, &KEEP, self.key.name(), |attempt| {
+                let options = CallOptions::until(attempt.deadline);
+                port.put(&self.key, &put, fence, options)
+            })
+            .await;
+        match kept {
+            Ok(true) => {
+                // The lease has ended with it.
+                leased.settle();
+                true
+            }
+            Ok(false) => {
+                tracing::debug!(key = %self.key, "a loaded value was overtaken");
+                false
+            }
+            Err(error) => {
+                self.cache.report(&error);
+                true
+            }
+        }
+    }
+
+    /// After a failed load: the old value if one was kept for that and it still is there, or the failure.
+    async fn fall_back(&self, lead: Lead, had_old: bool, failure: Failure) -> Result<Read<V>> {
+        let mut old = None;
+        if had_old {
+            // Read again: it may have been removed, or invalidated, while the load went on.
+            match self.cache.stored(&self.key, &GET_OR_LOAD).await {
+                Ok(stored) => old = stored,
+                Err(error) => self.cache.report(&error),
+            }
+        }
+        let usable = old.and_then(|old| Some((self.cache.decode(&old.value)?, old)));
+        let Some((value, old)) = usable else {
+            let error = self.failed(&failure);
+            lead.land(Landed::Failed(failure));
+            return Err(error);
+        };
+        self.cache.report(&self.failed(&failure));
+        lead.land(Landed::Value(old.value.clone()));
+        Ok(Read::stale(value, &old, StaleReason::LoadFailed))
+    }
+
+    fn failed(&self, failure: &Failure) -> Error {
+        failure
+            .error()
+            .with_operation(GET_OR_LOAD.name)
+            .with_target(self.key.name())
+    }
+
+    async fn take(&self, id: LoadId) -> Result<Taken> {
+        let Caches { context, port, .. } = &*self.cache.shared;
+        let lease = self.cache.spec.lease;
+        context
+            .run_within(self.cache.limits, &TAKE, self.key.name(), |attempt| {
+                port.take(&self.key, id, lease, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    async fn renew(&self, id: LoadId) -> Result<bool> {
+        let Caches { context, port, .. } = &*self.cache.shared;
+        let lease = self.cache.spec.lease;
+        context
+            .run_within(self.cache.limits, &RENEW, self.key.name(), |attempt| {
+                port.renew(&self.key, id, lease, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+}
