@@ -16,6 +16,9 @@ impl Failure {
     /// The input breaks a rule.
     pub(crate) const USAGE: u8 = 2;
 
+    /// There is no such entry, or a condition does not hold.
+    pub(crate) const NOT_THERE: u8 = 4;
+
     /// The input breaks a rule: the message names the field and the rule.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::with_code(Self::USAGE, message)

@@ -1,4 +1,4 @@
-//! The `quorate` binary: serve, publish, subscribe, doctor, lock.
+//! The `quorate` binary: serve, publish, subscribe, doctor, lock, store, cache.
 
 mod api;
 mod app;
@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod failure;
 mod instances;
+mod json;
 mod net;
 mod observe;
 

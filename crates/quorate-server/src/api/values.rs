@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use quorate::store::{Scan, ScanCursor};
 use quorate_http::{Code, Problem, Rejection};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -17,15 +16,13 @@ use utoipa::ToSchema;
 
 use super::document::{is_json, media_type, unreadable, unsupported};
 use crate::app::App;
+use crate::json::{MOST_BYTES, compact, is_json as is_json_text};
 
 /// How much longer an entry stays, in milliseconds.
 pub(super) const EXPIRES_IN: HeaderName = HeaderName::from_static("quorate-expires-in-ms");
 
 /// Makes a write happen once however often it is sent.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// The most bytes of one value, whatever the limit for bodies is: no server takes more.
-const MOST_BYTES: usize = 512 * 1024 * 1024;
 
 /// The most keys that may be asked for on one page.
 const MOST_KEYS: usize = 1_000;
@@ -59,27 +56,6 @@ impl FromRequest<App> for JsonValue {
     }
 }
 
-/// Checks JSON, and takes out the white space between its parts.
-pub(crate) fn compact(text: &[u8]) -> Result<Bytes, String> {
-    serde_json::from_slice::<IgnoredAny>(text)
-        .map_err(|error| format!("value must be JSON: {error}"))?;
-    if std::str::from_utf8(text).is_err() {
-        return Err("value must be JSON: it is not UTF-8".to_owned());
-    }
-    let (mut quoted, mut escaped) = (false, false);
-    let means_something = |byte: &u8| {
-        if quoted {
-            quoted = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            return true;
-        }
-        quoted = *byte == b'"';
-        !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-    };
-    let compact: Vec<u8> = text.iter().copied().filter(means_something).collect();
-    Ok(compact.into())
-}
-
 /// A value as an answer, unless the client has it already.
 pub(super) fn answer(value: Bytes, sent: &HeaderMap, headers: HeaderMap) -> Response {
     let tag = entity_tag(&value);
@@ -88,8 +64,7 @@ pub(super) fn answer(value: Bytes, sent: &HeaderMap, headers: HeaderMap) -> Resp
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         // What other programs and codecs store may be anything.
-        let is_json = serde_json::from_slice::<IgnoredAny>(&value).is_ok();
-        let media = if is_json {
+        let media = if is_json_text(&value) {
             mime::APPLICATION_JSON
         } else {
             mime::APPLICATION_OCTET_STREAM
@@ -283,29 +258,6 @@ pub(super) fn invalid(rule: impl Into<String>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_white_space_that_means_nothing_goes() {
-        for (text, expected) in [
-            ("1", "1"),
-            (
-                " {\"a b\" : [1 , 2.50],\n\"c\":\"x \\\" y\\\\\" }\t",
-                "{\"a b\":[1,2.50],\"c\":\"x \\\" y\\\\\"}",
-            ),
-            ("\"  \"", "\"  \""),
-            ("[ ]", "[]"),
-        ] {
-            assert_eq!(compact(text.as_bytes()).unwrap(), expected);
-        }
-        for text in ["", "{", "1 2", "{'a': 1}", "nul"] {
-            assert!(
-                compact(text.as_bytes())
-                    .unwrap_err()
-                    .starts_with("value must be JSON")
-            );
-        }
-        assert!(compact(b"\"\xff\"").is_err());
-    }
 
     #[test]
     fn conditions_are_read_as_a_whole() {

@@ -1,12 +1,15 @@
 //! The command line.
 
 mod backend;
+mod cache;
 mod doctor;
 mod history;
 mod lock;
 mod publish;
 mod serve;
+mod store;
 mod subscribe;
+mod value;
 
 use std::process::ExitCode;
 
@@ -17,7 +20,8 @@ use crate::observe;
 
 /// Everything a fleet of services has to agree on.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong input; `lock run` has more.
+/// Exit codes: 0 success, 1 failure, 2 wrong input; `lock run`, `store`, `cache`
+/// and `doctor` have more.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, max_term_width = 100)]
 struct Cli {
@@ -38,6 +42,16 @@ enum Command {
     /// Use locks.
     #[command(subcommand)]
     Lock(lock::Command),
+    /// Look at stores, and change what is in them.
+    ///
+    /// Exit codes: 0; 1; 2; 4 where there is no such entry, or a condition does not hold.
+    #[command(subcommand)]
+    Store(store::Command),
+    /// Look at caches, and end what is in them.
+    ///
+    /// Exit codes: 0; 1; 2; 4 where there is no such entry, or there is one already.
+    #[command(subcommand)]
+    Cache(cache::Command),
 }
 
 /// Runs the command that was asked for.
@@ -59,6 +73,8 @@ pub(crate) fn main() -> ExitCode {
             Command::History(args) => history::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Lock(command) => lock::run(command).await,
+            Command::Store(command) => store::run(command).await,
+            Command::Cache(command) => cache::run(command).await,
         }
     }));
     // A read from the terminal cannot be interrupted: the process does not wait for it.

@@ -8,6 +8,7 @@ mod browser;
 mod browser_live;
 mod cache;
 mod cli;
+mod cli_values;
 mod clients;
 mod events;
 mod fleet;
