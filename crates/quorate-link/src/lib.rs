@@ -57,7 +57,7 @@ pub use decoder::{DecodeError, Decoder};
 pub use error::{LinkError, LinkErrorKind, Outcome};
 pub use frame::Frame;
 pub use probe::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
-pub use push::{PushMessage, PushSink, SubscriptionKind};
+pub use push::{PushMessage, PushSink, SubscriptionKind, TrackingSink};
 pub use supervisor::{
     CallOptions, Health, HealthServer, Lane, LaneStats, Link, LinkState, LinkStats, StateChange,
     Status,

@@ -1,6 +1,6 @@
 //! What the server sends unasked, and who receives it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -52,6 +52,20 @@ pub trait PushSink: Send + Sync + 'static {
     fn restored(&self, epoch: u64);
 }
 
+/// Receives what the server says about keys that were read with `CLIENT TRACKING` over the command connection.
+///
+/// # Contract
+/// Called synchronously from the task that reads the command connection. What a server says before it answers a command
+/// has been told when that command's reply is handed out. Implementors must not block: while one call runs,
+/// nothing else is read. A panic is caught and logged.
+pub trait TrackingSink: Send + Sync + 'static {
+    /// These keys have changed, or are no longer watched; `None`: any may have.
+    fn invalidated(&self, keys: Option<&[Bytes]>);
+
+    /// The connection has ended: nothing that was read over it is watched any more.
+    fn disconnected(&self);
+}
+
 impl SubscriptionKind {
     pub(crate) fn subscribe_verb(self) -> &'static str {
         match self {
@@ -94,6 +108,43 @@ pub(crate) trait Inbound: Send {
     /// `expected` is the verb and the name of the first command in flight, where it is a change of
     /// subscription.
     fn receive(&mut self, frame: Frame, expected: Option<(&str, &[u8])>) -> Received;
+}
+
+/// Who is told of keys that change, once somebody wants to be.
+pub(crate) type Tracking = Arc<OnceLock<Arc<dyn TrackingSink>>>;
+
+/// Takes what the command connection receives unasked.
+pub(crate) struct TrackingReader(pub(crate) Tracking);
+
+impl Inbound for TrackingReader {
+    fn receive(&mut self, frame: Frame, _expected: Option<(&str, &[u8])>) -> Received {
+        let Frame::Push(parts) = frame else {
+            return Received::Reply(frame);
+        };
+        let (Some(sink), Some(b"invalidate")) =
+            (self.0.get(), parts.first().and_then(Frame::as_bytes))
+        else {
+            tracing::trace!(?parts, "nothing expects what the server sent unasked");
+            return Received::Kept;
+        };
+        match parts.into_iter().nth(1) {
+            Some(Frame::Array(keys)) => {
+                let keys: Vec<_> = keys.into_iter().filter_map(Frame::into_bytes).collect();
+                guarded(|| sink.invalidated(Some(&keys)));
+            }
+            // Everything was flushed, or it is in words that this code does not know.
+            _ => guarded(|| sink.invalidated(None)),
+        }
+        Received::Kept
+    }
+}
+
+impl Drop for TrackingReader {
+    fn drop(&mut self) {
+        if let Some(sink) = self.0.get() {
+            guarded(|| sink.disconnected());
+        }
+    }
 }
 
 /// Tells messages from acknowledgements. RESP3 marks both as pushes, RESP2 sends plain arrays.

@@ -433,7 +433,12 @@ impl FleetBuilder {
             context: context.clone(),
             port: stores,
         });
-        let caches = Arc::new(Caches::new(context.clone(), caches, hub.clone()));
+        let caches = Arc::new(Caches::new(
+            context.clone(),
+            caches,
+            hub.clone(),
+            self.clock.clone().unwrap_or_default(),
+        ));
         let inner = Inner {
             context,
             hub,

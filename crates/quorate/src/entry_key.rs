@@ -1,6 +1,7 @@
 //! What names an entry of a store or a cache.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -43,6 +44,20 @@ pub(crate) fn text_of<K: EntryKey + ?Sized>(key: &K) -> Result<String> {
     key.write_to(&mut text);
     check(&text)?;
     Ok(text)
+}
+
+/// What `look` makes of the text of a key, without allocating once the thread has done so before.
+pub(crate) fn with_text<K: EntryKey + ?Sized, R>(key: &K, look: impl FnOnce(&str) -> R) -> R {
+    thread_local! {
+        static TEXT: Cell<String> = const { Cell::new(String::new()) };
+    }
+    // Taken out: a key that asks for another meanwhile finds an empty one.
+    let mut text = TEXT.take();
+    text.clear();
+    key.write_to(&mut text);
+    let looked = look(&text);
+    TEXT.set(text);
+    looked
 }
 
 /// Refuses what cannot be a key.

@@ -1,6 +1,7 @@
 //! One lane: makes its connection, runs it, and makes it again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use crate::connection::{Batch, Driver, DriverConfig, Greeting, Session, Transpor
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
 use crate::probe::{self, ServerInfo, ServerRole, Verdict};
-use crate::push::Inbound;
+use crate::push::{Inbound, TrackingReader};
 
 /// A connection that lived this long counts as a success: the delays begin anew after it. One that
 /// ends sooner is a failed attempt, or a server that accepts and hangs up would be stormed.
@@ -243,11 +244,15 @@ impl Lane<'_> {
         if self.role == Role::Push {
             return push_lane::serve(self, session, &described).await;
         }
+        let mut inbound: Option<Box<dyn Inbound>> = None;
         if self.role == Role::Command {
             self.shared.found(server);
+            let can_push = greeting.protocol == 3;
+            self.shared.can_push.store(can_push, Ordering::Release);
+            inbound = Some(Box::new(TrackingReader(Arc::clone(&self.shared.tracking))));
         }
         let queue = self.shared.queue(self.role);
-        let driver = self.driver(session, None);
+        let driver = self.driver(session, inbound);
         // The door first: whoever hears that the link is ready must find it open.
         queue.open();
         self.shared.board.up(self.role, &described, None);

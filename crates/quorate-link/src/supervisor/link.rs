@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use crate::connection::{Batch, Permit, Queue, Reply, encoded_len};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::frame::Frame;
 use crate::probe::ServerInfo;
-use crate::push::{PushSink, SubscriptionKind};
+use crate::push::{PushSink, SubscriptionKind, TrackingSink};
 
 /// The link to one server.
 ///
@@ -214,6 +215,20 @@ impl Link {
         let patience = shared.config.command_timeout;
         let _ = tokio::time::timeout(patience, acknowledged).await;
         Ok(())
+    }
+
+    /// Tells `sink` from now on what the server says about keys that were read with `CLIENT TRACKING` over the command
+    /// connection. `false`: another sink is told already.
+    ///
+    /// Switching tracking on, for each new connection anew, is the caller's affair.
+    pub fn track(&self, sink: Arc<dyn TrackingSink>) -> bool {
+        self.shared().tracking.set(sink).is_ok()
+    }
+
+    /// Whether the server can say something unasked over the present command connection, which takes RESP3.
+    #[must_use]
+    pub fn can_push(&self) -> bool {
+        self.shared().can_push.load(Ordering::Acquire)
     }
 
     /// The present state, and a way to wait for the next.

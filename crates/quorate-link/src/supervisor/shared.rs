@@ -1,6 +1,7 @@
 //! What the handle and the lanes of one link have in common.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +14,7 @@ use crate::config::LinkConfig;
 use crate::connection::{Observer, Queue};
 use crate::error::{LinkError, LinkErrorKind, Outcome};
 use crate::probe::{ServerInfo, ServerRole};
-use crate::push::PushSink;
+use crate::push::{PushSink, Tracking};
 use crate::tls::TlsSetup;
 use crate::topology::{Standalone, Topology};
 
@@ -26,6 +27,9 @@ pub(crate) struct Shared {
     queues: [Arc<Queue>; 4],
     pub(crate) subscriptions: Subscriptions,
     pub(crate) sink: Option<Arc<dyn PushSink>>,
+    pub(crate) tracking: Tracking,
+    /// Whether the server can say something unasked over the present command connection.
+    pub(crate) can_push: AtomicBool,
     pub(crate) server: ArcSwapOption<ServerInfo>,
     /// No new connections; those there are finish what they have.
     pub(crate) closing: CancellationToken,
@@ -56,6 +60,8 @@ impl Shared {
             queues: [queue(), queue(), queue(), queue()],
             subscriptions: Subscriptions::default(),
             sink,
+            tracking: Tracking::default(),
+            can_push: AtomicBool::new(false),
             server: ArcSwapOption::empty(),
             closing: CancellationToken::new(),
             kill: CancellationToken::new(),

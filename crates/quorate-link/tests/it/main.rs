@@ -18,3 +18,4 @@ mod oracle;
 mod push;
 mod support;
 mod tls;
+mod tracking;

@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 use super::area::CacheKey;
 use super::load::GetOrLoad;
+use super::loading::Sought;
+use super::near::NearValues;
 use super::put::{PutEntries, PutEntry, Terms};
 use super::read::{Read, ReadKind};
 use super::shared::{Caches, Known};
@@ -63,12 +65,19 @@ pub struct Cache<K: ?Sized, V> {
     pub(super) spec: Arc<CacheSpec<K, V>>,
     pub(super) known: Arc<Known>,
     pub(super) limits: Limits,
+    /// The values of it that are kept in the process.
+    pub(super) near: Option<Arc<dyn NearValues<V>>>,
 }
 
 impl<K: ?Sized, V> Cache<K, V> {
     pub(crate) fn new(shared: Arc<Caches>, namespace: &Namespace, spec: &CacheSpec<K, V>) -> Self {
+        let known = shared.known(namespace, &spec.name);
+        let near = spec
+            .near
+            .map(|near| (near.open)(&known.near, shared.versions(), &near));
         Self {
-            known: shared.known(namespace, &spec.name),
+            known,
+            near,
             shared,
             spec: Arc::new(spec.clone()),
             limits: Limits::default(),
@@ -194,14 +203,11 @@ impl<K: ?Sized, V> Cache<K, V> {
             .await
     }
 
-    /// What was read, if it is fresh and decodes.
-    fn fresh(&self, stored: Option<Stored>) -> Read<Option<V>> {
-        let fresh = stored.filter(|stored| stored.fresh_until > stored.now);
-        let value = fresh.and_then(|stored| self.decode(&stored.value));
-        let kind = if value.is_some() {
-            ReadKind::Hit
-        } else {
-            ReadKind::Miss
+    /// Counts what was found, or that nothing was.
+    fn counted(&self, sought: Sought<V>) -> Read<Option<V>> {
+        let (value, kind) = match sought {
+            Sought::Fresh(read) => (Some(read.value), read.kind),
+            Sought::Missing(_) => (None, ReadKind::Miss),
         };
         self.count(kind);
         Read::new(value, kind)
@@ -230,9 +236,12 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// # Cancel safety
     /// Yes.
     pub async fn read(&self, key: &K) -> Result<Read<Option<V>>> {
+        if let Some(value) = self.near_hit(key) {
+            let read = Read::new(value, ReadKind::NearHit);
+            return Ok(self.counted(Sought::Fresh(read)));
+        }
         let key = self.key(key, &GET)?;
-        let stored = self.stored(&key, &GET).await?;
-        Ok(self.fresh(stored))
+        Ok(self.counted(self.seek(&key, &GET).await?))
     }
 
     /// The values of several entries, in the order of the keys, in one round trip. They are not of one moment.
@@ -251,8 +260,8 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
             .into_iter()
             .map(|key| self.key(key, &GET_MANY))
             .collect();
-        let stored = self.stored_many(&keys?, &GET_MANY).await?;
-        let values = stored.into_iter().map(|stored| self.fresh(stored).value);
+        let found = self.seek_many(&keys?, &GET_MANY).await?;
+        let values = found.into_iter().map(|found| self.counted(found).value);
         Ok(values.collect())
     }
 
@@ -424,6 +433,7 @@ impl<K: ?Sized, V> Clone for Cache<K, V> {
             spec: self.spec.clone(),
             known: self.known.clone(),
             limits: self.limits,
+            near: self.near.clone(),
         }
     }
 }

@@ -64,5 +64,9 @@ local function outlive(key, keep)
     longest = keep
     redis.call('HSET', key, 'longest', decimal(longest))
   end
-  redis.call('PEXPIRE', key, milliseconds(longest + 3600000000))
+  -- Not each time: whoever has read by way of it would be told that it has changed.
+  local needed = milliseconds(longest + 3600000000)
+  if redis.call('PTTL', key) < tonumber(needed) then
+    redis.call('PEXPIRE', key, decimal(2 * tonumber(needed)))
+  end
 end

@@ -11,7 +11,7 @@ use super::handle::Cache;
 use super::loaded::Loaded;
 use super::loading::{GET_OR_LOAD, Loading, Sought};
 use super::put::Terms;
-use super::read::{Read, ReadKind};
+use super::read::Read;
 use crate::error::{Error, Result};
 
 /// The value of an entry, loaded if there is none. Made by [`Cache::get_or_load`].
@@ -83,9 +83,9 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
         self.terms.check().map_err(named)?;
         let cache = &self.cache;
         // Nearly always it is there, and then this is all.
-        if let Sought::Fresh(value) = cache.seek(&key).await? {
-            cache.count(ReadKind::Hit);
-            return Ok(Read::new(value, ReadKind::Hit));
+        if let Sought::Fresh(read) = cache.seek_or_report(&key).await? {
+            cache.count(read.kind);
+            return Ok(read);
         }
         let loading = Loading {
             cache: cache.clone(),

@@ -17,7 +17,7 @@ use super::flight::{Lead, Role};
 use super::handle::Cache;
 use super::loaded::Loaded;
 use super::loading::{GET_OR_LOAD, Loading, Sought};
-use super::read::{Read, ReadKind, StaleReason};
+use super::read::{Read, StaleReason};
 use super::slot::Stored;
 use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -168,7 +168,7 @@ where
     /// As [`get`](Self::get).
     pub async fn read(&self, key: &K) -> Result<Read<V>> {
         let entry = self.cache.key(key, &GET_OR_LOAD)?;
-        let sought = self.cache.seek(&entry).await?;
+        let sought = self.cache.seek_or_report(&entry).await?;
         self.settle(key, entry, sought).await
     }
 
@@ -191,7 +191,7 @@ where
             .map(|key| self.cache.key(key, &GET_OR_LOAD))
             .collect();
         let entries = entries?;
-        let sought = self.cache.seek_many(&entries).await?;
+        let sought = self.cache.seek_many_or_report(&entries).await?;
         let each = keys.into_iter().zip(entries).zip(sought);
         let settled = each.map(|((key, entry), sought)| self.settle(key, entry, sought));
         let values: Vec<Read<V>> = iter(settled).buffered(AT_A_TIME).try_collect().await?;
@@ -201,7 +201,7 @@ where
     /// The value that was looked for, loaded if it has to be.
     async fn settle(&self, key: &K, entry: CacheKey, sought: Sought<V>) -> Result<Read<V>> {
         let read = match sought {
-            Sought::Fresh(value) => Read::new(value, ReadKind::Hit),
+            Sought::Fresh(read) => read,
             Sought::Missing(old) => self.load_patiently(key, entry, old).await?,
         };
         self.cache.count(read.kind);

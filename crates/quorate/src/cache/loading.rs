@@ -35,32 +35,57 @@ static KEEP: Operation = Operation::new("cache.keep", "cache", "keep", Repeat::H
 /// What a look for a value found.
 pub(super) enum Sought<V> {
     /// It is there and fresh.
-    Fresh(V),
+    Fresh(Read<V>),
     /// It has to be loaded. There may be a value that is no longer fresh.
     Missing(Option<Stored>),
 }
 
 impl<K: ?Sized, V> Cache<K, V> {
-    /// Looks for a value. What the cache itself cannot do is nobody's failure: the value is loaded then.
-    pub(super) async fn seek(&self, key: &CacheKey) -> Result<Sought<V>> {
-        let found = self.stored(key, &GET_OR_LOAD).await;
-        let found = self.or_report(found)?;
-        Ok(self.understand(found.flatten()))
+    /// Looks for a value: in the process, where values are kept there, and in the backend.
+    pub(super) async fn seek(
+        &self,
+        key: &CacheKey,
+        operation: &'static Operation,
+    ) -> Result<Sought<V>> {
+        if let Some(near) = &self.near {
+            return self.seek_near(&**near, key, operation).await;
+        }
+        Ok(self.understand(self.stored(key, operation).await?))
     }
 
     /// Looks for several, in one round trip.
-    pub(super) async fn seek_many(&self, keys: &[CacheKey]) -> Result<Vec<Sought<V>>> {
-        let found = self.stored_many(keys, &GET_OR_LOAD).await;
-        let found = self.or_report(found)?;
-        let found = found.unwrap_or_else(|| vec![None; keys.len()]);
+    pub(super) async fn seek_many(
+        &self,
+        keys: &[CacheKey],
+        operation: &'static Operation,
+    ) -> Result<Vec<Sought<V>>> {
+        if let Some(near) = &self.near {
+            return self.seek_many_near(&**near, keys, operation).await;
+        }
+        let found = self.stored_many(keys, operation).await?;
         Ok(found.into_iter().map(|one| self.understand(one)).collect())
     }
 
-    fn understand(&self, found: Option<Stored>) -> Sought<V> {
+    /// Looks for a value to load otherwise: what the cache itself cannot do is nobody's failure then.
+    pub(super) async fn seek_or_report(&self, key: &CacheKey) -> Result<Sought<V>> {
+        let sought = self.or_report(self.seek(key, &GET_OR_LOAD).await)?;
+        Ok(sought.unwrap_or(Sought::Missing(None)))
+    }
+
+    /// Of several.
+    pub(super) async fn seek_many_or_report(&self, keys: &[CacheKey]) -> Result<Vec<Sought<V>>> {
+        let sought = self.or_report(self.seek_many(keys, &GET_OR_LOAD).await)?;
+        let nothing = || keys.iter().map(|_| Sought::Missing(None)).collect();
+        Ok(sought.unwrap_or_else(nothing))
+    }
+
+    /// What was stored, if it is fresh and decodes.
+    pub(super) fn understand(&self, found: Option<Stored>) -> Sought<V> {
         match found {
             Some(stored) if stored.fresh_until > stored.now => {
                 let value = self.decode(&stored.value);
-                value.map_or(Sought::Missing(None), Sought::Fresh)
+                let hit = |value| Sought::Fresh(Read::new(value, ReadKind::Hit));
+                value.map_or(Sought::Missing(None), hit)
             }
             old => Sought::Missing(old),
         }

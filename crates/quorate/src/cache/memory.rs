@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::area::{CacheArea, CacheKey};
-use super::port::{CachePort, Sought};
+use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
+use super::port::{CachePort, Changes, Sought, Tracked};
 use super::slot::{Fence, LoadId, NotAdded, Put, Slot, Stored, Tags, Taken};
 use crate::clock::Micros;
 use crate::embedded::{State, Table};
@@ -37,6 +37,8 @@ pub(crate) struct CacheTable {
     slots: Table<Slot, Arc<str>>,
     // Taken before the lock of a slot. Read for each operation, written for what has to do with tags.
     tags: RwLock<HashMap<Namespace, Tags>>,
+    /// Who hears of changes: one for each instance that wants to.
+    listeners: RwLock<Vec<Weak<dyn Changes>>>,
 }
 
 impl CacheTable {
@@ -44,6 +46,16 @@ impl CacheTable {
         Self {
             slots,
             tags: RwLock::default(),
+            listeners: RwLock::default(),
+        }
+    }
+
+    /// Tells all instances.
+    fn tell(&self, tell: impl Fn(&dyn Changes)) {
+        for listener in &*self.listeners.read() {
+            if let Some(listener) = listener.upgrade() {
+                tell(&*listener);
+            }
         }
     }
 
@@ -93,6 +105,8 @@ impl MemoryCaches {
     }
 
     fn announce(&self, key: &CacheKey, options: CallOptions) {
+        self.table
+            .tell(|changes| changes.changed(key.entry().as_bytes()));
         // In-process the announcement is complete when the call returns.
         self.events.publish(&channel(key), Bytes::new(), options);
     }
@@ -210,9 +224,12 @@ impl CachePort for MemoryCaches {
         let mut known = self.table.tags.write();
         known.entry(namespace).or_default().will_keep(keep);
         drop(known);
-        Ok(self
+        let there = self
             .table
-            .transition(key, |slot, tags, now| slot.expire(tags, now, keep)))
+            .transition(key, |slot, tags, now| slot.expire(tags, now, keep));
+        self.table
+            .tell(|changes| changes.changed(key.entry().as_bytes()));
+        Ok(there)
     }
 
     async fn add(
@@ -242,6 +259,10 @@ impl CachePort for MemoryCaches {
         let known = known.entry(namespace.clone()).or_default();
         for tag in tags {
             known.invalidate(tag, now);
+        }
+        for partition in 0..PARTITIONS {
+            let key = tags_key(namespace, partition);
+            self.table.tell(|changes| changes.changed(key.as_bytes()));
         }
         Ok(())
     }
@@ -278,6 +299,27 @@ impl CachePort for MemoryCaches {
 
     fn announced_on(&self, key: &CacheKey) -> Option<Channel> {
         Some(channel(key))
+    }
+
+    fn track(&self, changes: Arc<dyn Changes>) {
+        let mut listeners = self.table.listeners.write();
+        // Those of instances that are gone.
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(&changes));
+    }
+
+    async fn get_tracked(&self, keys: &[CacheKey], options: CallOptions) -> Result<Vec<Tracked>> {
+        let found = self.get_many(keys, options).await?;
+        let tracked = |stored| Tracked {
+            stored,
+            is_told: true,
+        };
+        Ok(found.into_iter().map(tracked).collect())
+    }
+
+    async fn confirm(&self, _options: CallOptions) -> Result<()> {
+        // In-process a change is told when the call that made it returns.
+        Ok(())
     }
 }
 

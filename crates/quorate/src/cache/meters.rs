@@ -7,6 +7,7 @@ use crate::telemetry;
 
 /// Handles looked up once: a lookup per read would cost more than the rest of the bookkeeping.
 pub(super) struct Meters {
+    near_hit: Counter,
     pub(super) hit: Counter,
     pub(super) stale: Counter,
     loaded: Counter,
@@ -21,6 +22,7 @@ impl Meters {
         let name = cache.to_owned();
         let of = |kind| metrics::counter!(telemetry::CACHE_READS, "cache" => cache.to_owned(), "kind" => kind);
         Self {
+            near_hit: of("near_hit"),
             hit: of("hit"),
             stale: of("stale"),
             loaded: of("loaded"),
@@ -33,6 +35,7 @@ impl Meters {
 
     pub(super) const fn of(&self, kind: ReadKind) -> &Counter {
         match kind {
+            ReadKind::NearHit => &self.near_hit,
             ReadKind::Hit => &self.hit,
             ReadKind::Stale { .. } => &self.stale,
             ReadKind::Loaded => &self.loaded,

@@ -17,15 +17,20 @@ mod loader;
 mod loading;
 mod memory;
 mod meters;
+mod near;
 mod port;
 mod put;
 mod read;
+#[cfg(feature = "redis")]
+mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod scan;
 mod shared;
 mod slot;
 mod spec;
+#[cfg(feature = "redis")]
+mod tracking;
 
 pub use crate::scan::{Scan, ScanCursor, ScanPage};
 pub use area::{CacheArea, CacheKey, PARTITIONS};
@@ -35,7 +40,7 @@ pub use load::GetOrLoad;
 pub use loaded::Loaded;
 pub use loader::LoadingCache;
 pub(crate) use memory::{CacheTable, MemoryCaches};
-pub use port::{CachePort, Sought};
+pub use port::{CachePort, Changes, Sought, Tracked};
 pub use put::{PutEntries, PutEntry};
 pub use read::{Read, ReadKind, StaleReason};
 #[cfg(feature = "redis")]

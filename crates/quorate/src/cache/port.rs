@@ -24,6 +24,25 @@ pub enum Sought {
     EntriesAndLoads,
 }
 
+/// What a tracked read found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends make it")]
+pub struct Tracked {
+    /// What is there.
+    pub stored: Option<Stored>,
+    /// Whether a change of it will be told.
+    pub is_told: bool,
+}
+
+/// Hears of what changes. Called from anywhere; must not block.
+pub trait Changes: Debug + Send + Sync + 'static {
+    /// This key has changed, or is not tracked any more: [`CacheKey::entry`] or [`CacheKey::tags`].
+    fn changed(&self, key: &[u8]);
+
+    /// Any key may have changed.
+    fn all_changed(&self);
+}
+
 /// A backend for caches.
 ///
 /// # Contract
@@ -43,6 +62,11 @@ pub enum Sought {
 /// * `scan` gives every entry that is there from its first page to its last at least once, those that come or go
 ///   meanwhile perhaps, and no other. With [`Sought::EntriesAndLoads`] it gives the names of loads under way as
 ///   well, and perhaps those of entries that have ended.
+/// * What was read by `get_tracked` with `is_told` is told to `track`'s listener when it changes, once at least, or when
+///   that cannot be told any more: when its entry is written, removed or given another end, and, if it has
+///   tags, when one of them is invalidated. Changes made through the same port are told before the call that
+///   made them answers or is dropped; others at the latest before a `confirm` that began after them answers. That its time
+///   is over is not told.
 /// * Times are the backend's, and to the millisecond.
 /// * `get_many` and the like answer in the order of the keys, and are not one moment.
 /// * Every operation but `add` and a `put` of what is absent may be repeated when its reply was lost; a repeated
@@ -173,4 +197,19 @@ pub trait CachePort: Debug + Display + Send + Sync + 'static {
 
     /// Where the end of a load is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, key: &CacheKey) -> Option<Channel>;
+
+    /// Tells `changes` from now on of what changes that was read by `get_tracked`. Called once.
+    fn track(&self, changes: Arc<dyn Changes>);
+
+    /// What is there of several, whose changes are told from then on.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn get_tracked(&self, keys: &[CacheKey], options: CallOptions) -> Result<Vec<Tracked>>;
+
+    /// Answers when all changes before have been told.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn confirm(&self, options: CallOptions) -> Result<()>;
 }

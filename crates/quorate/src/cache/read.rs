@@ -18,6 +18,8 @@ pub struct Read<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReadKind {
+    /// By what was kept in the process, without asking anybody.
+    NearHit,
     /// By what was kept.
     Hit,
     /// By what was kept and is no longer fresh.

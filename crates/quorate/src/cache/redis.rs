@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use quorate_link::{Frame, Lane, Link};
 
 use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
-use super::port::{CachePort, Sought};
+use super::port::{CachePort, Changes, Sought, Tracked};
+use super::record::{is_plain, micros, stored, timed};
 use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+use super::tracking::Tracking;
 use crate::clock::{Micros, whole_millis};
-use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::error::{Outcome, Result};
 use crate::events::Channel;
 use crate::glob;
 use crate::key::Namespace;
@@ -35,24 +36,19 @@ static INVALIDATE: Script = Script::with_library(include_str!("scripts/invalidat
 /// Keys that a server looks at for one page of a scan.
 const LOOKED_AT: &[u8] = b"512";
 
-/// What an entry that is no counter begins with: no text, and nothing of MessagePack, begins so.
-const MAGIC: u8 = 0xC1;
-/// The second byte of an entry without tags that is fresh for as long as it is kept: it can be read as it is.
-const PLAIN: u8 = 1;
-/// Bytes before the tags.
-const HEAD: usize = 39;
-
 /// Caches of one server.
 pub(crate) struct RedisCaches {
     scripts: ScriptRunner,
     link: Link,
     /// Whether what is announced there is heard.
     is_heard: bool,
+    tracking: Tracking,
 }
 
 impl RedisCaches {
     pub(crate) fn new(scripts: ScriptRunner, link: Link, is_heard: bool) -> Self {
         Self {
+            tracking: Tracking::new(link.clone()),
             scripts,
             link,
             is_heard,
@@ -149,6 +145,15 @@ fn left(reply: &Frame) -> Result<Option<Duration>> {
     Ok(u64::try_from(left).ok().map(Duration::from_millis))
 }
 
+fn get_calls(keys: &[CacheKey]) -> Vec<ScriptCall> {
+    let call = |key: &CacheKey| ScriptCall {
+        script: &GET,
+        keys: vec![key.entry().into_bytes(), key.tags().into_bytes()],
+        arguments: Vec::new(),
+    };
+    keys.iter().map(call).collect()
+}
+
 fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
     let (mode, id) = match fence {
         Fence::Always => ("always", 0),
@@ -172,71 +177,6 @@ fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
     ];
     arguments.extend(put.tags.iter().map(|tag| tag.clone().into_bytes()));
     call(&PUT, key, arguments)
-}
-
-/// An entry with the time when it was read.
-fn timed(reply: Frame) -> Result<Option<Stored>> {
-    let [value, now] = match reply {
-        Frame::Null => return Ok(None),
-        Frame::Array(parts) => {
-            <[Frame; 2]>::try_from(parts).map_err(|parts| unexpected(&Frame::Array(parts)))?
-        }
-        other => return Err(unexpected(&other)),
-    };
-    stored(value, micros(&now)?).map(Some)
-}
-
-fn micros(frame: &Frame) -> Result<Micros> {
-    let number = frame.as_str().and_then(|text| text.parse().ok());
-    number.map(Micros::new).ok_or_else(|| unexpected(frame))
-}
-
-/// Understands an entry.
-fn stored(value: Frame, now: Micros) -> Result<Stored> {
-    let shown = unexpected(&value);
-    let Frame::Bulk(bytes) = value else {
-        return Err(shown);
-    };
-    if bytes.first() != Some(&MAGIC) {
-        // A counter.
-        return Ok(Stored {
-            value: bytes,
-            stored: Micros::new(0),
-            fresh_until: Micros::new(u64::MAX),
-            now,
-            cost: Duration::ZERO,
-            tags: Vec::new(),
-        });
-    }
-    parse(&bytes, now).ok_or_else(|| {
-        Error::new(ErrorKind::Decode).with_message("what is stored is not an entry of a cache")
-    })
-}
-
-fn parse(bytes: &Bytes, now: Micros) -> Option<Stored> {
-    let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let cost = u32::from_le_bytes(bytes.get(18..22)?.try_into().ok()?);
-    let mut at = HEAD;
-    let mut tags = Vec::with_capacity(usize::from(*bytes.get(HEAD - 1)?));
-    for _ in 0..*bytes.get(HEAD - 1)? {
-        let length = usize::from(*bytes.get(at)?);
-        let tag = bytes.get(at + 1..at + 1 + length)?;
-        tags.push(std::str::from_utf8(tag).ok()?.to_owned());
-        at += 1 + length;
-    }
-    Some(Stored {
-        value: bytes.slice(at..),
-        stored: Micros::new(long(2)?),
-        fresh_until: Micros::new(long(10)?),
-        now,
-        cost: Duration::from_millis(cost.into()),
-        tags,
-    })
-}
-
-/// Whether an entry says all about itself.
-fn is_plain(value: &[u8]) -> bool {
-    value.first() != Some(&MAGIC) || value.get(1) == Some(&PLAIN)
 }
 
 #[async_trait]
@@ -265,15 +205,7 @@ impl CachePort for RedisCaches {
         keys: &[CacheKey],
         options: CallOptions,
     ) -> Result<Vec<Option<Stored>>> {
-        let calls = keys.iter().map(|key| ScriptCall {
-            script: &GET,
-            keys: vec![key.entry().into_bytes(), key.tags().into_bytes()],
-            arguments: Vec::new(),
-        });
-        let replies = self
-            .scripts
-            .run_many(&calls.collect::<Vec<_>>(), options)
-            .await?;
+        let replies = self.scripts.run_many(&get_calls(keys), options).await?;
         replies.into_iter().map(|reply| timed(reply?)).collect()
     }
 
@@ -284,6 +216,7 @@ impl CachePort for RedisCaches {
         fence: Fence,
         options: CallOptions,
     ) -> Result<bool> {
+        let _told = self.tracking.own_change(|| vec![key.entry()]);
         let call = put_call(key, put, fence);
         flag(&self.scripts.run_call(&call, options).await?)
     }
@@ -293,6 +226,8 @@ impl CachePort for RedisCaches {
         entries: &[(CacheKey, Put, Fence)],
         options: CallOptions,
     ) -> Result<Vec<bool>> {
+        let keys = || entries.iter().map(|(key, ..)| key.entry()).collect();
+        let _told = self.tracking.own_change(keys);
         let calls = entries
             .iter()
             .map(|(key, put, fence)| put_call(key, put, *fence));
@@ -370,6 +305,8 @@ impl CachePort for RedisCaches {
     }
 
     async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
+        let entries = || keys.iter().map(CacheKey::entry).collect();
+        let _told = self.tracking.own_change(entries);
         let calls = keys
             .iter()
             .map(|key| call(&REMOVE, key, vec![key.announced_on().into_bytes()]));
@@ -392,6 +329,7 @@ impl CachePort for RedisCaches {
     }
 
     async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool> {
+        let _told = self.tracking.own_change(|| vec![key.entry()]);
         let millis = whole_millis(keep).to_string().into_bytes();
         let call = call(&EXPIRE, key, vec![millis]);
         let reply = self.scripts.run_call(&call, options).await?;
@@ -411,6 +349,7 @@ impl CachePort for RedisCaches {
             whole_millis(keep).to_string().into_bytes(),
             key.announced_on().into_bytes(),
         ];
+        let _told = self.tracking.own_change(|| vec![key.entry()]);
         let call = call(&ADD, key, arguments);
         let reply = self.scripts.run_call(&call, options).await?;
         match reply.as_str() {
@@ -427,10 +366,14 @@ impl CachePort for RedisCaches {
         tags: &[String],
         options: CallOptions,
     ) -> Result<()> {
+        let of_tags = |partition| tags_key(namespace, partition);
+        let _told = self
+            .tracking
+            .own_change(|| (0..PARTITIONS).map(of_tags).collect());
         let arguments: Vec<_> = tags.iter().map(|tag| tag.clone().into_bytes()).collect();
         let calls = (0..PARTITIONS).map(|partition| ScriptCall {
             script: &INVALIDATE,
-            keys: vec![tags_key(namespace, partition).into_bytes()],
+            keys: vec![of_tags(partition).into_bytes()],
             arguments: arguments.clone(),
         });
         for reply in self
@@ -464,6 +407,39 @@ impl CachePort for RedisCaches {
             name: key.announced_on().into(),
             sharded: true,
         })
+    }
+
+    fn track(&self, changes: Arc<dyn Changes>) {
+        self.tracking.listen(changes);
+    }
+
+    async fn get_tracked(&self, keys: &[CacheKey], options: CallOptions) -> Result<Vec<Tracked>> {
+        if !self.tracking.is_worth_trying() {
+            let found = self.get_many(keys, options).await?;
+            let tracked = |stored| Tracked {
+                stored,
+                is_told: false,
+            };
+            return Ok(found.into_iter().map(tracked).collect());
+        }
+        let replies = self.scripts.run_tracked(&get_calls(keys), options).await?;
+        if replies
+            .iter()
+            .any(|(reply, is_told)| reply.is_ok() && !is_told)
+        {
+            self.tracking.was_refused();
+        }
+        let tracked = |(reply, is_told): (Result<Frame>, bool)| {
+            let stored = timed(reply?)?;
+            Ok(Tracked { stored, is_told })
+        };
+        replies.into_iter().map(tracked).collect()
+    }
+
+    async fn confirm(&self, options: CallOptions) -> Result<()> {
+        // What was told before this is answered came over the same connection before the answer.
+        self.scripts.call(&[b"PING"], options).await?;
+        Ok(())
     }
 }
 

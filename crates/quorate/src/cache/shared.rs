@@ -1,15 +1,17 @@
 //! What the caches of an instance share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::area::CacheArea;
 use super::flight::Flights;
 use super::meters::Meters;
+use super::near::{self, Opened, Versions};
 use super::port::CachePort;
 use super::put::check_tags;
+use crate::clock::TestClock;
 use crate::context::{Context, Operation, Repeat};
 use crate::error::Result;
 use crate::events::Hub;
@@ -32,6 +34,9 @@ pub(crate) struct Caches {
     pub(super) flights: Arc<Flights>,
     // A short lock, taken when a handle is made: what handles of one cache share outlives each of them.
     known: Mutex<HashMap<(Namespace, String), Arc<Known>>>,
+    clock: TestClock,
+    /// How often keys have changed, once a cache wants to know.
+    versions: OnceLock<Arc<Versions>>,
 }
 
 /// What the handles of one cache share.
@@ -39,17 +44,39 @@ pub(crate) struct Caches {
 pub(super) struct Known {
     pub(super) area: Arc<CacheArea>,
     pub(super) meters: Meters,
+    pub(super) near: Opened,
 }
 
 impl Caches {
-    pub(crate) fn new(context: Arc<Context>, port: Arc<dyn CachePort>, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        port: Arc<dyn CachePort>,
+        hub: Arc<Hub>,
+        clock: TestClock,
+    ) -> Self {
         Self {
             context,
             port,
             hub,
             flights: Arc::default(),
             known: Mutex::default(),
+            clock,
+            versions: OnceLock::new(),
         }
+    }
+
+    /// How often keys have changed, from the first time on that this is asked.
+    pub(super) fn versions(&self) -> &Arc<Versions> {
+        self.versions.get_or_init(|| {
+            let versions = Arc::new(Versions::new(self.clock.clone()));
+            self.port.track(versions.clone());
+            versions
+        })
+    }
+
+    /// Makes sure that the backend is asked whether all changes have been told.
+    pub(super) fn keep_near(&self) {
+        near::start(&self.context, &self.port, self.versions());
     }
 
     pub(super) fn known(&self, namespace: &Namespace, cache: &str) -> Arc<Known> {
@@ -60,6 +87,7 @@ impl Caches {
                 Arc::new(Known {
                     area: Arc::new(CacheArea::new(namespace, cache)),
                     meters: Meters::new(cache),
+                    near: Opened::default(),
                 })
             });
         known.clone()

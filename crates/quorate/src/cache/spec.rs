@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::near::{self, NearSpec};
 use crate::codec::Codec;
 use crate::entry_key::check_area;
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The lease of a load that shows no sign of life.
 const LEASE: Duration = Duration::from_secs(10);
+
+/// How long values in the process are given without a sign of the backend, unless the spec says otherwise.
+const NEAR_STALENESS: Duration = Duration::from_secs(3);
 
 /// The largest value, unless the spec says otherwise.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -62,6 +66,7 @@ pub struct CacheSpec<K: ?Sized, V> {
     pub(super) lease: Duration,
     pub(super) max_bytes: usize,
     pub(super) oversized: Oversized,
+    pub(super) near: Option<NearSpec<V>>,
     key: PhantomData<fn(&K)>,
 }
 
@@ -122,6 +127,7 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
             lease: LEASE,
             max_bytes: MAX_BYTES,
             oversized: Oversized::Skip,
+            near: None,
             key: PhantomData,
         }
     }
@@ -210,6 +216,52 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
     }
 }
 
+impl<K: ?Sized, V: Clone + Send + Sync + 'static> CacheSpec<K, V> {
+    /// Keeps decoded values in the process as well, in up to about `bytes` (counted as encoded, with keys): reading one
+    /// of them again asks nobody, and gives a clone. Where that costs, let `V` be an `Arc`. Default not at all.
+    ///
+    /// What others change is told by the backend, in the time that a message takes. If it cannot be heard of, values are
+    /// given for at most [`near_staleness`](Self::near_staleness); what the own process changed is never given again.
+    /// Counters are not kept so. Where the backend cannot tell (RESP2, a user who may not use
+    /// `CLIENT TRACKING`), each read asks it.
+    ///
+    /// # Panics
+    /// If it is less than 64 KiB; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn near(mut self, bytes: u64) -> Self {
+        assert!(bytes >= 64 * 1024, "near must be at least 64 KiB");
+        let staleness = match self.near {
+            Some(near) => near.staleness,
+            None => NEAR_STALENESS,
+        };
+        self.near = Some(NearSpec {
+            bytes,
+            staleness,
+            open: near::open::<V>,
+        });
+        self
+    }
+
+    /// How long at most a value of the process is given after it was changed elsewhere, if the backend cannot be heard
+    /// of: a third of that often it is asked, while such values are read. Default 3 s.
+    ///
+    /// # Panics
+    /// Before [`near`](Self::near), and if it is less than 100 ms or more than 10 minutes; in a `const` this is a compile
+    /// error.
+    #[must_use]
+    pub const fn near_staleness(mut self, time: Duration) -> Self {
+        assert!(
+            time.as_millis() >= 100 && time.as_millis() <= 600_000,
+            "near_staleness must be from 100 ms to 10 minutes"
+        );
+        match &mut self.near {
+            Some(near) => near.staleness = time,
+            None => panic!("near_staleness goes after near"),
+        }
+        self
+    }
+}
+
 impl<K: ?Sized, V> Clone for CacheSpec<K, V> {
     fn clone(&self) -> Self {
         Self {
@@ -231,6 +283,7 @@ impl<K: ?Sized, V> fmt::Debug for CacheSpec<K, V> {
             .field("lease", &self.lease)
             .field("max_bytes", &self.max_bytes)
             .field("oversized", &self.oversized)
+            .field("near", &self.near)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ mod push;
 mod raw;
 mod reply;
 mod script;
+mod tracked;
 
 pub(crate) use home::RedisHome;
 pub(crate) use push::{PushRouter, link_name};

@@ -26,7 +26,7 @@ pub(crate) struct Script {
 
 /// A script as it is sent.
 #[derive(Clone, Debug)]
-struct Rendered {
+pub(super) struct Rendered {
     text: String,
     hash: String,
 }
@@ -72,7 +72,7 @@ const FEW: usize = 64;
 /// Runs scripts on one server.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptRunner {
-    link: Link,
+    pub(super) link: Link,
     durable: DurableLane,
     /// Only in tests: what `now()` adds to the server's time.
     clock: Option<TestClock>,
@@ -250,7 +250,7 @@ impl ScriptRunner {
             .map_err(from_link)
     }
 
-    fn rendered(&self, script: &'static Script) -> Cow<'static, Rendered> {
+    pub(super) fn rendered(&self, script: &'static Script) -> Cow<'static, Rendered> {
         match &self.clock {
             None => Cow::Borrowed(script.rendered.get_or_init(|| script.render(0))),
             Some(clock) => Cow::Owned(script.render(clock.offset_micros())),
@@ -259,7 +259,7 @@ impl ScriptRunner {
 }
 
 impl ScriptCall {
-    fn add_to(&self, batch: &mut Batch, rendered: &Rendered, in_full: bool) {
+    pub(super) fn add_to(&self, batch: &mut Batch, rendered: &Rendered, in_full: bool) {
         let keys: Vec<&[u8]> = self.keys.iter().map(Vec::as_slice).collect();
         let arguments: Vec<&[u8]> = self.arguments.iter().map(Vec::as_slice).collect();
         let count = keys.len().to_string();
@@ -294,7 +294,7 @@ impl Rendered {
 }
 
 /// Whether the server does not know the script yet.
-fn is_unknown(error: &LinkError) -> bool {
+pub(super) fn is_unknown(error: &LinkError) -> bool {
     error.server_code() == Some("NOSCRIPT")
 }
 

@@ -16,6 +16,7 @@ mod faults_cache;
 mod faults_file;
 mod faults_group;
 mod faults_history;
+mod faults_near;
 mod faults_presence;
 mod faults_store;
 mod file;

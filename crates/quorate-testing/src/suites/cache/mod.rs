@@ -6,6 +6,7 @@ mod kept;
 mod loaders;
 mod loading;
 mod names;
+mod near;
 mod tags;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::kept::*;
 pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::names::*;
+pub use self::near::*;
 pub use self::tags::*;
 
 /// Makes one test per clause of the cache contract: `cache_suite!(module, harness)`.
@@ -100,6 +102,16 @@ macro_rules! cache_suite {
                 a_counter_is_an_entry_without_a_time,
                 an_entry_that_does_not_decode_is_not_there,
                 a_value_says_how_long_it_is_kept_beyond_its_time,
+                what_was_read_is_near,
+                what_the_process_changed_is_not_near,
+                what_others_change_is_not_near_for_long,
+                what_has_no_tags_stays_near_when_one_is_invalidated,
+                what_is_near_ends_at_its_time,
+                a_counter_is_not_near,
+                what_is_near_has_a_bound,
+                many_at_once_are_not_near,
+                what_is_near_is_never_older_than_the_own_write,
+                nothing_is_near_after_the_end,
             ]
         );
     };
