@@ -26,6 +26,19 @@ impl Failure {
         }
     }
 
+    /// The loader failed, somewhere in the fleet.
+    pub(super) fn told(message: String) -> Self {
+        Self {
+            kind: ErrorKind::Load,
+            message: Some(message),
+            source: None,
+        }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
+    }
+
     /// What was loaded cannot be used.
     pub(super) fn of_value(error: Error) -> Self {
         let (kind, message, source) = error.into_parts();

@@ -13,12 +13,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::failure::Failure;
+use super::slot::Stored;
 
 /// What a load came to.
 #[derive(Clone, Debug)]
 pub(super) enum Landed {
     /// A value, encoded.
     Value(Bytes),
+    /// An old value, which stands in for a load that failed.
+    Old(Stored),
     /// It failed.
     Failed(Failure),
 }

@@ -113,6 +113,7 @@ impl<K: ?Sized, V> Cache<K, V> {
             fail_safe: self.spec.fail_safe,
             tags: Vec::new(),
             if_absent: false,
+            is_timed: self.spec.early > 0.0,
         }
     }
 
@@ -205,10 +206,13 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Counts what was found, or that nothing was.
     fn counted(&self, sought: Sought<V>) -> Read<Option<V>> {
-        let (value, kind) = match sought {
-            Sought::Fresh(read) => (Some(read.value), read.kind),
-            Sought::Missing(_) => (None, ReadKind::Miss),
-        };
+        match sought {
+            Sought::Fresh(read, _) => self.count_read(Some(read.value), read.kind),
+            Sought::Missing(_) => self.count_read(None, ReadKind::Miss),
+        }
+    }
+
+    fn count_read(&self, value: Option<V>, kind: ReadKind) -> Read<Option<V>> {
         self.count(kind);
         Read::new(value, kind)
     }
@@ -237,8 +241,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// Yes.
     pub async fn read(&self, key: &K) -> Result<Read<Option<V>>> {
         if let Some(value) = self.near_hit(key) {
-            let read = Read::new(value, ReadKind::NearHit);
-            return Ok(self.counted(Sought::Fresh(read)));
+            return Ok(self.count_read(Some(value), ReadKind::NearHit));
         }
         let key = self.key(key, &GET)?;
         Ok(self.counted(self.seek(&key, &GET).await?))

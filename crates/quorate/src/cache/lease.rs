@@ -24,37 +24,38 @@ const POLL: Backoff = Backoff {
     jitter: 0.5,
 };
 
-/// The lease of a load. Dropped unsettled, it is given up in the background.
+/// The leases of a load. Dropped unsettled, they are given up in the background.
 pub(super) struct Leased {
     shared: Arc<Caches>,
-    key: Option<CacheKey>,
+    keys: Vec<CacheKey>,
     pub(super) id: LoadId,
 }
 
 impl Leased {
-    pub(super) fn new(shared: &Arc<Caches>, key: &CacheKey, id: LoadId) -> Self {
+    pub(super) fn new(shared: &Arc<Caches>, keys: &[CacheKey], id: LoadId) -> Self {
         Self {
             shared: shared.clone(),
-            key: Some(key.clone()),
+            keys: keys.to_vec(),
             id,
         }
     }
 
     pub(super) fn settle(&mut self) {
-        self.key = None;
+        self.keys.clear();
     }
 }
 
 impl Drop for Leased {
     fn drop(&mut self) {
-        let Some(key) = self.key.take() else {
+        if self.keys.is_empty() {
             return;
-        };
+        }
+        let keys = std::mem::take(&mut self.keys);
         let (shared, id) = (self.shared.clone(), self.id);
         self.shared.context.spawn(async move {
             let options = CallOptions::until(shared.context.attempt_deadline());
-            // Otherwise it ends by itself, a little later.
-            if let Err(error) = shared.port.give_up(&key, id, options).await {
+            // Otherwise they end by themselves, a little later.
+            if let Err(error) = shared.port.give_up(&keys, id, options).await {
                 shared.context.hooks.error(ErrorSource::Cache, &error);
             }
         });

@@ -7,6 +7,7 @@
 --   longest   the longest time that anything with tags is kept, us
 --   t:<tag>   generation and time (us) of the tag's last invalidation
 -- head(value)       stored, fresh until, birth, generation, tags, where the value begins; nothing for a counter
+-- failure(value)    until when a load is not tried again, until when it is told of (us), its message; see fail.lua
 -- alive(value, key) whether it may be read: whether no tag of it was invalidated since; key is the hash
 -- known(key)        birth and newest generation of the hash, which is made if it is not there
 -- touched(key, tags, generation) whether one of the tags was invalidated after this generation
@@ -22,6 +23,10 @@ local function head(value)
     tags[number], at = struct.unpack('Bc0', value, at)
   end
   return stored, fresh, birth, generation, tags, at
+end
+local function failure(value)
+  local _, told, _, _, _, at = head(value)
+  return struct.unpack('<I8', value, at), told, string.sub(value, at + 8)
 end
 local function touched(key, tags, generation)
   if #tags == 0 then

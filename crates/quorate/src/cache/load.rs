@@ -12,6 +12,7 @@ use super::loaded::Loaded;
 use super::loading::{GET_OR_LOAD, Loading, Sought};
 use super::put::Terms;
 use super::read::Read;
+use super::slot::Wish;
 use crate::error::{Error, Result};
 
 /// The value of an entry, loaded if there is none. Made by [`Cache::get_or_load`].
@@ -83,7 +84,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
         self.terms.check().map_err(named)?;
         let cache = &self.cache;
         // Nearly always it is there, and then this is all.
-        if let Sought::Fresh(read) = cache.seek_or_report(&key).await? {
+        if let Sought::Fresh(read, _) = cache.seek_or_report(&key).await? {
             cache.count(read.kind);
             return Ok(read);
         }
@@ -91,6 +92,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             cache: cache.clone(),
             key,
             terms: self.terms,
+            wish: Wish::Value,
         };
         let load = async { self.load.await.map(Into::into).map_err(Into::into) };
         let read = loading.run(load).await.map_err(named)?;

@@ -12,13 +12,14 @@ use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use tokio::sync::oneshot;
 
 use super::area::CacheKey;
+use super::early::Ahead;
 use super::failure::LoaderError;
 use super::flight::{Lead, Role};
 use super::handle::Cache;
 use super::loaded::Loaded;
 use super::loading::{GET_OR_LOAD, Loading, Sought};
 use super::read::{Read, StaleReason};
-use super::slot::Stored;
+use super::slot::{Stored, Wish};
 use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 
@@ -198,14 +199,60 @@ where
         Ok(values.into_iter().map(|read| read.value).collect())
     }
 
+    /// Loads the value of an entry, also if there is one that is fresh, which others read until then. If it is being loaded
+    /// already, that is waited for.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). When the load fails, what is there stays; an old value is no answer.
+    ///
+    /// # Cancel safety
+    /// As [`get`](Self::get).
+    pub async fn refresh(&self, key: &K) -> Result<V> {
+        let entry = self.cache.key(key, &GET_OR_LOAD)?;
+        let loading = self.loading(entry, Wish::Anew);
+        let loaded = self.load(&loading, key);
+        let read = match self.patience.with_old(false) {
+            None => loaded.await,
+            Some(patience) => tokio::time::timeout(patience, loaded)
+                .await
+                .unwrap_or_else(|_| Err(too_slow(&loading.key, patience))),
+        }?;
+        self.cache.count(read.kind);
+        Ok(read.value)
+    }
+
     /// The value that was looked for, loaded if it has to be.
     async fn settle(&self, key: &K, entry: CacheKey, sought: Sought<V>) -> Result<Read<V>> {
         let read = match sought {
-            Sought::Fresh(read) => read,
+            Sought::Fresh(read, ahead) => {
+                self.refresh_early(key, entry, ahead);
+                read
+            }
             Sought::Missing(old) => self.load_patiently(key, entry, old).await?,
         };
         self.cache.count(read.kind);
         Ok(read)
+    }
+
+    fn loading(&self, key: CacheKey, wish: Wish) -> Arc<Loading<K, V>> {
+        Arc::new(Loading {
+            cache: self.cache.clone(),
+            key,
+            terms: self.cache.terms(),
+            wish,
+        })
+    }
+
+    /// Begins to load what is still fresh, if it is time to and nobody does.
+    fn refresh_early(&self, key: &K, entry: CacheKey, ahead: Ahead) {
+        let beta = self.cache.spec.early;
+        if beta > 0.0 && ahead.is_due(beta, rand::random()) {
+            let loading = self.loading(entry, Wish::Early);
+            if let Role::Lead(lead) = loading.join() {
+                // Nobody waits for it.
+                drop(self.begin(&loading, lead, key));
+            }
+        }
     }
 
     /// Loads, for as long as the caller waits.
@@ -215,11 +262,7 @@ where
         entry: CacheKey,
         old: Option<Stored>,
     ) -> Result<Read<V>> {
-        let loading = Arc::new(Loading {
-            cache: self.cache.clone(),
-            key: entry,
-            terms: self.cache.terms(),
-        });
+        let loading = self.loading(entry, Wish::Value);
         let loaded = self.load(&loading, key);
         if self.patience.with_old(true).is_none() {
             return loaded.await;
@@ -231,7 +274,7 @@ where
         match tokio::time::timeout(patience, loaded).await {
             Ok(read) => read,
             Err(_) => match old {
-                Some((value, old)) => Ok(Read::stale(value, &old, StaleReason::Slow)),
+                Some((value, old)) => Ok(Read::kept(value, &old, StaleReason::Slow)),
                 None => Err(too_slow(&loading.key, patience)),
             },
         }

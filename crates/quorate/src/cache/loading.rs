@@ -8,6 +8,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::area::CacheKey;
+use super::calls::one;
+use super::early::Ahead;
 use super::failure::{Failure, LoaderError};
 use super::flight::{Flights, Follow, Landed, Lead, Role};
 use super::handle::Cache;
@@ -15,12 +17,11 @@ use super::lease::{Leased, Turns};
 use super::loaded::Loaded;
 use super::put::Terms;
 use super::read::{Read, ReadKind, StaleReason};
-use super::shared::Caches;
-use super::slot::{Fence, LONGEST_LOAD, LoadId, Stored, Taken};
+use super::slot::{Fence, LoadId, Stored, Taken, Wish};
+use super::tags::LONGEST_LOAD;
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::ErrorSource;
-use crate::port::CallOptions;
 
 pub(super) static GET_OR_LOAD: Operation = Operation::new(
     "cache.get_or_load",
@@ -28,14 +29,11 @@ pub(super) static GET_OR_LOAD: Operation = Operation::new(
     "get_or_load",
     Repeat::Harmless,
 );
-static TAKE: Operation = Operation::new("cache.take", "cache", "take", Repeat::Harmless);
-static RENEW: Operation = Operation::new("cache.renew", "cache", "renew", Repeat::Harmless);
-static KEEP: Operation = Operation::new("cache.keep", "cache", "keep", Repeat::Harmless);
 
 /// What a look for a value found.
 pub(super) enum Sought<V> {
     /// It is there and fresh.
-    Fresh(Read<V>),
+    Fresh(Read<V>, Ahead),
     /// It has to be loaded. There may be a value that is no longer fresh.
     Missing(Option<Stored>),
 }
@@ -80,13 +78,12 @@ impl<K: ?Sized, V> Cache<K, V> {
     }
 
     /// What was stored, if it is fresh and decodes.
-    pub(super) fn understand(&self, found: Option<Stored>) -> Sought<V> {
-        match found {
-            Some(stored) if stored.fresh_until > stored.now => {
-                let value = self.decode(&stored.value);
-                let hit = |value| Sought::Fresh(Read::new(value, ReadKind::Hit));
-                value.map_or(Sought::Missing(None), hit)
-            }
+    pub(super) fn understand(&self, stored: Option<Stored>) -> Sought<V> {
+        match stored {
+            Some(stored) if stored.fresh_until > stored.now => match self.decode(&stored.value) {
+                Some(value) => Sought::Fresh(Read::new(value, ReadKind::Hit), Ahead::of(&stored)),
+                None => Sought::Missing(None),
+            },
             old => Sought::Missing(old),
         }
     }
@@ -116,6 +113,7 @@ pub(super) struct Loading<K: ?Sized, V> {
     pub(super) cache: Cache<K, V>,
     pub(super) key: CacheKey,
     pub(super) terms: Terms,
+    pub(super) wish: Wish,
 }
 
 impl<K: ?Sized, V> Loading<K, V> {
@@ -148,6 +146,12 @@ impl<K: ?Sized, V> Loading<K, V> {
                 let value = self.cache.decode(&value)?;
                 Some(Ok(Read::new(value, ReadKind::Followed)))
             }
+            Landed::Old(old) => {
+                // Who wants a new one is not helped by the old one.
+                let old = Some(old).filter(|_| self.wish != Wish::Anew)?;
+                let value = self.cache.decode(&old.value)?;
+                Some(Ok(Read::kept(value, &old, StaleReason::LoadFailed)))
+            }
         }
     }
 
@@ -166,41 +170,51 @@ impl<K: ?Sized, V> Loading<K, V> {
     where
         F: Future<Output = Result<Loaded<V>, LoaderError>>,
     {
-        let id = LoadId::random();
-        let mut turns = Turns::new(&self.cache.shared, &self.key);
-        let mut has_waited = false;
+        let (id, shared) = (LoadId::random(), &self.cache.shared);
+        let mut turns = Turns::new(shared, &self.key);
+        let (mut wish, mut has_waited, mut before) = (self.wish, false, None);
         loop {
             // Before it is asked for: whoever drops this meanwhile may hold it.
-            let mut leased = Leased::new(&self.cache.shared, &self.key, id);
-            let hindered = match self.take(id).await {
-                Ok(Taken::Fresh(stored)) => {
-                    leased.settle();
-                    if let Some(value) = self.cache.decode(&stored.value) {
-                        lead.land(Landed::Value(stored.value));
-                        let kind = if has_waited {
-                            ReadKind::Followed
-                        } else {
-                            ReadKind::Hit
-                        };
-                        return Ok(Read::new(value, kind));
-                    }
-                    // In the way of the next one.
-                    let removed = self.cache.remove_keys(std::slice::from_ref(&self.key));
-                    removed.await.map(|_| ())
-                }
+            let mut leased = Leased::new(shared, self.keys(), id);
+            let taken = self.cache.take(self.keys(), id, wish).await;
+            let hindered = match taken.and_then(one) {
                 Ok(Taken::Load(old)) => {
                     return self.load(lead, Some(leased), old, load).await;
                 }
-                Ok(Taken::Wait(_, remaining)) => {
+                Ok(Taken::Wait(found, remaining)) => {
                     leased.settle();
-                    has_waited = true;
+                    // What somebody else loads meanwhile is new enough.
+                    (wish, has_waited) = (Wish::Value, true);
+                    before = found.map(|found| found.stored);
                     turns.wait(remaining).await
+                }
+                Ok(Taken::Fresh(stored))
+                    if self.wish == Wish::Anew && before == Some(stored.stored) =>
+                {
+                    // Whoever it waited for loaded nothing.
+                    leased.settle();
+                    wish = Wish::Anew;
+                    Ok(())
+                }
+                Ok(Taken::Failed(message)) => {
+                    leased.settle();
+                    return Err(self.land_failure(lead, Failure::told(message)));
+                }
+                Ok(Taken::Fresh(stored) | Taken::Throttled(stored)) => {
+                    leased.settle();
+                    if let Some(value) = self.cache.decode(&stored.value) {
+                        return Ok(land_kept(lead, value, stored, has_waited));
+                    }
+                    // In the way of the next one.
+                    self.cache.remove_keys(self.keys()).await.map(|_| ())
                 }
                 Err(error) => Err(error),
             };
             match hindered {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Closed || self.wish == Wish::Early => {
+                    return Err(error);
+                }
                 Err(error) => {
                     // Without the fleet's consent, and without keeping what comes of it.
                     self.cache.report(&error);
@@ -228,20 +242,15 @@ impl<K: ?Sized, V> Loading<K, V> {
         };
         let loaded = match loaded {
             Ok(loaded) => loaded,
-            // The lease is given up by its guard.
             Err(error) => {
                 let failure = Failure::of_loader(error);
-                return self.fall_back(lead, old.is_some(), failure).await;
+                return self.fall_back(lead, leased, old.is_some(), failure).await;
             }
         };
         let (value, is_kept, terms) = match self.prepare(&loaded) {
             Ok(prepared) => prepared,
             // For everybody: the next one would load the same.
-            Err(error) => {
-                let failure = Failure::of_value(error);
-                lead.land(Landed::Failed(failure.clone()));
-                return Err(self.failed(&failure));
-            }
+            Err(error) => return Err(self.land_failure(lead, Failure::of_value(error))),
         };
         if let (Some(leased), true) = (leased, is_kept) {
             let cost = began.elapsed();
@@ -278,7 +287,7 @@ impl<K: ?Sized, V> Loading<K, V> {
             }
             tokio::select! {
                 loaded = &mut load => return loaded,
-                renewed = self.renew(id) => match renewed {
+                renewed = self.cache.renew(self.keys(), id) => match renewed.and_then(one) {
                     Ok(true) => {}
                     // It was overtaken: its value is not kept, and only its own caller is given it.
                     Ok(false) => return load.await,
@@ -301,15 +310,9 @@ impl<K: ?Sized, V> Loading<K, V> {
             return false;
         }
         let put = terms.put(value, cost);
-        let Caches { context, port, .. } = &*self.cache.shared;
         let fence = Fence::Load(leased.id);
-        let kept = context
-            .run_within(self.cache.limits, &KEEP, self.key.name(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
-                port.put(&self.key, &put, fence, options)
-            })
-            .await;
-        match kept {
+        let kept = self.cache.keep(&[(self.key.clone(), put, fence)]).await;
+        match kept.and_then(one) {
             Ok(true) => {
                 // The lease has ended with it.
                 leased.settle();
@@ -327,24 +330,67 @@ impl<K: ?Sized, V> Loading<K, V> {
     }
 
     /// After a failed load: the old value if one was kept for that and it still is there, or the failure.
-    async fn fall_back(&self, lead: Lead, had_old: bool, failure: Failure) -> Result<Read<V>> {
-        let mut old = None;
-        if had_old {
-            // Read again: it may have been removed, or invalidated, while the load went on.
-            match self.cache.stored(&self.key, &GET_OR_LOAD).await {
-                Ok(stored) => old = stored,
-                Err(error) => self.cache.report(&error),
-            }
-        }
+    async fn fall_back(
+        &self,
+        lead: Lead,
+        leased: Option<Leased>,
+        had_old: bool,
+        failure: Failure,
+    ) -> Result<Read<V>> {
+        let old = self.remember(leased, had_old, &failure).await;
         let usable = old.and_then(|old| Some((self.cache.decode(&old.value)?, old)));
         let Some((value, old)) = usable else {
-            let error = self.failed(&failure);
-            lead.land(Landed::Failed(failure));
-            return Err(error);
+            return Err(self.land_failure(lead, failure));
         };
-        self.cache.report(&self.failed(&failure));
-        lead.land(Landed::Value(old.value.clone()));
-        Ok(Read::stale(value, &old, StaleReason::LoadFailed))
+        let error = self.failed(&failure);
+        let read = Read::kept(value, &old, StaleReason::LoadFailed);
+        lead.land(Landed::Old(old));
+        if self.wish == Wish::Anew {
+            // Who wants a new one is not helped by the old one.
+            return Err(error);
+        }
+        self.cache.report(&error);
+        Ok(read)
+    }
+
+    /// Gives up the lease of a failed load, and lets the fleet remember the failure for as long as the spec says. What is
+    /// there now: it may have been removed, or invalidated, while the load went on.
+    async fn remember(
+        &self,
+        leased: Option<Leased>,
+        had_old: bool,
+        failure: &Failure,
+    ) -> Option<Stored> {
+        let spec = &self.cache.spec;
+        let is_remembered = !spec.cache_errors.is_zero() || (had_old && !spec.throttle.is_zero());
+        let old = match leased {
+            Some(mut leased) if is_remembered => {
+                let (id, message) = (leased.id, failure.message());
+                let found = self.cache.fail(self.keys(), id, &self.terms, message).await;
+                if found.is_ok() {
+                    leased.settle();
+                }
+                found.and_then(one)
+            }
+            // Its guard gives it up.
+            _ if had_old => self.cache.stored(&self.key, &GET_OR_LOAD).await,
+            _ => Ok(None),
+        };
+        old.unwrap_or_else(|error| {
+            self.cache.report(&error);
+            None
+        })
+    }
+
+    /// Tells everybody who waits of a failure.
+    fn land_failure(&self, lead: Lead, failure: Failure) -> Error {
+        let error = self.failed(&failure);
+        lead.land(Landed::Failed(failure));
+        error
+    }
+
+    fn keys(&self) -> &[CacheKey] {
+        std::slice::from_ref(&self.key)
     }
 
     fn failed(&self, failure: &Failure) -> Error {
@@ -353,24 +399,19 @@ impl<K: ?Sized, V> Loading<K, V> {
             .with_operation(GET_OR_LOAD.name)
             .with_target(self.key.name())
     }
+}
 
-    async fn take(&self, id: LoadId) -> Result<Taken> {
-        let Caches { context, port, .. } = &*self.cache.shared;
-        let lease = self.cache.spec.lease;
-        context
-            .run_within(self.cache.limits, &TAKE, self.key.name(), |attempt| {
-                port.take(&self.key, id, lease, CallOptions::until(attempt.deadline))
-            })
-            .await
+/// Hands what is kept to all who wait.
+fn land_kept<V>(lead: Lead, value: V, stored: Stored, has_waited: bool) -> Read<V> {
+    let read = Read::kept(value, &stored, StaleReason::LoadFailed);
+    if read.kind != ReadKind::Hit {
+        lead.land(Landed::Old(stored));
+        return read;
     }
-
-    async fn renew(&self, id: LoadId) -> Result<bool> {
-        let Caches { context, port, .. } = &*self.cache.shared;
-        let lease = self.cache.spec.lease;
-        context
-            .run_within(self.cache.limits, &RENEW, self.key.name(), |attempt| {
-                port.renew(&self.key, id, lease, CallOptions::until(attempt.deadline))
-            })
-            .await
+    lead.land(Landed::Value(stored.value));
+    if has_waited {
+        Read::new(read.value, ReadKind::Followed)
+    } else {
+        read
     }
 }

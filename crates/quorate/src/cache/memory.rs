@@ -11,7 +11,8 @@ use parking_lot::RwLock;
 
 use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
-use super::slot::{Fence, LoadId, NotAdded, Put, Slot, Stored, Tags, Taken};
+use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Slot, Stored, Take, Taken};
+use super::tags::Tags;
 use crate::clock::Micros;
 use crate::embedded::{State, Table};
 use crate::error::Result;
@@ -91,6 +92,15 @@ impl CacheTable {
         self.slots
             .transition(&*key.entry(), |slot, now| slot.put(tags, now, put, fence))
     }
+
+    fn fail(&self, key: &CacheKey, id: LoadId, failed: &FailedLoad) -> (bool, Option<Stored>) {
+        if !failed.tags.is_empty() {
+            let mut known = self.tags.write();
+            let tags = known.entry(key.area().namespace().clone()).or_default();
+            tags.will_keep(failed.told);
+        }
+        self.transition(key, |slot, tags, now| slot.fail(tags, now, id, failed))
+    }
 }
 
 /// One instance's access to the caches of its home.
@@ -169,36 +179,64 @@ impl CachePort for MemoryCaches {
 
     async fn take(
         &self,
-        key: &CacheKey,
-        id: LoadId,
-        lease: Duration,
+        keys: &[CacheKey],
+        take: Take,
         _options: CallOptions,
-    ) -> Result<Taken> {
-        Ok(self
-            .table
-            .transition(key, |slot, tags, now| slot.take(tags, now, id, lease)))
+    ) -> Result<Vec<Taken>> {
+        let take = |key| {
+            self.table
+                .transition(key, |slot, tags, now| slot.take(tags, now, take))
+        };
+        Ok(keys.iter().map(take).collect())
     }
 
     async fn renew(
         &self,
-        key: &CacheKey,
+        keys: &[CacheKey],
         id: LoadId,
         lease: Duration,
         _options: CallOptions,
-    ) -> Result<bool> {
-        Ok(self
-            .table
-            .transition(key, |slot, _, now| slot.renew(now, id, lease)))
+    ) -> Result<Vec<bool>> {
+        let renew = |key| {
+            self.table
+                .transition(key, |slot, _, now| slot.renew(now, id, lease))
+        };
+        Ok(keys.iter().map(renew).collect())
     }
 
-    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
-        let held = self
-            .table
-            .transition(key, |slot, _, now| slot.give_up(now, id));
-        if held {
-            self.announce(key, options);
-        }
-        Ok(held)
+    async fn give_up(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        options: CallOptions,
+    ) -> Result<Vec<bool>> {
+        let give_up = |key| {
+            let held = self
+                .table
+                .transition(key, |slot, _, now| slot.give_up(now, id));
+            if held {
+                self.announce(key, options);
+            }
+            held
+        };
+        Ok(keys.iter().map(give_up).collect())
+    }
+
+    async fn fail(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        failed: &FailedLoad,
+        options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>> {
+        let fail = |key| {
+            let (held, found) = self.table.fail(key, id, failed);
+            if held {
+                self.announce(key, options);
+            }
+            found
+        };
+        Ok(keys.iter().map(fail).collect())
     }
 
     async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {

@@ -4,8 +4,10 @@
 //! again, also if a load that began before ends after.
 
 mod area;
+mod calls;
 mod clear;
 mod counter;
+mod early;
 mod entry;
 mod failure;
 mod flight;
@@ -29,6 +31,7 @@ mod scan;
 mod shared;
 mod slot;
 mod spec;
+mod tags;
 #[cfg(feature = "redis")]
 mod tracking;
 
@@ -46,5 +49,5 @@ pub use read::{Read, ReadKind, StaleReason};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisCaches;
 pub(crate) use shared::{Caches, invalidate_tags};
-pub use slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+pub use slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
 pub use spec::{CacheSpec, Oversized};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::area::{CacheArea, CacheKey};
-use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken};
 use crate::error::Result;
 use crate::events::Channel;
 use crate::key::Namespace;
@@ -53,7 +53,11 @@ pub trait Changes: Debug + Send + Sync + 'static {
 ///   may be gone before: a cache may forget.
 /// * `take` gives what is fresh; otherwise at most one asker holds the lease to load, until it ends, is given up, or
 ///   its value is stored. Asked again with the same id, the answer is the same. `renew` moves the end of a lease that
-///   still holds, and never brings one back.
+///   still holds, and never brings one back. With [`Wish::Early`](super::Wish::Early) the lease is given although the entry is fresh, if
+///   nobody holds it and no failure is remembered; with [`Wish::Anew`](super::Wish::Anew) whatever is there.
+/// * `fail` ends a lease that holds, and remembers the failure: while there is an old value, `take` gives that
+///   for the time of the throttle; while there is none, `take` tells of the failure for as long as it says, or until one of
+///   its tags is invalidated. `put`, `remove`, `add` and the next lease make it forgotten.
 /// * A value of a load ([`Fence::Load`]) is kept only while its lease holds, and only if since the load began nobody
 ///   wrote or removed the entry and none of the value's tags was invalidated.
 /// * `put`, `remove` and `add` end the leases of the entries they touch, `remove` also those of loads of
@@ -111,35 +115,47 @@ pub trait CachePort: Debug + Display + Send + Sync + 'static {
         options: CallOptions,
     ) -> Result<Vec<bool>>;
 
-    /// What is there, or who is to load it.
+    /// What is there, or who is to load it. When it fails, leases may be taken.
     ///
     /// # Errors
     /// Those of the backend.
-    async fn take(
-        &self,
-        key: &CacheKey,
-        id: LoadId,
-        lease: Duration,
-        options: CallOptions,
-    ) -> Result<Taken>;
+    async fn take(&self, keys: &[CacheKey], take: Take, options: CallOptions)
+    -> Result<Vec<Taken>>;
 
-    /// Lets a load go on for so long. `false`: it does not hold the lease any more.
+    /// Lets loads go on for so long. `false`: it does not hold the lease any more.
     ///
     /// # Errors
     /// Those of the backend.
     async fn renew(
         &self,
-        key: &CacheKey,
+        keys: &[CacheKey],
         id: LoadId,
         lease: Duration,
         options: CallOptions,
-    ) -> Result<bool>;
+    ) -> Result<Vec<bool>>;
 
-    /// Gives up a load. `false`: it did not hold the lease.
+    /// Gives up loads. `false`: it did not hold the lease.
     ///
     /// # Errors
     /// Those of the backend.
-    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool>;
+    async fn give_up(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        options: CallOptions,
+    ) -> Result<Vec<bool>>;
+
+    /// Gives up loads that failed, remembers that, and says what is there.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn fail(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        failed: &FailedLoad,
+        options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>>;
 
     /// Removes entries. How many of them there were.
     ///

@@ -45,6 +45,8 @@ pub(super) struct Terms {
     pub(super) fail_safe: Duration,
     pub(super) tags: Vec<String>,
     pub(super) if_absent: bool,
+    /// Whether reads need to know the time.
+    pub(super) is_timed: bool,
 }
 
 impl Terms {
@@ -58,7 +60,7 @@ impl Terms {
             keep: fresh + self.fail_safe,
             cost,
             tags: self.tags.clone(),
-            is_timed: false,
+            is_timed: self.is_timed,
         }
     }
 

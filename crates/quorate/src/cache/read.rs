@@ -53,9 +53,14 @@ impl<T> Read<T> {
         Self { value, kind }
     }
 
-    /// A value that is no longer fresh, decoded.
-    pub(super) fn stale(value: T, stored: &Stored, why: StaleReason) -> Self {
+    /// A value that was kept, decoded: a hit, or one that is no longer fresh and was given for this reason.
+    pub(super) fn kept(value: T, stored: &Stored, why: StaleReason) -> Self {
         let age = stored.now.since(stored.stored);
-        Self::new(value, ReadKind::Stale { why, age })
+        let kind = if stored.fresh_until > stored.now {
+            ReadKind::Hit
+        } else {
+            ReadKind::Stale { why, age }
+        };
+        Self::new(value, kind)
     }
 }

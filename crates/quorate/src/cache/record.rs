@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_link::Frame;
 
-use super::slot::Stored;
+use super::slot::{Stored, Taken};
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result};
 use crate::redis::unexpected;
@@ -80,4 +80,32 @@ fn parse(bytes: &Bytes, now: Micros) -> Option<Stored> {
 /// Whether an entry says all about itself.
 pub(super) fn is_plain(value: &[u8]) -> bool {
     value.first() != Some(&MAGIC) || value.get(1) == Some(&PLAIN)
+}
+
+/// What `take.lua` answers.
+pub(super) fn taken(reply: Frame) -> Result<Taken> {
+    let Frame::Array(parts) = reply else {
+        return Err(unexpected(&reply));
+    };
+    let [what, now, value, left] =
+        <[Frame; 4]>::try_from(parts).map_err(|parts| unexpected(&Frame::Array(parts)))?;
+    if what.as_str() == Some("failed") {
+        let message = value.as_str().ok_or_else(|| unexpected(&value))?;
+        return Ok(Taken::Failed(message.to_owned()));
+    }
+    let now = micros(&now)?;
+    let found = match value {
+        Frame::Null => None,
+        value => Some(stored(value, now)?),
+    };
+    match (what.as_str(), found) {
+        (Some("fresh"), Some(found)) => Ok(Taken::Fresh(found)),
+        (Some("throttled"), Some(found)) => Ok(Taken::Throttled(found)),
+        (Some("load"), found) => Ok(Taken::Load(found)),
+        (Some("wait"), found) => {
+            let left = left.as_int().unwrap_or(0).max(0).unsigned_abs();
+            Ok(Taken::Wait(found, Duration::from_millis(left)))
+        }
+        _ => Err(unexpected(&what)),
+    }
 }

@@ -9,8 +9,8 @@ use quorate_link::{Frame, Lane, Link};
 
 use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
-use super::record::{is_plain, micros, stored, timed};
-use super::slot::{Fence, LoadId, NotAdded, Put, Stored, Taken};
+use super::record::{is_plain, stored, taken, timed};
+use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
 use super::tracking::Tracking;
 use crate::clock::{Micros, whole_millis};
 use crate::error::{Outcome, Result};
@@ -27,6 +27,7 @@ static GET: Script = Script::with_library(include_str!("scripts/get.lua"), LIBRA
 static PUT: Script = Script::with_library(include_str!("scripts/put.lua"), LIBRARY);
 static TAKE: Script = Script::with_library(include_str!("scripts/take.lua"), LIBRARY);
 static RENEW: Script = Script::new(include_str!("scripts/renew.lua"));
+static FAIL: Script = Script::with_library(include_str!("scripts/fail.lua"), LIBRARY);
 static GIVE_UP: Script = Script::new(include_str!("scripts/give_up.lua"));
 static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), LIBRARY);
 static EXPIRE: Script = Script::with_library(include_str!("scripts/expire.lua"), LIBRARY);
@@ -60,6 +61,22 @@ impl RedisCaches {
         let keys = [entry.as_bytes(), tags.as_bytes()];
         let reply = self.scripts.run(&GET, &keys, &[], options).await?;
         timed(reply)
+    }
+
+    /// Calls in one round trip, and what is understood of their replies.
+    async fn each<T>(
+        &self,
+        calls: impl Iterator<Item = ScriptCall>,
+        options: CallOptions,
+        understand: impl Fn(Frame) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let calls: Vec<_> = calls.collect();
+        let replies = self.scripts.run_many(&calls, options).await?;
+        let understood = replies.into_iter().map(|reply| understand(reply?));
+        // Others of them may be done.
+        understood
+            .collect::<Result<_>>()
+            .map_err(|error| error.with_outcome(Outcome::Unknown))
     }
 
     /// Names whose keys are there.
@@ -154,6 +171,14 @@ fn get_calls(keys: &[CacheKey]) -> Vec<ScriptCall> {
     keys.iter().map(call).collect()
 }
 
+fn digits(id: LoadId) -> Vec<u8> {
+    id.get().to_string().into_bytes()
+}
+
+fn millis(time: Duration) -> Vec<u8> {
+    whole_millis(time).to_string().into_bytes()
+}
+
 fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
     let (mode, id) = match fence {
         Fence::Always => ("always", 0),
@@ -164,7 +189,6 @@ fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
     if needs_time {
         key.area().will_need_scripts();
     }
-    let millis = |time| whole_millis(time).to_string().into_bytes();
     let mut arguments = vec![
         mode.into(),
         id.to_string().into_bytes(),
@@ -231,77 +255,78 @@ impl CachePort for RedisCaches {
         let calls = entries
             .iter()
             .map(|(key, put, fence)| put_call(key, put, *fence));
-        let replies = self
-            .scripts
-            .run_many(&calls.collect::<Vec<_>>(), options)
-            .await?;
-        let kept = replies
-            .into_iter()
-            .map(|reply| reply.and_then(|reply| flag(&reply)));
-        // Others of them may be kept.
-        kept.collect::<Result<_>>()
-            .map_err(|error| error.with_outcome(Outcome::Unknown))
+        self.each(calls, options, |reply| flag(&reply)).await
     }
 
     async fn take(
         &self,
-        key: &CacheKey,
-        id: LoadId,
-        lease: Duration,
+        keys: &[CacheKey],
+        take: Take,
         options: CallOptions,
-    ) -> Result<Taken> {
-        let lease = whole_millis(lease).to_string().into_bytes();
-        let call = call(&TAKE, key, vec![id.get().to_string().into_bytes(), lease]);
-        let reply = self.scripts.run_call(&call, options).await?;
-        let Frame::Array(parts) = reply else {
-            return Err(unexpected(&reply));
+    ) -> Result<Vec<Taken>> {
+        let wish = match take.wish {
+            Wish::Value => "value",
+            Wish::Early => "early",
+            Wish::Anew => "anew",
         };
-        let [what, now, value, left] =
-            <[Frame; 4]>::try_from(parts).map_err(|parts| unexpected(&Frame::Array(parts)))?;
-        let now = micros(&now)?;
-        let found = match value {
-            Frame::Null => None,
-            value => Some(stored(value, now)?),
-        };
-        match (what.as_str(), found) {
-            (Some("fresh"), Some(found)) => Ok(Taken::Fresh(found)),
-            (Some("load"), found) => Ok(Taken::Load(found)),
-            (Some("wait"), found) => {
-                let left = left.as_int().unwrap_or(0).max(0).unsigned_abs();
-                Ok(Taken::Wait(found, Duration::from_millis(left)))
-            }
-            _ => Err(unexpected(&what)),
-        }
+        let calls = keys.iter().map(|key| {
+            call(
+                &TAKE,
+                key,
+                vec![digits(take.id), millis(take.lease), wish.into()],
+            )
+        });
+        self.each(calls, options, taken).await
     }
 
     async fn renew(
         &self,
-        key: &CacheKey,
+        keys: &[CacheKey],
         id: LoadId,
         lease: Duration,
         options: CallOptions,
-    ) -> Result<bool> {
-        let call = ScriptCall {
+    ) -> Result<Vec<bool>> {
+        let calls = keys.iter().map(|key| ScriptCall {
             script: &RENEW,
             keys: vec![key.lease().into_bytes()],
-            arguments: vec![
-                id.get().to_string().into_bytes(),
-                whole_millis(lease).to_string().into_bytes(),
-            ],
-        };
-        flag(&self.scripts.run_call(&call, options).await?)
+            arguments: vec![digits(id), millis(lease)],
+        });
+        self.each(calls, options, |reply| flag(&reply)).await
     }
 
-    async fn give_up(&self, key: &CacheKey, id: LoadId, options: CallOptions) -> Result<bool> {
-        let call = ScriptCall {
+    async fn give_up(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        options: CallOptions,
+    ) -> Result<Vec<bool>> {
+        let calls = keys.iter().map(|key| ScriptCall {
             script: &GIVE_UP,
             keys: vec![key.lease().into_bytes()],
-            arguments: vec![
-                id.get().to_string().into_bytes(),
+            arguments: vec![digits(id), key.announced_on().into_bytes()],
+        });
+        self.each(calls, options, |reply| flag(&reply)).await
+    }
+
+    async fn fail(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        failed: &FailedLoad,
+        options: CallOptions,
+    ) -> Result<Vec<Option<Stored>>> {
+        let calls = keys.iter().map(|key| {
+            let mut arguments = vec![
+                digits(id),
+                millis(failed.throttle),
+                millis(failed.told),
+                failed.message.clone().into_bytes(),
                 key.announced_on().into_bytes(),
-            ],
-        };
-        flag(&self.scripts.run_call(&call, options).await?)
+            ];
+            arguments.extend(failed.tags.iter().map(|tag| tag.clone().into_bytes()));
+            call(&FAIL, key, arguments)
+        });
+        self.each(calls, options, timed).await
     }
 
     async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
@@ -330,8 +355,7 @@ impl CachePort for RedisCaches {
 
     async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool> {
         let _told = self.tracking.own_change(|| vec![key.entry()]);
-        let millis = whole_millis(keep).to_string().into_bytes();
-        let call = call(&EXPIRE, key, vec![millis]);
+        let call = call(&EXPIRE, key, vec![millis(keep)]);
         let reply = self.scripts.run_call(&call, options).await?;
         let left = reply.as_int().ok_or_else(|| unexpected(&reply))?;
         Ok(left >= 0)
@@ -346,7 +370,7 @@ impl CachePort for RedisCaches {
     ) -> Result<Result<i64, NotAdded>> {
         let arguments = vec![
             by.to_string().into_bytes(),
-            whole_millis(keep).to_string().into_bytes(),
+            millis(keep),
             key.announced_on().into_bytes(),
         ];
         let _told = self.tracking.own_change(|| vec![key.entry()]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::tags::Tags;
 use crate::clock::{Micros, whole_millis};
 
 /// What is kept of a value.
@@ -58,12 +59,54 @@ pub enum Fence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LoadId(u64);
 
+/// Asking for an entry, by who would load it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends need all of it")]
+pub struct Take {
+    /// Who would load.
+    pub id: LoadId,
+    /// How long the lease is.
+    pub lease: Duration,
+    /// What for.
+    pub wish: Wish,
+}
+
+/// What an entry is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "backends must know them all")]
+pub enum Wish {
+    /// Its value; to load it if there is none that is fresh, unless that failed a short while ago.
+    Value,
+    /// To load it although it is fresh, unless somebody does or that failed a short while ago.
+    Early,
+    /// To load it, whatever is there.
+    Anew,
+}
+
+/// A load that failed, and for how long that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends need all of it")]
+pub struct FailedLoad {
+    /// Why.
+    pub message: String,
+    /// What the entry would have been about: invalidating one of them makes it forgotten.
+    pub tags: Vec<String>,
+    /// How long it is not tried again while there is an old value.
+    pub throttle: Duration,
+    /// How long whoever asks is told of it while there is no value.
+    pub told: Duration,
+}
+
 /// What asking for an entry came to, by who would load it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "backends must know them all")]
 pub enum Taken {
     /// It is there and fresh.
     Fresh(Stored),
+    /// It is there and no longer fresh, and the last load failed so short a while ago that none is to be tried.
+    Throttled(Stored),
+    /// It is not there, and the last load failed, with this message.
+    Failed(String),
     /// The asker is to load it. There may be a value that is no longer fresh.
     Load(Option<Stored>),
     /// Somebody else loads it, for so long at most. There may be a value that is no longer fresh.
@@ -85,22 +128,20 @@ impl LoadId {
     }
 }
 
-/// What is known of the tags of a namespace.
-#[derive(Debug, Default)]
-pub(crate) struct Tags {
-    /// The newest generation.
-    last: u64,
-    /// The generation of a tag's last invalidation, and when it was.
-    invalidated: std::collections::HashMap<String, (u64, Micros)>,
-    /// The longest time that anything with tags is kept.
-    longest: Duration,
-}
-
 /// An entry, and who loads it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slot {
     held: Option<Held>,
-    lease: Option<Lease>,
+    load: Load,
+}
+
+/// The last load, as far as it matters.
+#[derive(Clone, Debug, Default)]
+enum Load {
+    #[default]
+    None,
+    UnderWay(Lease),
+    Failed(Failed),
 }
 
 #[derive(Clone, Debug)]
@@ -120,38 +161,35 @@ struct Lease {
     generation: u64,
 }
 
-/// The longest load whose value is kept. What happened to tags is remembered for as long as that matters, and this
-/// much longer.
-pub(super) const LONGEST_LOAD: Duration = Duration::from_secs(3600);
+#[derive(Clone, Debug)]
+struct Failed {
+    load: FailedLoad,
+    throttled_until: Micros,
+    told_until: Micros,
+    /// The newest generation when the load began.
+    generation: u64,
+}
 
-/// Tags remembered per namespace before those that matter to nobody any more are looked for.
-const MANY: usize = 1024;
-
-impl Tags {
-    /// Something with tags is to be kept for so long.
-    pub(super) fn will_keep(&mut self, time: Duration) {
-        self.longest = self.longest.max(time);
-    }
-
-    /// Ends everything that has the tag and was stored before.
-    pub(super) fn invalidate(&mut self, tag: &str, now: Micros) {
-        self.last += 1;
-        self.invalidated.insert(tag.to_owned(), (self.last, now));
-        if self.invalidated.len() >= MANY && self.invalidated.len().is_power_of_two() {
-            // What it could have ended is gone by itself.
-            let longest = self.longest;
-            self.invalidated
-                .retain(|_, (_, at)| at.plus(longest + LONGEST_LOAD) > now);
+impl Load {
+    /// The lease, if it holds.
+    fn lease(&self, now: Micros) -> Option<Lease> {
+        match self {
+            Self::UnderWay(lease) if lease.ends > now => Some(*lease),
+            _ => None,
         }
     }
 
-    /// Whether none of these was invalidated after `generation`.
-    fn are_untouched(&self, tags: &[String], generation: u64) -> bool {
-        let touched = |tag: &String| {
-            let last = self.invalidated.get(tag);
-            last.is_some_and(|(last, _)| *last > generation)
-        };
-        !tags.iter().any(touched)
+    /// The lease, if this load holds it.
+    fn lease_of(&self, now: Micros, id: LoadId) -> Option<Lease> {
+        self.lease(now).filter(|lease| lease.id == id)
+    }
+
+    fn ends(&self) -> Option<Micros> {
+        match self {
+            Self::None => None,
+            Self::UnderWay(lease) => Some(lease.ends),
+            Self::Failed(failed) => Some(failed.throttled_until.max(failed.told_until)),
+        }
     }
 }
 
@@ -177,86 +215,138 @@ impl Slot {
         let may = match fence {
             Fence::Always => true,
             Fence::Absent => self.read(tags, now).is_none(),
-            Fence::Load(id) => self.lease.is_some_and(|lease| {
-                lease.id == id
-                    && lease.ends > now
-                    && tags.are_untouched(&put.tags, lease.generation)
-            }),
+            Fence::Load(id) => self
+                .load
+                .lease_of(now, id)
+                .is_some_and(|lease| tags.are_untouched(&put.tags, lease.generation)),
         };
         if !may {
             return false;
         }
-        let after = |time| now.plus(Duration::from_millis(whole_millis(time)));
         self.held = Some(Held {
             stored: Stored {
                 value: put.value.clone(),
                 stored: now,
-                fresh_until: after(put.fresh),
+                fresh_until: after(now, put.fresh),
                 now,
                 cost: Duration::from_millis(whole_millis(put.cost)),
                 tags: put.tags.clone(),
             },
-            ends: after(put.keep),
+            ends: after(now, put.keep),
             generation: tags.last,
             is_counter: false,
         });
-        self.lease = None;
+        self.load = Load::None;
         true
     }
 
     /// What is there, or else who is to load it.
-    pub(super) fn take(&mut self, tags: &Tags, now: Micros, id: LoadId, length: Duration) -> Taken {
+    pub(super) fn take(&mut self, tags: &Tags, now: Micros, take: Take) -> Taken {
         let found = self.read(tags, now);
-        if let Some(stored) = &found
-            && stored.fresh_until > now
-        {
-            return Taken::Fresh(stored.clone());
-        }
-        match self.lease {
-            Some(lease) if lease.ends > now && lease.id != id => {
-                Taken::Wait(found, lease.ends.since(now))
-            }
-            lease => {
-                // Asked again, because the answer was lost: the load began when it was asked for first.
-                let generation = lease
-                    .filter(|lease| lease.ends > now)
-                    .map_or(tags.last, |lease| lease.generation);
-                self.lease = Some(Lease {
-                    id,
-                    ends: now.plus(Duration::from_millis(whole_millis(length))),
-                    generation,
-                });
-                Taken::Load(found)
+        let (fresh, old) = match found {
+            Some(stored) if stored.fresh_until > now => (Some(stored), None),
+            old => (None, old),
+        };
+        let lease = self.load.lease(now);
+        if let Some(stored) = &fresh {
+            let is_held_up = match take.wish {
+                Wish::Value => true,
+                Wish::Early => {
+                    lease.is_some_and(|lease| lease.id != take.id) || self.is_throttled(now)
+                }
+                Wish::Anew => false,
+            };
+            if is_held_up {
+                return Taken::Fresh(stored.clone());
             }
         }
+        if let Some(lease) = lease.filter(|lease| lease.id != take.id) {
+            return Taken::Wait(fresh.or(old), lease.ends.since(now));
+        }
+        if take.wish != Wish::Anew && fresh.is_none() {
+            match (&old, self.told(tags, now)) {
+                (Some(old), _) if self.is_throttled(now) => return Taken::Throttled(old.clone()),
+                (None, Some(message)) => return Taken::Failed(message.to_owned()),
+                _ => {}
+            }
+        }
+        // Asked again, because the answer was lost: the load began when it was asked for first.
+        let generation = lease.map_or(tags.last, |lease| lease.generation);
+        self.load = Load::UnderWay(Lease {
+            id: take.id,
+            ends: after(now, take.lease),
+            generation,
+        });
+        Taken::Load(fresh.or(old))
+    }
+
+    /// Whether the last load failed so short a while ago that an old value stands in for the next one.
+    fn is_throttled(&self, now: Micros) -> bool {
+        matches!(&self.load, Load::Failed(failed) if failed.throttled_until > now)
+    }
+
+    /// Why the last load failed, if whoever asks is still told.
+    fn told(&self, tags: &Tags, now: Micros) -> Option<&str> {
+        let Load::Failed(failed) = &self.load else {
+            return None;
+        };
+        let is_told =
+            failed.told_until > now && tags.are_untouched(&failed.load.tags, failed.generation);
+        is_told.then_some(&*failed.load.message)
     }
 
     /// Lets a load go on. Whether it still held the lease: one that was ended stays so.
     pub(super) fn renew(&mut self, now: Micros, id: LoadId, length: Duration) -> bool {
-        match &mut self.lease {
-            Some(lease) if lease.id == id && lease.ends > now => {
-                lease.ends = now.plus(Duration::from_millis(whole_millis(length)));
-                true
-            }
-            _ => false,
-        }
+        let Some(lease) = self.load.lease_of(now, id) else {
+            return false;
+        };
+        self.load = Load::UnderWay(Lease {
+            ends: after(now, length),
+            ..lease
+        });
+        true
     }
 
     /// Gives up a load. Whether it held the lease.
     pub(super) fn give_up(&mut self, now: Micros, id: LoadId) -> bool {
-        let held = self
-            .lease
-            .is_some_and(|lease| lease.id == id && lease.ends > now);
+        let held = self.load.lease_of(now, id).is_some();
         if held {
-            self.lease = None;
+            self.load = Load::None;
         }
         held
+    }
+
+    /// Gives up a load that failed, and remembers that. Whether it held the lease, and what is there.
+    pub(super) fn fail(
+        &mut self,
+        tags: &Tags,
+        now: Micros,
+        id: LoadId,
+        load: &FailedLoad,
+    ) -> (bool, Option<Stored>) {
+        let found = self.read(tags, now);
+        let Some(lease) = self.load.lease_of(now, id) else {
+            return (false, found);
+        };
+        // Nothing stands in for a value that is not there.
+        let throttle = found.as_ref().map_or(Duration::ZERO, |_| load.throttle);
+        self.load = if throttle.is_zero() && load.told.is_zero() {
+            Load::None
+        } else {
+            Load::Failed(Failed {
+                load: load.clone(),
+                throttled_until: after(now, throttle),
+                told_until: after(now, load.told),
+                generation: lease.generation,
+            })
+        };
+        (true, found)
     }
 
     /// Removes what is there, and lets no load that is under way keep its value. Whether there was something.
     pub(super) fn remove(&mut self, tags: &Tags, now: Micros) -> bool {
         let there = self.read(tags, now).is_some();
-        (self.held, self.lease) = (None, None);
+        (self.held, self.load) = (None, Load::None);
         there
     }
 
@@ -268,7 +358,7 @@ impl Slot {
         let Some(held) = &mut self.held else {
             return false;
         };
-        held.ends = now.plus(Duration::from_millis(whole_millis(keep)));
+        held.ends = after(now, keep);
         if !held.is_counter {
             held.stored.fresh_until = held.ends;
         }
@@ -293,10 +383,7 @@ impl Slot {
             Some(_) => return Err(NotAdded::NoCounter),
         };
         let count = before.checked_add(by).ok_or(NotAdded::Overflow)?;
-        let ends = held.map_or_else(
-            || now.plus(Duration::from_millis(whole_millis(keep))),
-            |held| held.ends,
-        );
+        let ends = held.map_or_else(|| after(now, keep), |held| held.ends);
         self.held = Some(Held {
             stored: Stored {
                 value: count.to_string().into(),
@@ -310,15 +397,15 @@ impl Slot {
             generation: tags.last,
             is_counter: true,
         });
-        self.lease = None;
+        self.load = Load::None;
         Ok(count)
     }
 
     /// When something of it will be over.
     pub(super) fn due(&self, now: Micros) -> Option<Micros> {
         let held = self.held.as_ref().map(|held| held.ends);
-        let lease = self.lease.map(|lease| lease.ends);
-        Some(held.into_iter().chain(lease).min().unwrap_or(now))
+        let load = self.load.ends();
+        Some(held.into_iter().chain(load).min().unwrap_or(now))
     }
 
     /// Drops what is over.
@@ -326,8 +413,8 @@ impl Slot {
         if self.held.as_ref().is_some_and(|held| held.ends <= now) {
             self.held = None;
         }
-        if self.lease.is_some_and(|lease| lease.ends <= now) {
-            self.lease = None;
+        if self.load.ends().is_some_and(|ends| ends <= now) {
+            self.load = Load::None;
         }
     }
 }
@@ -342,6 +429,14 @@ pub enum NotAdded {
     Overflow,
 }
 
+/// So much later, in the milliseconds that backends count.
+fn after(now: Micros, time: Duration) -> Micros {
+    now.plus(Duration::from_millis(whole_millis(time)))
+}
+
 fn count(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

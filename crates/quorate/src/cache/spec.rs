@@ -19,6 +19,9 @@ const TTL: Duration = Duration::from_secs(3600);
 /// The longest time to keep anything: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How long a load is not tried again after one failed, where an old value stands in.
+const THROTTLE: Duration = Duration::from_secs(30);
+
 /// The lease of a load that shows no sign of life.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -63,6 +66,9 @@ pub struct CacheSpec<K: ?Sized, V> {
     pub(super) ttl: Duration,
     pub(super) jitter: f64,
     pub(super) fail_safe: Duration,
+    pub(super) throttle: Duration,
+    pub(super) cache_errors: Duration,
+    pub(super) early: f64,
     pub(super) lease: Duration,
     pub(super) max_bytes: usize,
     pub(super) oversized: Oversized,
@@ -124,6 +130,9 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
             ttl: TTL,
             jitter: 0.0,
             fail_safe: Duration::ZERO,
+            throttle: THROTTLE,
+            cache_errors: Duration::ZERO,
+            early: 0.0,
             lease: LEASE,
             max_bytes: MAX_BYTES,
             oversized: Oversized::Skip,
@@ -175,6 +184,55 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
             panic!("{}", rule);
         }
         self.fail_safe = time;
+        self
+    }
+
+    /// How long no instance tries to load again after a load failed, while an old value stands in for it (see
+    /// [`fail_safe`](Self::fail_safe)). Zero: whoever asks next tries. Default 30 s.
+    ///
+    /// # Panics
+    /// If it is more than a year; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn throttle(mut self, time: Duration) -> Self {
+        assert!(
+            time.as_nanos() <= LONGEST.as_nanos(),
+            "throttle must be at most a year"
+        );
+        self.throttle = time;
+        self
+    }
+
+    /// Tells whoever asks for an entry within `time` of a load that failed of that failure, on whichever instance, instead
+    /// of loading again. A `put` or `remove` of the entry, a clear, or an invalidation of a tag that the call named
+    /// ends that. An entry has no value meanwhile. Of the loader's error the message is kept, up to 1 KiB: it must hold
+    /// no secret. Default not at all.
+    ///
+    /// # Panics
+    /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn cache_errors(mut self, time: Duration) -> Self {
+        if let Err(rule) = check_time(time) {
+            panic!("{}", rule);
+        }
+        self.cache_errors = time;
+        self
+    }
+
+    /// Lets a reader load a value again, in the background, before it ends; the more likely the nearer the end, and the
+    /// longer the load takes: a value that is read often is loaded about as long before its end as its load takes,
+    /// times `beta`. 1 is right for most; more is earlier. Only reads through [`LoadingCache`](crate::LoadingCache) do
+    /// it, for values that were loaded. Each entry is then read by a script, as entries with tags are. Default 0, not at
+    /// all.
+    ///
+    /// # Panics
+    /// If it is not from 0 to 1 000; in a `const` this is a compile error.
+    #[must_use]
+    pub const fn early_refresh(mut self, beta: f64) -> Self {
+        assert!(
+            beta >= 0.0 && beta <= 1000.0,
+            "early_refresh must be from 0 to 1000"
+        );
+        self.early = beta;
         self
     }
 
@@ -280,6 +338,9 @@ impl<K: ?Sized, V> fmt::Debug for CacheSpec<K, V> {
             .field("ttl", &self.ttl)
             .field("jitter", &self.jitter)
             .field("fail_safe", &self.fail_safe)
+            .field("throttle", &self.throttle)
+            .field("cache_errors", &self.cache_errors)
+            .field("early", &self.early)
             .field("lease", &self.lease)
             .field("max_bytes", &self.max_bytes)
             .field("oversized", &self.oversized)

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use quorate::cache::{CacheKey, Fence, LoadId, Put, Stored, Taken};
+use quorate::cache::{CacheKey, FailedLoad, Fence, LoadId, Put, Stored, Take, Taken, Wish};
 use quorate::{CacheSpec, CallOptions, Codec, Fleet, TestClock};
 use quorate_testing::harness::{elapse_on_server, namespace};
 use quorate_testing::servers::{ServerKind, shared};
 
-const SEQUENCES: usize = 20;
+const SEQUENCES: usize = 30;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -32,6 +32,19 @@ enum Step {
         key: usize,
         load: usize,
         minutes: u32,
+        wish: Wish,
+    },
+    Renew {
+        key: usize,
+        load: usize,
+        minutes: u32,
+    },
+    Fail {
+        key: usize,
+        load: usize,
+        throttle: u32,
+        told: u32,
+        tags: Vec<u8>,
     },
     GiveUp {
         key: usize,
@@ -56,14 +69,22 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || 0..3_usize;
     let tags = || proptest::collection::btree_set(0..3_u8, 0..3);
+    let wish = prop_oneof![Just(Wish::Value), Just(Wish::Early), Just(Wish::Anew)];
     let step = prop_oneof![
         5 => (key(), any::<u8>(), 1..4_u32, 0..3_u32, tags(), 0..5_u8).prop_map(
             |(key, value, fresh, more, tags, fence)| Step::Put {
                 key, value, fresh, more, tags: tags.into_iter().collect(), fence,
             }
         ),
-        4 => (key(), 0..3_usize, 1..60_u32)
-            .prop_map(|(key, load, minutes)| Step::Take { key, load, minutes }),
+        6 => (key(), 0..3_usize, 1..60_u32, wish)
+            .prop_map(|(key, load, minutes, wish)| Step::Take { key, load, minutes, wish }),
+        1 => (key(), 0..3_usize, 1..60_u32)
+            .prop_map(|(key, load, minutes)| Step::Renew { key, load, minutes }),
+        3 => (key(), 0..3_usize, 0..3_u32, 0..3_u32, tags()).prop_map(
+            |(key, load, throttle, told, tags)| Step::Fail {
+                key, load, throttle, told, tags: tags.into_iter().collect(),
+            }
+        ),
         1 => (key(), 0..3_usize).prop_map(|(key, load)| Step::GiveUp { key, load }),
         1 => key().prop_map(Step::Remove),
         1 => (key(), 1..4_u32).prop_map(|(key, hours)| Step::Expire { key, hours }),
@@ -139,19 +160,52 @@ impl Subject {
                 let kept = port.put(&self.key(*key, round), &put, fence, call).await;
                 format!("kept {}", kept.unwrap())
             }
-            Step::Take { key, load, minutes } => {
-                let lease = HOUR / 60 * *minutes;
-                let key = self.key(*key, round);
-                match port.take(&key, loads[*load], lease, call).await.unwrap() {
+            Step::Take {
+                key,
+                load,
+                minutes,
+                wish,
+            } => {
+                let take = Take {
+                    id: loads[*load],
+                    lease: HOUR / 60 * *minutes,
+                    wish: *wish,
+                };
+                let keys = [self.key(*key, round)];
+                match port.take(&keys, take, call).await.unwrap().remove(0) {
                     Taken::Fresh(stored) => format!("fresh {}", shown(Some(stored))),
+                    Taken::Throttled(stored) => format!("throttled {}", shown(Some(stored))),
+                    Taken::Failed(message) => format!("failed: {message}"),
                     Taken::Load(old) => format!("load, {}", shown(old)),
                     Taken::Wait(old, left) => format!("wait {}, {}", halves(left), shown(old)),
                 }
             }
+            Step::Renew { key, load, minutes } => {
+                let (keys, lease) = ([self.key(*key, round)], HOUR / 60 * *minutes);
+                let renewed = port.renew(&keys, loads[*load], lease, call).await;
+                format!("renewed {:?}", renewed.unwrap())
+            }
+            Step::Fail {
+                key,
+                load,
+                throttle,
+                told,
+                tags,
+            } => {
+                let failed = FailedLoad {
+                    message: format!("it is away {load}"),
+                    tags: names(tags),
+                    throttle: HOUR * *throttle,
+                    told: HOUR * *told,
+                };
+                let keys = [self.key(*key, round)];
+                let found = port.fail(&keys, loads[*load], &failed, call).await;
+                format!("failed, {}", shown(found.unwrap().remove(0)))
+            }
             Step::GiveUp { key, load } => {
-                let key = self.key(*key, round);
-                let given = port.give_up(&key, loads[*load], call).await.unwrap();
-                format!("given up {given}")
+                let keys = [self.key(*key, round)];
+                let given = port.give_up(&keys, loads[*load], call).await.unwrap();
+                format!("given up {given:?}")
             }
             Step::Remove(key) => {
                 let removed = port.remove(&[self.key(*key, round)], call).await.unwrap();

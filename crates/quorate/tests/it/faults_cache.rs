@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quorate::cache::{LoadId, Taken};
+use quorate::cache::{LoadId, Take, Taken, Wish};
 use quorate::{CacheSpec, CallOptions, ErrorKind, ErrorSource, Fleet, FleetBuilder, ReadKind};
 use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::{Direction, Proxy};
@@ -224,8 +224,13 @@ async fn fault_who_cannot_subscribe_waits_no_longer_than_the_lease() {
     let lease = Duration::from_millis(300);
     let (key, id) = (cache.entry_key(&1).unwrap(), LoadId::random());
     let options = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
-    let taken = fleet.cache_port().take(&key, id, lease, options).await;
-    assert_eq!(taken.unwrap(), Taken::Load(None));
+    let take = Take {
+        id,
+        lease,
+        wish: Wish::Value,
+    };
+    let taken = fleet.cache_port().take(&[key], take, options).await;
+    assert_eq!(taken.unwrap(), [Taken::Load(None)]);
     let read = cache.get_or_load(&1, async { Ok::<_, Error>(7) }).read();
     let read = within("the lease ends", read).await.unwrap();
     assert_eq!((read.value, read.kind), (7, ReadKind::Loaded));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use quorate::cache::{LoadId, StaleReason, Taken};
+use quorate::cache::{LoadId, StaleReason, Take, Taken, Wish};
 use quorate::{CacheSpec, CallOptions, ErrorKind, Fleet, Loaded, LoadingCache, ReadKind};
 use tokio::sync::Semaphore;
 
@@ -313,8 +313,13 @@ pub async fn a_registered_load_takes_over_from_the_dead(home: Home) {
     let key = dead.cache(&SHORT).entry_key("a").unwrap();
     let options = CallOptions::until(tokio::time::Instant::now() + SECOND * 5);
     let (id, lease) = (LoadId::random(), Duration::from_millis(300));
-    let taken = dead.cache_port().take(&key, id, lease, options).await;
-    assert_eq!(taken.unwrap(), Taken::Load(None));
+    let take = Take {
+        id,
+        lease,
+        wish: Wish::Value,
+    };
+    let taken = dead.cache_port().take(&[key], take, options).await;
+    assert_eq!(taken.unwrap(), [Taken::Load(None)]);
     let slow = Slow::new();
     slow.answer();
     let cache = slow.cache(home.fleet(), &SHORT);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use quorate::cache::{Oversized, StaleReason};
+use quorate::cache::{LoadId, Oversized, StaleReason, Take, Taken, Wish};
 use quorate::{Cache, CacheSpec, ErrorKind, Loaded, Read, ReadKind};
 use tokio::sync::Notify;
 
@@ -180,12 +180,13 @@ pub async fn a_dead_loader_is_replaced_when_its_lease_ends(home: Home) {
     let began = tokio::time::Instant::now();
     let area = dead.cache(&SHORT).entry_key("a").unwrap();
     let options = quorate::CallOptions::until(began + SECOND * 5);
-    let id = quorate::cache::LoadId::random();
-    let taken = port
-        .take(&area, id, Duration::from_millis(300), options)
-        .await
-        .unwrap();
-    assert!(matches!(taken, quorate::cache::Taken::Load(None)));
+    let take = Take {
+        id: LoadId::random(),
+        lease: Duration::from_millis(300),
+        wish: Wish::Value,
+    };
+    let taken = port.take(&[area], take, options).await;
+    assert_eq!(taken.unwrap(), [Taken::Load(None)]);
     let load = async { Ok::<_, Error>(text("x")) };
     let loaded = home.fleet().cache(&SHORT).get_or_load("a", load).read();
     let loaded = within("the lease ends", loaded).await.unwrap();
@@ -222,7 +223,10 @@ pub async fn a_loader_says_how_its_value_is_kept(home: Home) {
 
 /// For as long as the spec says, and with its age.
 pub async fn an_old_value_stands_in_for_a_failed_load(home: Home) {
-    const SAFE: CacheSpec<str, String> = CacheSpec::new("safe").ttl(MINUTE).fail_safe(HOUR);
+    const SAFE: CacheSpec<str, String> = CacheSpec::new("safe")
+        .ttl(MINUTE)
+        .fail_safe(HOUR)
+        .throttle(Duration::ZERO);
     let cache = home.fleet().cache(&SAFE);
     let fail = || async { Err::<String, _>(Error::other("the database is away")) };
     cache.put("a", &text("old")).await.unwrap();

@@ -1,12 +1,14 @@
 //! What every backend for caches promises.
 
 mod entries;
+mod failing;
 mod fencing;
 mod kept;
 mod loaders;
 mod loading;
 mod names;
 mod near;
+mod refreshing;
 mod tags;
 
 use std::time::Duration;
@@ -14,12 +16,14 @@ use std::time::Duration;
 use quorate::{Cache, CacheSpec, Fleet};
 
 pub use self::entries::*;
+pub use self::failing::*;
 pub use self::fencing::*;
 pub use self::kept::*;
 pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::names::*;
 pub use self::near::*;
+pub use self::refreshing::*;
 pub use self::tags::*;
 
 /// Makes one test per clause of the cache contract: `cache_suite!(module, harness)`.
@@ -87,6 +91,17 @@ macro_rules! cache_suite {
                 whoever_waits_for_another_instance_has_its_own_patience,
                 a_load_that_is_not_polled_is_replaced,
                 a_registered_load_takes_over_from_the_dead,
+                a_load_that_failed_is_not_tried_again_at_once,
+                a_load_that_failed_is_tried_again_when_its_old_value_is_gone,
+                a_cached_error_is_told_to_whoever_asks,
+                a_cached_error_ends_with_what_is_newer,
+                a_cached_error_is_not_told_where_an_old_value_is_there,
+                a_cached_error_is_kept_up_to_a_kibibyte,
+                a_value_near_its_end_is_loaded_again,
+                a_load_ahead_of_time_that_fails_is_not_tried_again_at_once,
+                one_at_a_time_loads_ahead_of_time,
+                a_refresh_loads_what_is_fresh,
+                a_refresh_that_fails_leaves_what_is_there,
                 a_load_overtaken_by_a_put_is_not_kept,
                 a_load_overtaken_by_a_removal_is_not_kept,
                 a_load_overtaken_by_an_invalidation_is_not_kept,

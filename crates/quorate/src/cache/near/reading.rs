@@ -43,8 +43,8 @@ impl<K: ?Sized, V> Cache<K, V> {
         keys: &[CacheKey],
         operation: &'static Operation,
     ) -> Result<Vec<Sought<V>>> {
-        let near_hit = |key: &CacheKey| match near.get(key.name()) {
-            Some(value) => Sought::Fresh(Read::new(value, ReadKind::NearHit)),
+        let near_hit = |key: &CacheKey| match near.get_with_time(key.name()) {
+            Some((value, ahead)) => Sought::Fresh(Read::new(value, ReadKind::NearHit), ahead),
             None => Sought::Missing(None),
         };
         let mut sought: Vec<_> = keys.iter().map(near_hit).collect();
@@ -92,7 +92,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let kept = |((key, seen), tracked): ((&CacheKey, Seen), Tracked)| {
             let terms = tracked.stored.as_ref().map(Terms::of);
             let sought = self.understand(tracked.stored);
-            if let (Sought::Fresh(read), Some(terms), true) = (&sought, terms, tracked.is_told) {
+            if let (Sought::Fresh(read, _), Some(terms), true) = (&sought, terms, tracked.is_told) {
                 near.keep(key.name(), &read.value, terms, seen);
             }
             sought

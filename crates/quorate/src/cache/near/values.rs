@@ -11,6 +11,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, Weighter};
 
 use super::versions::{Seen, Versions, nanos};
+use crate::cache::early::Ahead;
 use crate::cache::slot::Stored;
 use crate::clock::Micros;
 
@@ -38,6 +39,9 @@ pub(crate) trait NearValues<V>: Send + Sync {
     /// A value that nothing is known to have changed.
     fn get(&self, name: &str) -> Option<V>;
 
+    /// The same, with how long it is fresh.
+    fn get_with_time(&self, name: &str) -> Option<(V, Ahead)>;
+
     /// Keeps a value for as long as it is fresh.
     fn keep(&self, name: &str, value: &V, terms: Terms, seen: Seen);
 }
@@ -48,6 +52,8 @@ pub(crate) struct Terms {
     tagged: bool,
     /// For how long it is fresh, ns; `None`: it does not say.
     fresh: Option<u64>,
+    /// How long it took to load.
+    cost: Duration,
 }
 
 impl Terms {
@@ -57,6 +63,7 @@ impl Terms {
             bytes: stored.value.len() as u64,
             tagged: !stored.tags.is_empty(),
             fresh: says.then(|| nanos(stored.fresh_until.since(stored.now))),
+            cost: stored.cost,
         }
     }
 }
@@ -76,6 +83,8 @@ struct Kept<V> {
     tagged: bool,
     /// When it is no longer fresh.
     until: u64,
+    /// How long it took to load.
+    cost: Duration,
 }
 
 #[derive(Clone)]
@@ -115,8 +124,9 @@ pub(crate) fn open<V: Clone + Send + Sync + 'static>(
     near.expect("it stands under its own type")
 }
 
-impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
-    fn get(&self, name: &str) -> Option<V> {
+impl<V: Clone + Send + Sync> Near<V> {
+    /// What is kept and current, and the present.
+    fn current(&self, name: &str) -> Option<(Kept<V>, u64)> {
         let kept = self.values.get(name)?;
         let now = self.versions.now();
         let current = kept.until > now
@@ -127,9 +137,23 @@ impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
             return None;
         }
         self.versions.use_it();
-        Some(kept.value)
+        Some((kept, now))
+    }
+}
+
+impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
+    fn get(&self, name: &str) -> Option<V> {
+        self.current(name).map(|(kept, _)| kept.value)
     }
 
+    fn get_with_time(&self, name: &str) -> Option<(V, Ahead)> {
+        let (kept, now) = self.current(name)?;
+        let ahead = Ahead {
+            left: Duration::from_nanos(kept.until - now),
+            cost: kept.cost,
+        };
+        Some((kept.value, ahead))
+    }
     fn keep(&self, name: &str, value: &V, terms: Terms, seen: Seen) {
         // A counter says nothing of its time.
         let Some(fresh) = terms.fresh else { return };
@@ -140,6 +164,7 @@ impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
             tagged: terms.tagged,
             // From before it was asked for: the backend's own time began later.
             until: seen.at().saturating_add(fresh),
+            cost: terms.cost,
         };
         self.values.insert(name.into(), kept);
     }
