@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use tokio::time::Instant;
 
-use crate::cache::{CachePort, Caches};
+use crate::cache::{CachePort, Caches, TellCaches, Telling};
 use crate::clock::TestClock;
 use crate::config::{FleetConfig, Protocol, Secret, Settings, Target, WhenUnavailable};
 use crate::context::Context;
@@ -156,6 +156,10 @@ options! {
     beacon_interval: Duration;
     /// How long the members of an instance outlive it on rosters. Default 10 s.
     presence_lease: Duration;
+    /// What this instance tells the others of its caches; see [`Fleet::cache_figures`]. Default nothing.
+    tell_caches: TellCaches;
+    /// How often it does, if something has changed. Default 10 s.
+    tell_caches_every: Duration;
 }
 
 impl FleetBuilder {
@@ -433,12 +437,14 @@ impl FleetBuilder {
             context: context.clone(),
             port: stores,
         });
-        let caches = Arc::new(Caches::new(
-            context.clone(),
-            caches,
-            hub.clone(),
-            self.clock.clone().unwrap_or_default(),
-        ));
+        let telling = Telling {
+            presences: presences.clone(),
+            what: settings.tell_caches,
+            every: settings.tell_caches_every,
+        };
+        let clock = self.clock.clone().unwrap_or_default();
+        let caches = Caches::new(context.clone(), caches, hub.clone(), clock, telling);
+        let caches = Arc::new(caches);
         let inner = Inner {
             context,
             hub,

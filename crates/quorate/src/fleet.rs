@@ -1,5 +1,6 @@
 //! Where users start.
 
+mod caches;
 mod ports;
 
 use std::fmt;
@@ -260,22 +261,6 @@ impl Fleet {
     #[must_use]
     pub fn cache<K: ?Sized, V>(&self, spec: &CacheSpec<K, V>) -> Cache<K, V> {
         Cache::new(self.inner.caches.clone(), &self.namespace, spec)
-    }
-
-    /// Ends everything cached in this namespace, in whichever cache, that has one of the tags: once this returns,
-    /// nobody reads it any more. It costs the same however much that is.
-    ///
-    /// # Errors
-    /// `InvalidInput` for more than 32 tags, or one that has not 1 to 255 bytes; and those of the backend.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, some of it may have ended.
-    pub async fn invalidate_tags<T: Into<String>>(
-        &self,
-        tags: impl IntoIterator<Item = T>,
-    ) -> Result<()> {
-        let tags = tags.into_iter().map(Into::into).collect();
-        crate::cache::invalidate_tags(&self.inner.caches, &self.namespace, tags).await
     }
 
     /// What this instance is subscribed to, with the number of local subscriptions of each.

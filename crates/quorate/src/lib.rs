@@ -81,7 +81,9 @@ pub mod telemetry;
 
 pub use backoff::{Backoff, RetryPolicy};
 pub use builder::FleetBuilder;
-pub use cache::{Cache, CacheEntry, CacheSpec, Loaded, LoadingCache, Read, ReadKind};
+pub use cache::{
+    Cache, CacheEntry, CacheFigures, CacheSpec, Loaded, LoadingCache, Read, ReadKind, TellCaches,
+};
 pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};

@@ -3,6 +3,7 @@
 mod cache;
 mod document;
 mod events;
+pub(crate) mod figures;
 mod health;
 mod history;
 mod hub;
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> Router<App> {
             get(store::get).put(store::set).delete(store::delete),
         )
         .route("/v1/store/{store}/{key}/increment", post(store::increment))
+        .route("/v1/cache", get(figures::show))
         .route("/v1/cache/{cache}", get(cache::list).delete(cache::clear))
         .route(
             "/v1/cache/{cache}/{key}",

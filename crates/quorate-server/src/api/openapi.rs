@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{cache, events, health, history, hub, locks, presence, session, store};
+use super::{cache, events, figures, health, history, hub, locks, presence, session, store};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,7 @@ use super::{cache, events, health, history, hub, locks, presence, session, store
         store::set,
         store::delete,
         store::increment,
+        figures::show,
         cache::list,
         cache::clear,
         cache::get,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::backend::BackendArgs;
 use super::value;
+use crate::api::figures::{CacheList, CacheView};
 use crate::failure::Failure;
 use crate::json::MOST_BYTES;
 
@@ -21,6 +22,7 @@ pub(super) enum Command {
     Invalidate(Invalidate),
     Clear(Clear),
     List(List),
+    Stats(Stats),
 }
 
 /// Print the value of an entry.
@@ -106,6 +108,21 @@ pub(super) struct List {
     backend: BackendArgs,
 }
 
+/// Print what is known of all caches of the fleet.
+///
+/// Each instance counts its own reads from its start, and tells of them every few seconds if it is configured to (`tell_caches`). The keys that
+/// are asked for most are an estimate over about the last ten minutes, and told only where that is switched on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stats {
+    /// Only this cache.
+    cache: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    backend: BackendArgs,
+}
+
 pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Get(args) => args.run().await,
@@ -114,6 +131,7 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Invalidate(args) => args.run().await,
         Command::Clear(args) => args.run().await,
         Command::List(args) => args.run().await,
+        Command::Stats(args) => args.run().await,
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -221,4 +239,57 @@ impl List {
         fleet.close().await;
         Ok(())
     }
+}
+
+impl Stats {
+    async fn run(self) -> Result<(), Failure> {
+        let fleet = self.backend.connect().await?;
+        let mut figures = fleet.cache_figures().await?;
+        fleet.close().await;
+        if let Some(cache) = &self.cache {
+            figures.retain(|it| it.cache == *cache);
+            if figures.is_empty() {
+                let why = format!("no instance tells of a cache `{cache}`");
+                return Err(Failure::with_code(Failure::NOT_THERE, why));
+            }
+        }
+        let caches: Vec<_> = figures.into_iter().map(CacheView::from).collect();
+        if self.json {
+            return value::print_json(&CacheList { caches });
+        }
+        if caches.is_empty() {
+            eprintln!("no instance tells of a cache: see `tell_caches`");
+        }
+        caches
+            .iter()
+            .try_for_each(|cache| value::print(shown(cache).as_bytes()))
+    }
+}
+
+/// A cache for people.
+fn shown(cache: &CacheView) -> String {
+    let reads = &cache.reads;
+    let ratio = cache.hit_ratio.map_or_else(
+        || "no reads".to_owned(),
+        |ratio| format!("{:.1} % hits", ratio * 100.0),
+    );
+    let mut text = format!(
+        "{}: {ratio}, told by {}\n  reads  {} (near hit {}, hit {}, stale {}, loaded {}, followed {}, miss {})\n  \
+         written  {} values, {}",
+        cache.cache,
+        cache.instances,
+        reads.total,
+        reads.near_hit,
+        reads.hit,
+        reads.stale,
+        reads.loaded,
+        reads.followed,
+        reads.miss,
+        cache.values,
+        indicatif::HumanBytes(cache.bytes),
+    );
+    for hot in cache.hottest.iter().flatten() {
+        text.push_str(&format!("\n  {:>10.0}  {}", hot.reads, hot.key));
+    }
+    text
 }

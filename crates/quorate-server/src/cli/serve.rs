@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use quorate::{ErrorKind, Fleet};
+use quorate::{ErrorKind, Fleet, TellCaches};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -56,11 +56,10 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     net::raise_descriptor_limit();
     // Before the fleet: what it counts would go nowhere.
     let metrics = observe::record_metrics()?;
-    let fleet = Fleet::builder()
-        .config(config.fleet.clone())
-        .lazy(true)
-        .build()
-        .await?;
+    let mut options = config.fleet.clone();
+    // Of the keys only if whoever runs it says so.
+    options.tell_caches.get_or_insert(TellCaches::Counts);
+    let fleet = Fleet::builder().config(options).lazy(true).build().await?;
     // Before anything is announced: whoever reads the address may stop us at once.
     let mut stopping = Stopping::new()?;
     let listener = net::listen(config.listen).map_err(|error| {

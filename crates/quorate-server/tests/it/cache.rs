@@ -4,7 +4,7 @@ use quorate::{CacheSpec, Fleet};
 use quorate_testing::servers::{Server, ServerKind};
 use serde_json::json;
 
-use crate::support::Served;
+use crate::support::{PATIENCE, Served, Setup, quorate, run};
 
 #[tokio::test]
 async fn an_entry_shows_its_age_its_time_and_its_tags() {
@@ -194,4 +194,104 @@ async fn wrong_input_to_a_cache_is_refused_with_the_rule() {
         answer.problem(400, "INVALID_ARGUMENT", says);
     }
     assert_eq!(served.get("/v1/cache/a/k").await.status, 404);
+}
+
+/// Of the instance that was asked, too.
+#[tokio::test]
+async fn figures_are_those_of_the_whole_fleet() {
+    const FAST: &str = "[fleet]\ntell_caches = 'keys'\ntell_caches_every = '100ms'";
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let served = async || {
+        let served = Served::with(Setup {
+            args: vec!["--backend", &redis.url()],
+            config: FAST,
+            ..Setup::default()
+        })
+        .await;
+        served.until_ready(true).await;
+        served
+    };
+    let (one, two) = (served().await, served().await);
+    one.put("/v1/cache/names/7", &[], "\"Ann\"").await;
+    for served in [&one, &two, &two] {
+        assert_eq!(served.get("/v1/cache/names/7").await.status, 200);
+    }
+    assert_eq!(two.get("/v1/cache/names/8").await.status, 404);
+    let told = async {
+        loop {
+            let told = one.get("/v1/cache").await.json();
+            if told["caches"][0]["reads"]["total"] == 4 {
+                return told;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("both tell");
+    let names = &told["caches"][0];
+    assert_eq!(
+        (&names["cache"], &names["instances"]),
+        (&json!("names"), &json!(2))
+    );
+    assert_eq!(
+        (&names["reads"]["hit"], &names["reads"]["miss"]),
+        (&json!(3), &json!(1))
+    );
+    assert_eq!(
+        (&names["hit_ratio"], &names["values"]),
+        (&json!(0.75), &json!(1))
+    );
+    let minutes = names["minutes"].as_array().unwrap();
+    assert_eq!(minutes.last().unwrap(), &json!({"reads": 4, "hits": 3}));
+    let hottest = json!([
+        {"key": "7", "reads": 3.0, "error": 0.0}, {"key": "8", "reads": 1.0, "error": 0.0},
+    ]);
+    assert_eq!(names["hottest"], hottest);
+
+    let url = redis.url();
+    let stats = |args: &[&str]| {
+        let mut command = quorate();
+        command
+            .args(["cache", "stats", "--backend", &url])
+            .args(args);
+        command
+    };
+    let shown = run(&mut stats(&[])).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(
+        shown.stdout.starts_with("names: 75.0 % hits, told by 2\n"),
+        "{}",
+        shown.stdout
+    );
+    assert!(
+        shown.stdout.ends_with("         3  7\n           1  8\n"),
+        "{}",
+        shown.stdout
+    );
+    let shown = run(&mut stats(&["names", "--json"])).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["caches"][0]["reads"], names["reads"]);
+    let none = run(&mut stats(&["none"])).await;
+    assert_eq!(none.code, Some(4), "{none:?}");
+}
+
+/// Unless it is told to.
+#[tokio::test]
+async fn a_server_tells_counts_and_no_keys() {
+    let served = Served::configured("[fleet]\ntell_caches_every = '100ms'").await;
+    served.get("/v1/cache/names/7").await;
+    let told = async {
+        loop {
+            let told = served.get("/v1/cache").await.json();
+            if told["caches"][0]["reads"]["miss"] == 1 {
+                return told;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("it tells");
+    assert!(told["caches"][0]["hottest"].is_null(), "{told}");
 }

@@ -101,6 +101,7 @@ async fn the_description_names_every_route() {
         ("/v1/store/{store}/{key}", "put"),
         ("/v1/store/{store}/{key}", "delete"),
         ("/v1/store/{store}/{key}/increment", "post"),
+        ("/v1/cache", "get"),
         ("/v1/cache/{cache}", "get"),
         ("/v1/cache/{cache}", "delete"),
         ("/v1/cache/{cache}/{key}", "get"),

@@ -79,6 +79,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// ```
     pub async fn entry(&self, key: &K) -> Result<Option<CacheEntry<V>>> {
         let key = self.key(key, &ENTRY)?;
+        self.known.meters.asked(key.name());
         let keys = std::slice::from_ref(&key);
         let (context, port) = (&self.shared.context, &self.shared.port);
         // As one of several: what is read alone may come without the time.

@@ -133,6 +133,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     pub(super) fn admits(&self, bytes: &Bytes) -> Result<bool> {
         let most = self.spec.max_bytes;
         if bytes.len() <= most {
+            self.known.meters.admitted(bytes.len());
             return Ok(true);
         }
         match self.spec.oversized {

@@ -45,6 +45,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         key: &CacheKey,
         operation: &'static Operation,
     ) -> Result<Sought<V>> {
+        self.known.meters.asked(key.name());
         if let Some(near) = &self.near {
             return self.seek_near(&**near, key, operation).await;
         }
@@ -57,6 +58,9 @@ impl<K: ?Sized, V> Cache<K, V> {
         keys: &[CacheKey],
         operation: &'static Operation,
     ) -> Result<Vec<Sought<V>>> {
+        for key in keys {
+            self.known.meters.asked(key.name());
+        }
         if let Some(near) = &self.near {
             return self.seek_many_near(&**near, keys, operation).await;
         }

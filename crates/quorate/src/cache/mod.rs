@@ -3,6 +3,7 @@
 //! A value is loaded once for the whole fleet; whoever asks meanwhile waits for it. What is invalidated is not read
 //! again, also if a load that began before ends after.
 
+mod announcer;
 mod area;
 mod calls;
 mod clear;
@@ -10,6 +11,7 @@ mod counter;
 mod early;
 mod entry;
 mod failure;
+mod figures;
 mod flight;
 mod handle;
 mod lease;
@@ -29,6 +31,7 @@ mod record;
 mod redis;
 mod scan;
 mod shared;
+mod sketch;
 mod slot;
 mod spec;
 mod tags;
@@ -36,8 +39,10 @@ mod tags;
 mod tracking;
 
 pub use crate::scan::{Scan, ScanCursor, ScanPage};
+pub(crate) use announcer::{Telling, figures};
 pub use area::{CacheArea, CacheKey, PARTITIONS};
 pub use entry::CacheEntry;
+pub use figures::{CacheFigures, CacheMinute, HotKey, ReadCounts, TellCaches};
 pub use handle::Cache;
 pub use load::GetOrLoad;
 pub use loaded::Loaded;

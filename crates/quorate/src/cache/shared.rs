@@ -1,11 +1,13 @@
 //! What the caches of an instance share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::announcer::{Telling, announce};
 use super::area::CacheArea;
+use super::figures::TellCaches;
 use super::flight::Flights;
 use super::meters::Meters;
 use super::near::{self, Opened, Versions};
@@ -37,6 +39,9 @@ pub(crate) struct Caches {
     clock: TestClock,
     /// How often keys have changed, once a cache wants to know.
     versions: OnceLock<Arc<Versions>>,
+    pub(super) telling: Telling,
+    /// Telling begins with the first cache that is used.
+    tells: Once,
 }
 
 /// What the handles of one cache share.
@@ -53,6 +58,7 @@ impl Caches {
         port: Arc<dyn CachePort>,
         hub: Arc<Hub>,
         clock: TestClock,
+        telling: Telling,
     ) -> Self {
         Self {
             context,
@@ -62,6 +68,8 @@ impl Caches {
             known: Mutex::default(),
             clock,
             versions: OnceLock::new(),
+            telling,
+            tells: Once::new(),
         }
     }
 
@@ -79,18 +87,37 @@ impl Caches {
         near::start(&self.context, &self.port, self.versions());
     }
 
-    pub(super) fn known(&self, namespace: &Namespace, cache: &str) -> Arc<Known> {
+    pub(super) fn known(self: &Arc<Self>, namespace: &Namespace, cache: &str) -> Arc<Known> {
+        self.tell();
+        let follows_keys = self.telling.what == TellCaches::Keys;
         let mut known = self.known.lock();
         let known = known
             .entry((namespace.clone(), cache.to_owned()))
             .or_insert_with(|| {
                 Arc::new(Known {
                     area: Arc::new(CacheArea::new(namespace, cache)),
-                    meters: Meters::new(cache),
+                    meters: Meters::new(cache, follows_keys),
                     near: Opened::default(),
                 })
             });
         known.clone()
+    }
+
+    /// All that were used.
+    pub(super) fn all_known(&self) -> Vec<Arc<Known>> {
+        self.known.lock().values().cloned().collect()
+    }
+
+    fn tell(self: &Arc<Self>) {
+        if self.telling.what == TellCaches::Nothing {
+            return;
+        }
+        self.tells.call_once(|| {
+            // Where there is no runtime nothing has been read either.
+            let closed = self.context.closed().clone();
+            let telling = announce(Arc::downgrade(self), self.telling.every, closed);
+            self.context.spawn(telling);
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::Secret;
 use super::values::{duration, flag, flexible, number};
+use crate::cache::TellCaches;
 
 /// Which protocol to speak to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
@@ -157,6 +158,11 @@ pub struct FleetConfig {
     /// It is renewed every third of this time.
     #[serde(deserialize_with = "duration")]
     pub presence_lease: Option<Duration>,
+    /// What this instance tells the others of its caches: `nothing`, `counts` or `keys`. Default `nothing`.
+    pub tell_caches: Option<TellCaches>,
+    /// How often it does, if something has changed; from 100 ms to 1 h. Default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub tell_caches_every: Option<Duration>,
 }
 
 impl FleetConfig {
@@ -203,6 +209,8 @@ impl FleetConfig {
             ping_interval,
             beacon_interval,
             presence_lease,
+            tell_caches,
+            tell_caches_every,
         )
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::target::{self, Place, ServerTarget, Target};
 use super::{FleetConfig, Protocol, WhenUnavailable};
 use crate::backoff::{Backoff, RetryPolicy};
+use crate::cache::TellCaches;
 use crate::error::{Error, Result};
 use crate::key::Namespace;
 
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) max_payload: usize,
     pub(crate) beacon_interval: Duration,
     pub(crate) presence_lease: Duration,
+    pub(crate) tell_caches: TellCaches,
+    pub(crate) tell_caches_every: Duration,
     pub(crate) connection: ConnectionSettings,
 }
 
@@ -110,7 +113,9 @@ impl Settings {
                 secs(1),
                 millis(10),
             )?,
-            presence_lease: presence_lease(&config)?,
+            presence_lease: within_an_hour("presence_lease", config.presence_lease)?,
+            tell_caches: config.tell_caches.unwrap_or_default(),
+            tell_caches_every: within_an_hour("tell_caches_every", config.tell_caches_every)?,
             connection: connection(&config, &service)?,
             service,
         })
@@ -278,15 +283,13 @@ fn connection(config: &FleetConfig, service: &str) -> Result<ConnectionSettings>
     })
 }
 
-fn presence_lease(config: &FleetConfig) -> Result<Duration> {
-    let lease = config.presence_lease.unwrap_or(secs(10));
-    if !(millis(100)..=secs(3600)).contains(&lease) {
-        return Err(Error::config(
-            "presence_lease",
-            "must be from 100 ms to 1 h",
-        ));
+/// A time from 100 ms to an hour; 10 s unless given.
+fn within_an_hour(field: &'static str, time: Option<Duration>) -> Result<Duration> {
+    let time = time.unwrap_or(secs(10));
+    if !(millis(100)..=secs(3600)).contains(&time) {
+        return Err(Error::config(field, "must be from 100 ms to 1 h"));
     }
-    Ok(lease)
+    Ok(time)
 }
 
 const fn secs(count: u64) -> Duration {
@@ -354,6 +357,8 @@ mod tests {
         let settings = resolve(r#"{"url":"redis://h"}"#).unwrap();
         assert_eq!(settings.command_timeout, secs(5));
         assert_eq!(settings.presence_lease, secs(10));
+        assert_eq!(settings.tell_caches, TellCaches::Nothing);
+        assert_eq!(settings.tell_caches_every, secs(10));
         assert_eq!(settings.connection.connect_timeout, secs(10));
         assert_eq!(settings.retry, RetryPolicy::DEFAULT);
         assert_eq!(settings.namespace.as_str(), "quorate");
@@ -400,6 +405,10 @@ mod tests {
             (r#"{"host":"h","beacon_interval":"1ms"}"#, "beacon_interval"),
             (r#"{"host":"h","presence_lease":"99ms"}"#, "presence_lease"),
             (r#"{"host":"h","presence_lease":"2h"}"#, "presence_lease"),
+            (
+                r#"{"host":"h","tell_caches_every":"99ms"}"#,
+                "tell_caches_every",
+            ),
             (r#"{"host":"h","deadline":"31days"}"#, "deadline"),
         ] {
             let error = resolve(json).unwrap_err();

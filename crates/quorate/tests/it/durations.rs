@@ -19,7 +19,7 @@ fn refused(error: &Error, field: &str) {
 #[tokio::test]
 async fn an_option_of_a_fleet_is_no_longer_than_its_rule() {
     type Set = fn(FleetBuilder, Duration) -> FleetBuilder;
-    let options: [(&str, Set); 10] = [
+    let options: [(&str, Set); 11] = [
         ("command_timeout", |fleet, time| fleet.command_timeout(time)),
         ("deadline", |fleet, time| fleet.deadline(time)),
         ("connect_timeout", |fleet, time| fleet.connect_timeout(time)),
@@ -32,6 +32,9 @@ async fn an_option_of_a_fleet_is_no_longer_than_its_rule() {
         ("ping_interval", |fleet, time| fleet.ping_interval(time)),
         ("beacon_interval", |fleet, time| fleet.beacon_interval(time)),
         ("presence_lease", |fleet, time| fleet.presence_lease(time)),
+        ("tell_caches_every", |fleet, time| {
+            fleet.tell_caches_every(time)
+        }),
     ];
     for (field, set) in options {
         let fleet = set(Fleet::builder().url("memory:"), EVER);

@@ -19,6 +19,7 @@ mod faults_history;
 mod faults_near;
 mod faults_presence;
 mod faults_store;
+mod figures;
 mod file;
 mod operators;
 mod ports;

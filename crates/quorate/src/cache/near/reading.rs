@@ -20,7 +20,13 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// The value that is kept in the process. Neither waits nor allocates.
     pub(in crate::cache) fn near_hit(&self, key: &K) -> Option<V> {
         let near = self.near.as_ref()?;
-        with_text(key, |name| near.get(name))
+        with_text(key, |name| {
+            let value = near.get(name);
+            if value.is_some() {
+                self.known.meters.asked(name);
+            }
+            value
+        })
     }
 }
 
