@@ -20,6 +20,7 @@
 //! * [`MessageSpec`], [`MessageRouter`]: requests from clients, and the handlers that answer them.
 //! * [`Identity`], [`Credentials`], [`Denied`], [`ConnectionTokens`]: who a client is, and what it may do.
 //! * `client` (a feature): the hub's client, for Rust programs.
+//! * [`cache`]: the responses of a service, kept for all of its instances: a tower layer.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
@@ -27,6 +28,7 @@
 //! A hub lets in whoever connects unless it is told to [authenticate](HubBuilder::authenticate), or its routes
 //! are behind a layer of your own.
 
+pub mod cache;
 #[cfg(feature = "client")]
 pub mod client;
 mod frame;
@@ -57,6 +59,8 @@ pub use topic::{Selector, TopicPath, canonical_json};
 /// Keeps the examples in the documents true.
 #[cfg(doctest)]
 mod documents {
+    #[doc = include_str!("../../../docs/guide/http-cache.md")]
+    struct HttpCache;
     #[doc = include_str!("../../../docs/guide/hub.md")]
     struct Hub;
     #[cfg(feature = "client")]

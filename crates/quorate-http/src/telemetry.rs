@@ -1,5 +1,9 @@
 //! Names of metrics. They are API: renaming one is a breaking change.
 
+/// Counter of requests that reached a cache of responses, by `cache` and `result`: `hit`, `stale`, `revalidated`, `collapsed`
+/// (given somebody else's answer), `miss`, `pass` (not to be kept), `bypass` (not for the cache), `failed` (without its
+/// backend).
+pub const CACHE_REQUESTS: &str = "quorate_http_cache_requests_total";
 /// Gauge of connected clients, by `transport` (`sse`, `ws`).
 pub const CLIENTS: &str = "quorate_http_clients";
 /// Counter of frames sent to clients, by `transport`.

@@ -22,6 +22,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
+use crate::hooks::ErrorSource;
 use crate::key::Namespace;
 use crate::lock::{Lock, Locks};
 use crate::presence::{Presence, Presences};
@@ -261,6 +262,11 @@ impl Fleet {
     #[must_use]
     pub fn cache<K: ?Sized, V>(&self, spec: &CacheSpec<K, V>) -> Cache<K, V> {
         Cache::new(self.inner.caches.clone(), &self.namespace, spec)
+    }
+
+    /// Tells `on_error` of an error that nobody waits for: for what is built upon a fleet.
+    pub fn report(&self, source: ErrorSource, error: &Error) {
+        self.inner.context.hooks.error(source, error);
     }
 
     /// What this instance is subscribed to, with the number of local subscriptions of each.

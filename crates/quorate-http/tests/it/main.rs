@@ -4,6 +4,7 @@
 mod access;
 #[cfg(feature = "browser")]
 mod browser;
+mod cache;
 #[cfg(feature = "client")]
 mod client;
 mod conformance;

@@ -1,0 +1,13 @@
+//! The cache of responses, around real services.
+
+mod declared;
+mod extensions;
+mod faults;
+mod flight;
+mod operators;
+mod personal;
+mod rfc9111;
+mod rfc9111_directives;
+mod rfc9111_validation;
+mod site;
+mod table;
