@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::remembered::Remembered;
 use crate::clock::{Micros, whole_millis};
 
 /// One transition of an entry.
@@ -111,16 +112,7 @@ pub struct Entry {
     value: Option<Bytes>,
     /// When the value is gone.
     ends: Option<Micros>,
-    done: Vec<Done>,
-}
-
-/// A write that is remembered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Done {
-    id: String,
-    fingerprint: [u8; 8],
-    answer: Written,
-    until: Micros,
+    done: Remembered,
 }
 
 impl Write {
@@ -215,21 +207,13 @@ impl Entry {
         let Some(once) = once else {
             return self.apply(now, write);
         };
-        if let Some(done) = self.done.iter().find(|done| done.id == once.id) {
-            if done.fingerprint == once.fingerprint {
-                return done.answer;
-            }
-            return Written::OtherWrite;
+        if let Some(answer) = self.done.answer(once) {
+            return answer;
         }
         let answer = self.apply(now, write);
         // What failed for what stands there may be tried again.
         if !matches!(answer, Written::NotACounter | Written::Overflow) {
-            self.done.push(Done {
-                id: once.id.clone(),
-                fingerprint: once.fingerprint,
-                answer,
-                until: now.plus(once.remember),
-            });
+            self.done.add(once, answer, now);
         }
         answer
     }
@@ -294,12 +278,12 @@ impl Entry {
         if self.ends.is_some_and(|ends| ends <= now) {
             (self.value, self.ends) = (None, None);
         }
-        self.done.retain(|done| done.until > now);
+        self.done.expire(now);
     }
 
     /// When something of it will have ended next; `now` if nothing is left.
     pub(super) fn due(&self, now: Micros) -> Option<Micros> {
-        let done = self.done.iter().map(|done| done.until).min();
+        let done = self.done.due();
         match (&self.value, self.ends) {
             (None, _) => Some(done.unwrap_or(now)),
             (Some(_), None) => done,

@@ -10,6 +10,7 @@ mod memory;
 mod port;
 #[cfg(feature = "redis")]
 mod redis;
+mod remembered;
 mod scan;
 mod spec;
 mod write;

@@ -93,6 +93,15 @@ impl RowFile {
 
     /// Gives space back that is not in use, if there is much.
     pub(super) fn compact(&mut self) -> Result<(), redb::Error> {
+        let compacted = self.make_smaller();
+        if compacted.is_err() {
+            // It wants to be opened again after an error.
+            self.database = None;
+        }
+        compacted
+    }
+
+    fn make_smaller(&mut self) -> Result<(), redb::Error> {
         let length = redb::StorageBackend::len(&self.file.storage())?;
         let write = self.database()?.begin_write()?;
         let stats = write.stats()?;

@@ -119,7 +119,10 @@ impl Opening {
         });
         let unusable = |error| refusal(&file.path, error);
         file.commit(&mut self.rows).map_err(unusable)?;
-        self.rows.compact().map_err(unusable)?;
+        if let Err(error) = self.rows.compact() {
+            // It is as large as it was, and as good.
+            tracing::warn!(%error, "the file of a home could not be made smaller");
+        }
         *file.rows.lock() = Some(self.rows);
         Ok(file)
     }
@@ -302,7 +305,8 @@ impl HomeFile {
         runtime.spawn(async move {
             sleep(delay).await;
             if let Some(file) = file.upgrade() {
-                file.write_soon();
+                // Unless somebody else has asked for it, or has failed meanwhile and waits himself.
+                file.write_changes();
             }
         });
     }
