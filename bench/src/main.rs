@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cache;
 mod capture;
 mod connection;
 mod context;
@@ -16,7 +17,9 @@ mod machine;
 mod measure;
 mod peers;
 mod plot;
+mod replay;
 mod report;
+mod store;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,7 +34,7 @@ use crate::report::Figure;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// What to measure.
-    #[arg(required_unless_present_any = ["weigh", "weigh_client", "crowd"], value_enum)]
+    #[arg(required_unless_present_any = ["weigh", "weigh_client", "crowd", "ask"], value_enum)]
     names: Vec<Name>,
     /// Shorter windows: within a minute per capability, and noisier.
     #[arg(long)]
@@ -57,10 +60,15 @@ struct Arguments {
     /// Is a crowd of clients; how `hub` gets its audience.
     #[arg(long, hide = true)]
     crowd: bool,
+    /// Asks for a key with many tasks; how `cache` gets four processes.
+    #[arg(long, hide = true)]
+    ask: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
+    /// Reading and keeping entries; what an invalidation costs; a cold key.
+    Cache,
     /// GET through one connection.
     Connection,
     /// Publishing, handing out, and what a subscription weighs.
@@ -69,6 +77,8 @@ enum Name {
     Hub,
     /// Taking a free lock and giving it back.
     Lock,
+    /// Reading, writing and counting one entry.
+    Store,
 }
 
 fn main() -> Result<()> {
@@ -82,14 +92,19 @@ fn main() -> Result<()> {
     if arguments.crowd {
         return hub::attend();
     }
+    if let Some(what) = arguments.ask {
+        return Ok(writeln!(std::io::stdout(), "{}", cache::ask(&what)?)?);
+    }
     let context = Context::start(plan(arguments.quick), arguments.only, arguments.solo)?;
     let mut figures = Vec::new();
     for name in arguments.names {
         let more = match name {
+            Name::Cache => cache::run(&context)?,
             Name::Connection => connection::run(&context)?,
             Name::Events => events::run(&context)?,
             Name::Hub => hub::run(&context)?,
             Name::Lock => lock::run(&context)?,
+            Name::Store => store::run(&context)?,
         };
         figures.extend(more);
     }

@@ -127,6 +127,33 @@ impl Contender {
     }
 }
 
+/// Steps between looks at the clock of a load that never waits.
+const UNWATCHED: u64 = 256;
+
+impl Contender {
+    /// One who does `load` in one task and never waits: it would not let a timer of its runtime go off.
+    pub(crate) fn busy<L: Load>(name: &'static str, load: L) -> Self {
+        Self::custom(name, move |_, length| {
+            let mut load = load.clone();
+            Box::pin(async move {
+                let (begin, cpu) = (Instant::now(), cpu_time());
+                let mut operations = 0;
+                while begin.elapsed() < length {
+                    for _ in 0..UNWATCHED {
+                        load.step().await?;
+                    }
+                    operations += UNWATCHED;
+                }
+                Ok(Window {
+                    operations,
+                    elapsed: begin.elapsed(),
+                    cpu: cpu_time() - cpu,
+                })
+            })
+        })
+    }
+}
+
 impl<T> Contender<T> {
     /// One who measures itself: given the number of tasks and the length of a window.
     pub(crate) fn custom(
@@ -165,7 +192,7 @@ impl Plan {
 }
 
 /// What `contenders` did, in the order of `contenders`: a window for each round.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Series<T = Window> {
     /// The name of the contender.
     pub(crate) name: &'static str,
