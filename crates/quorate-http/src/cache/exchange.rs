@@ -139,18 +139,8 @@ impl<E: Send + 'static> Exchange<E> {
             }
             Use::Load => self.load(key, Some(held), Forward::Stale).await,
             Use::Validate => self.validate(&key, *held).await,
-            Use::Reload => {
-                if !self.asks_service() {
-                    return self.load(key, Some(held), Forward::Request).await;
-                }
-                // Out of the way, with whatever is being loaded since before this request.
-                if let Err(error) = self.cache.entries.remove(&key.entry()).await {
-                    self.cache.report(&error);
-                    let handled = Handled::forwarded(Forward::Request).because("error");
-                    return self.alone(handled, Answered::Failed).await;
-                }
-                self.load(key, Some(held), Forward::Request).await
-            }
+            // What is there stays for others until there is a new one.
+            Use::Reload => self.load(key, Some(held), Forward::Request).await,
         }
     }
 

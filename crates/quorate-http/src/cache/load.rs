@@ -28,14 +28,19 @@ impl<E: Send + 'static> Exchange<E> {
         mut held: Option<Box<Held>>,
         why: Forward,
     ) -> Result<Response<Body>, E> {
+        // Whether a fresh one will not do.
+        let mut is_anew = why == Forward::Request;
         for _ in 0..DEEPEST {
             let own = Arc::new(Mutex::new(None));
             let load = self
                 .clone()
                 .ask_for_all(key.clone(), held.clone(), own.clone());
             let load = async move { Ok::<_, Infallible>(Box::pin(load).await) };
-            let read = self.cache.entries.get_or_load(&*key.entry(), load).read();
-            let read = Box::pin(read).await;
+            let mut loading = self.cache.entries.get_or_load(&*key.entry(), load);
+            if is_anew {
+                loading = loading.anew();
+            }
+            let read = Box::pin(loading.read()).await;
             let own = own.lock().take();
             if let Some(own) = own {
                 return self.own(own, held.as_deref(), why);
@@ -52,7 +57,7 @@ impl<E: Send + 'static> Exchange<E> {
                 Kept::Response(found) if found.key != key.as_str() => break,
                 Kept::Response(found) if !found.matches(&self.request.parts.headers) => {
                     key = found.key_of_variant(&key, &self.request.parts.headers);
-                    held = None;
+                    (held, is_anew) = (None, false);
                 }
                 Kept::Response(found) => {
                     return self.others(Held::new(*found), read.kind, why).await;

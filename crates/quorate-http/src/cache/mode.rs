@@ -55,7 +55,7 @@ pub(super) enum Use {
     GiveAndRefresh,
     /// Somebody asks the service for a new one, and all who want it wait for it.
     Load,
-    /// It is in the way of a new one that the request wants.
+    /// The request wants a new one, though it is fresh.
     Reload,
     /// Each request asks the service for itself whether it still holds.
     Validate,

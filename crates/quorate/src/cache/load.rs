@@ -30,6 +30,7 @@ pub struct GetOrLoad<'a, K: ?Sized, V, F> {
     key: Result<CacheKey>,
     load: F,
     terms: Terms,
+    wish: Wish,
     lives: std::marker::PhantomData<&'a ()>,
 }
 
@@ -41,6 +42,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             key,
             load,
             terms,
+            wish: Wish::Value,
             lives: std::marker::PhantomData,
         }
     }
@@ -54,6 +56,12 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
     /// What a loaded value is about. Invalidating one of the tags ends it. At most 32, of 1 to 255 bytes each.
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.terms.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Loads also where there is a fresh value, unless somebody does already. What is there stays until there is a new one.
+    pub fn anew(mut self) -> Self {
+        self.wish = Wish::Anew;
         self
     }
 
@@ -84,7 +92,9 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
         self.terms.check().map_err(named)?;
         let cache = &self.cache;
         // Nearly always it is there, and then this is all.
-        if let Sought::Fresh(read, _) = cache.seek_or_report(&key).await? {
+        if self.wish == Wish::Value
+            && let Sought::Fresh(read, _) = cache.seek_or_report(&key).await?
+        {
             cache.count(read.kind);
             return Ok(read);
         }
@@ -92,7 +102,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             cache: cache.clone(),
             key,
             terms: self.terms,
-            wish: Wish::Value,
+            wish: self.wish,
         };
         let load = async { self.load.await.map(Into::into).map_err(Into::into) };
         let read = loading.run(load).await.map_err(named)?;

@@ -8,10 +8,11 @@ use axum::extract::Path;
 use axum::http::{Method, Request};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use quorate::Fleet;
 use quorate_http::cache::{
-    CacheControl, Declared, ResponseCache, ResponseCacheBuilder, ResponseKey,
+    CacheControl, Declared, ResponseCache, ResponseCacheBuilder, ResponseKey, Standard,
 };
 use tower::ServiceExt;
 
@@ -386,4 +387,89 @@ async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+/// The same for the standard mode, and what caches a response is meant for.
+#[tokio::test(start_paused = true)]
+async fn the_standard_mode_has_options() {
+    let day = MINUTE * 60 * 24;
+    for (mode, says) in [
+        (
+            Standard::new().heuristic(1.5, day),
+            "heuristic must be a share from 0 to 1",
+        ),
+        (
+            Standard::new().heuristic(0.1, day * 366),
+            "heuristic must be at most a year",
+        ),
+        (
+            Standard::new().revalidate_for(day * 366),
+            "revalidate_for must be at most a year",
+        ),
+        (
+            Standard::new().targets(["a b"]),
+            "targets must be names of header fields",
+        ),
+    ] {
+        let builder = ResponseCache::builder(Fleet::embedded()).standard(mode);
+        assert_eq!(builder.build().unwrap_err().message(), Some(says));
+    }
+    let mode = Standard::new()
+        .heuristic(0.0, day)
+        .targets(["x-cache-control", "cdn-cache-control"])
+        .revalidate_for(MINUTE);
+    let said = "200 | cdn-cache-control: no-store | x-cache-control: max-age=60 | etag: \"a\"";
+    let site = Site::new(
+        |builder| builder.standard(mode),
+        move |_, _| std::future::ready(response(said, "x")),
+    );
+    site.get("/").await;
+    assert!(site.get("/").await.cache().contains("hit"));
+    let key = ResponseKey::get(&"/".parse().unwrap());
+    tokio::time::advance(MINUTE + MINUTE / 2).await;
+    assert!(site.cache.get(&key).await.unwrap().is_some());
+    tokio::time::advance(MINUTE).await;
+    assert!(site.cache.get(&key).await.unwrap().is_none());
+}
+
+/// What a response ends with stays with it.
+#[tokio::test(start_paused = true)]
+async fn trailers_are_kept_with_the_response() {
+    let site = Site::new(declared(Declared::new(MINUTE)), |_, _| async {
+        let trailers = [("x-sum".parse().unwrap(), "7".parse().unwrap())];
+        let body = Full::new(Bytes::from("ab"))
+            .with_trailers(std::future::ready(Some(Ok(trailers.into_iter().collect()))));
+        response("200 | content-length: 2", Body::new(body))
+    });
+    for _ in 0..2 {
+        let body = site
+            .respond("GET /")
+            .await
+            .into_body()
+            .collect()
+            .await
+            .unwrap();
+        assert_eq!(body.trailers().unwrap()["x-sum"], "7");
+        assert_eq!(body.to_bytes(), "ab");
+    }
+    assert_eq!(site.runs(), 1);
+}
+
+/// They share their names with no others.
+#[tokio::test(start_paused = true)]
+async fn hosts_are_told_apart_unless_they_are_alike() {
+    let ask = async |site: &Site| {
+        for host in ["a.example", "b.example", "A.example"] {
+            site.send(&format!("GET / | host: {host}")).await;
+        }
+        site.runs()
+    };
+    assert_eq!(ask(&echo(Declared::new(MINUTE))).await, 2);
+    let site = Site::new(
+        |builder| builder.declared(Declared::new(MINUTE)).ignore_host(),
+        |_, _| std::future::ready(response("200", "x")),
+    );
+    assert_eq!(ask(&site).await, 1);
+    let key = ResponseKey::get(&"https://c.example/".parse().unwrap());
+    assert!(site.cache.delete(&key).await.unwrap());
 }

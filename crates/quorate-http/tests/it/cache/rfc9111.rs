@@ -151,6 +151,18 @@ async fn rfc9111_4_1_vary() {
             ],
         ),
         R(
+            "4.1: variants stay when the first one is renewed",
+            &["200 | cache-control: max-age=60 | vary: x-a | etag: \"a\""],
+            &[
+                "GET / | x-a: 1 => run",
+                "wait 30",
+                "GET / | x-a: 2 => run",
+                "wait 31",
+                "GET / | x-a: 1 => run",
+                "GET / | x-a: 2 => again",
+            ],
+        ),
+        R(
             "4.1: * matches nothing",
             &["200 | cache-control: max-age=60 | vary: *"],
             &["GET / => run", "GET / => run"],

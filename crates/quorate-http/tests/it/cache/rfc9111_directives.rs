@@ -56,6 +56,15 @@ async fn rfc9111_5_2_1_requests() {
             ],
         ),
         R(
+            "5.2.1.4: and if that fails, what is there stays",
+            &["200 | cache-control: max-age=60", "503"],
+            &[
+                "GET / => run",
+                "GET / | cache-control: no-cache => run",
+                "GET / => again",
+            ],
+        ),
+        R(
             "5.2.1.5: no-store: past the cache",
             &["200 | cache-control: max-age=60"],
             &[

@@ -128,3 +128,21 @@ pub async fn a_value_says_how_long_it_is_kept_beyond_its_time(home: Home) {
     }
     assert!(!plain.exists("c").await.unwrap());
 }
+
+/// And stays there if that fails.
+pub async fn what_is_fresh_is_loaded_anew_for_who_wants_that(home: Home) {
+    let cache = texts(home.fleet());
+    let load = |value: &str| {
+        let value = text(value);
+        async move { Ok::<_, Error>(value) }
+    };
+    cache.get_or_load("a", load("1")).await.unwrap();
+    let read = cache.get_or_load("a", load("2")).anew().read();
+    let read = read.await.unwrap();
+    assert_eq!((&*read.value, read.kind), ("2", ReadKind::Loaded));
+    let fail = async { Err::<String, _>(Error::other("the database is away")) };
+    let failed = cache.get_or_load("a", fail).anew().await;
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Load);
+    let other = home.instance("b").await;
+    assert_eq!(texts(&other).get("a").await.unwrap(), Some(text("2")));
+}
