@@ -1,7 +1,16 @@
 //! The calls of loads, each for several entries in one round trip.
 
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use super::area::CacheKey;
+use super::failure::Failure;
 use super::handle::Cache;
+use super::lease::Leased;
+use super::loaded::Loaded;
 use super::put::Terms;
 use super::slot::{FailedLoad, Fence, LoadId, Put, Stored, Take, Taken, Wish};
 use crate::context::{Operation, Repeat};
@@ -39,7 +48,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     }
 
     /// Which leases still hold.
-    pub(super) async fn renew(&self, keys: &[CacheKey], id: LoadId) -> Result<Vec<bool>> {
+    async fn renew(&self, keys: &[CacheKey], id: LoadId) -> Result<Vec<bool>> {
         let (context, port, lease) = (&self.shared.context, &self.shared.port, self.spec.lease);
         let renewed = context
             .run_within(self.limits, &RENEW, self.target(keys), |attempt| {
@@ -64,8 +73,38 @@ impl<K: ?Sized, V> Cache<K, V> {
             .await
     }
 
+    /// Gives up the leases of a failed load, and lets the fleet remember the failure for as long as the spec says. What is
+    /// there now: it may have been removed, or invalidated, while the load went on.
+    pub(super) async fn remember(
+        &self,
+        keys: &[CacheKey],
+        leased: Option<Leased>,
+        had_old: bool,
+        terms: &Terms,
+        failure: &Failure,
+    ) -> Vec<Option<Stored>> {
+        let (throttle, told) = (self.spec.throttle, self.spec.cache_errors);
+        let is_remembered = !told.is_zero() || (had_old && !throttle.is_zero());
+        let olds = match leased {
+            Some(mut leased) if is_remembered => {
+                let found = self.fail(keys, leased.id, terms, failure.message()).await;
+                if found.is_ok() {
+                    leased.settle();
+                }
+                found
+            }
+            // Their guard gives them up.
+            _ if had_old => self.stored_many(keys, &FAIL).await,
+            _ => Ok(Vec::new()),
+        };
+        olds.unwrap_or_else(|error| {
+            self.report(&error);
+            Vec::new()
+        })
+    }
+
     /// Remembers that loads failed. What is there now: it may have been removed, or invalidated, while the load went on.
-    pub(super) async fn fail(
+    async fn fail(
         &self,
         keys: &[CacheKey],
         id: LoadId,
@@ -85,6 +124,54 @@ impl<K: ?Sized, V> Cache<K, V> {
             })
             .await?;
         self.all(keys, found)
+    }
+
+    /// Keeps leases alive while a load goes on.
+    pub(super) async fn while_renewing<F: Future>(
+        &self,
+        keys: &[CacheKey],
+        id: LoadId,
+        load: F,
+    ) -> F::Output {
+        let mut load = pin!(load);
+        loop {
+            tokio::select! {
+                loaded = &mut load => return loaded,
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+            tokio::select! {
+                loaded = &mut load => return loaded,
+                renewed = self.renew(keys, id) => match renewed {
+                    // All were overtaken: their values are not kept, and only their own caller is given them.
+                    Ok(renewed) if !renewed.contains(&true) => return load.await,
+                    Ok(_) => {}
+                    Err(error) => self.report(&error),
+                }
+            }
+        }
+    }
+
+    /// Between two signs of life.
+    pub(super) fn pause(&self) -> Duration {
+        self.spec.lease / 3
+    }
+
+    /// What was loaded, encoded; whether it is kept, and on which terms.
+    pub(super) fn prepare(
+        &self,
+        terms: &Terms,
+        loaded: &Loaded<V>,
+    ) -> Result<(Bytes, bool, Terms)> {
+        let mut terms = terms.clone();
+        terms.ttl = loaded.ttl.unwrap_or(terms.ttl);
+        terms.fail_safe = loaded.stale_for.unwrap_or(terms.fail_safe);
+        terms.tags.extend(loaded.tags.iter().cloned());
+        terms.tags.sort_unstable();
+        terms.tags.dedup();
+        terms.check()?;
+        let value = self.encoded(&loaded.value)?;
+        let is_kept = self.admits(&value)? && loaded.is_kept;
+        Ok((value, is_kept, terms))
     }
 
     /// What errors name.

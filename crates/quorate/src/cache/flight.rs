@@ -105,10 +105,15 @@ impl Flights {
 
 impl Pulse {
     /// Shows that `work` is under way, at least so often, while it is polled.
-    pub(super) async fn during<F: Future>(&self, pause: Duration, work: F) -> F::Output {
+    pub(super) async fn during<F: Future>(
+        pulses: &[Arc<Self>],
+        pause: Duration,
+        work: F,
+    ) -> F::Output {
         let mut work = pin!(work);
         loop {
-            *self.0.lock() = Instant::now();
+            let now = Instant::now();
+            pulses.iter().for_each(|pulse| *pulse.0.lock() = now);
             tokio::select! {
                 done = &mut work => return done,
                 () = tokio::time::sleep(pause) => {}
@@ -217,9 +222,8 @@ mod tests {
         let first = lead(&flights, "a");
         let second = follow(&flights, "a");
         let work = async move {
-            let pulse = first.pulse();
             let slow = tokio::time::sleep(SILENCE * 10);
-            pulse.during(SILENCE / 3, slow).await;
+            Pulse::during(&[first.pulse()], SILENCE / 3, slow).await;
             first.land(Landed::Value(Bytes::new()));
         };
         let (landed, ()) = tokio::join!(second.landed(SILENCE), work);

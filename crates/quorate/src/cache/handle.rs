@@ -9,10 +9,10 @@ use bytes::Bytes;
 
 use super::area::CacheKey;
 use super::load::GetOrLoad;
-use super::loading::Sought;
 use super::near::NearValues;
 use super::put::{PutEntries, PutEntry, Terms};
 use super::read::{Read, ReadKind};
+use super::seek::Sought;
 use super::shared::{Caches, Known};
 use super::slot::Stored;
 use super::spec::{CacheSpec, Oversized, check_time};

@@ -1,5 +1,6 @@
 //! The lease of a load, and waiting for that of another.
 
+use std::collections::HashSet;
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,17 @@ impl Leased {
             keys: keys.to_vec(),
             id,
         }
+    }
+
+    /// Of the others there is nothing to give up.
+    pub(super) fn narrow(&mut self, keys: Vec<CacheKey>) {
+        self.keys = keys;
+    }
+
+    /// These have ended.
+    pub(super) fn leave<'k>(&mut self, ended: impl Iterator<Item = &'k CacheKey>) {
+        let ended: HashSet<&str> = ended.map(CacheKey::name).collect();
+        self.keys.retain(|key| !ended.contains(key.name()));
     }
 
     pub(super) fn settle(&mut self) {

@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use super::area::CacheKey;
 use super::handle::Cache;
 use super::loaded::Loaded;
-use super::loading::{GET_OR_LOAD, Loading, Sought};
+use super::loading::{GET_OR_LOAD, Loading};
 use super::put::Terms;
 use super::read::Read;
+use super::seek::Sought;
 use super::slot::Wish;
 use crate::error::{Error, Result};
 
@@ -105,7 +106,8 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             wish: self.wish,
         };
         let load = async { self.load.await.map(Into::into).map_err(Into::into) };
-        let read = loading.run(load).await.map_err(named)?;
+        // On the heap: a hit, which is what there nearly always is, need not carry all of this.
+        let read = Box::pin(loading.run(load)).await.map_err(named)?;
         cache.count(read.kind);
         Ok(read)
     }

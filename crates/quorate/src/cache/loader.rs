@@ -17,8 +17,9 @@ use super::failure::LoaderError;
 use super::flight::{Lead, Role};
 use super::handle::Cache;
 use super::loaded::Loaded;
-use super::loading::{GET_OR_LOAD, Loading, Sought};
+use super::loading::{GET_OR_LOAD, Loading};
 use super::read::{Read, StaleReason};
+use super::seek::Sought;
 use super::slot::{Stored, Wish};
 use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -193,9 +194,11 @@ where
             .collect();
         let entries = entries?;
         let sought = self.cache.seek_many_or_report(&entries).await?;
-        let each = keys.into_iter().zip(entries).zip(sought);
-        let settled = each.map(|((key, entry), sought)| self.settle(key, entry, sought));
-        let values: Vec<Read<V>> = iter(settled).buffered(AT_A_TIME).try_collect().await?;
+        let mut settling: Vec<BoxFuture<'_, _>> = Vec::with_capacity(keys.len());
+        for ((key, entry), sought) in keys.into_iter().zip(entries).zip(sought) {
+            settling.push(Box::pin(self.settle(key, entry, sought)));
+        }
+        let values: Vec<Read<V>> = iter(settling).buffered(AT_A_TIME).try_collect().await?;
         Ok(values.into_iter().map(|read| read.value).collect())
     }
 

@@ -5,6 +5,7 @@
 
 mod announcer;
 mod area;
+mod batch;
 mod calls;
 mod clear;
 mod counter;
@@ -30,6 +31,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod scan;
+mod seek;
 mod shared;
 mod sketch;
 mod slot;

@@ -1,5 +1,6 @@
 //! What every backend for caches promises.
 
+mod batches;
 mod entries;
 mod failing;
 mod fencing;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use quorate::{Cache, CacheSpec, Fleet};
 
+pub use self::batches::*;
 pub use self::entries::*;
 pub use self::failing::*;
 pub use self::fencing::*;
@@ -103,6 +105,15 @@ macro_rules! cache_suite {
                 what_is_fresh_is_loaded_anew_for_who_wants_that,
                 a_refresh_loads_what_is_fresh,
                 a_refresh_that_fails_leaves_what_is_there,
+                several_are_loaded_with_one_call,
+                a_loader_of_several_says_how_they_are_kept,
+                what_others_load_is_no_part_of_the_batch,
+                batches_load_each_key_once,
+                a_batch_that_fails_is_told_or_stood_in_for,
+                a_batch_is_fenced_key_by_key,
+                a_dropped_batch_is_taken_over,
+                a_slow_batch_keeps_its_leases_and_a_dead_one_does_not,
+                a_batch_is_checked_with_the_rule,
                 a_load_overtaken_by_a_put_is_not_kept,
                 a_load_overtaken_by_a_removal_is_not_kept,
                 a_load_overtaken_by_an_invalidation_is_not_kept,
