@@ -15,13 +15,14 @@ use super::answer;
 use super::body::{Collected, collect, known_size, whole};
 use super::codec::HEAD;
 use super::conditional::{
-    ask_whether_it_holds, freshen, is_about, is_failure, remove_conditions, remove_unstorable,
+    ask_whether_it_holds, freshen, is_about, is_failure, is_refusal, remove_conditions,
+    remove_unstorable,
 };
 use super::date;
 use super::exchange::Exchange;
 use super::key::{ResponseKey, target};
 use super::mode::{Keep, Verdict, stands_in};
-use super::status::Handled;
+use super::status::{CACHE_STATUS, Handled};
 use super::stored::{Held, Kept, StoredResponse, varied};
 
 /// The least time that a cache keeps anything: what is not fresh is there to be validated.
@@ -91,11 +92,11 @@ impl<E: Send + 'static> Exchange<E> {
         match verdict {
             Verdict::Keep(keep) => self.keep(key, held, *keep, parts, body).await,
             _ if is_failure => (Own::Response(Response::from_parts(parts, body)), failed()),
-            Verdict::Pass => self.not_kept(Response::from_parts(parts, body)),
-            // The next request may be answered with something that is.
-            Verdict::Own => {
-                let response = Response::from_parts(parts, body);
-                (Own::Response(response), Loaded::new(Kept::Pass).no_store())
+            Verdict::Pass if !is_refusal(parts.status) => {
+                self.not_kept(Response::from_parts(parts, body))
+            }
+            Verdict::Pass | Verdict::Own => {
+                (Own::Response(Response::from_parts(parts, body)), own())
             }
         }
     }
@@ -167,11 +168,19 @@ impl<E: Send + 'static> Exchange<E> {
             // It is about something else: as if nothing were there.
             return Box::pin(self.ask_and_judge(key, None)).await;
         }
-        let (stored, keep) = self.freshened(held, not_modified, delay);
-        let Some(keep) = keep else {
-            let held = Held::new(stored);
-            let response = answer::from(&held, &self.request.parts, Handled::default());
-            return self.not_kept(response);
+        let (stored, verdict) = self.freshened(held, not_modified, delay);
+        let keep = match verdict {
+            Verdict::Keep(keep) => keep,
+            not_kept => {
+                let held = Held::new(stored);
+                let mut response = answer::from(&held, &self.request.parts, Handled::default());
+                // What became of it is said by who is given it.
+                response.headers_mut().remove(CACHE_STATUS);
+                return match not_kept {
+                    Verdict::Own => (Own::Response(response), own()),
+                    _ => self.not_kept(response),
+                };
+            }
         };
         let stored = StoredResponse {
             id: self.id(key, Some(held), &keep).await,
@@ -187,7 +196,7 @@ impl<E: Send + 'static> Exchange<E> {
         held: &Held,
         not_modified: &response::Parts,
         delay: Duration,
-    ) -> (StoredResponse, Option<Box<Keep>>) {
+    ) -> (StoredResponse, Verdict) {
         let mut stored = held.response.clone();
         freshen(&mut stored.headers, &not_modified.headers);
         // A date that was not said anew is that of an older answer.
@@ -198,17 +207,15 @@ impl<E: Send + 'static> Exchange<E> {
         parts.status = stored.status;
         parts.headers = stored.headers.clone();
         parts.extensions = not_modified.extensions.clone();
-        match self.cache.mode.judge(&self.request.parts, &parts, delay) {
-            Verdict::Keep(mut keep) => {
-                stored.terms = keep.terms;
-                stored.vary = varied(&keep.vary, &self.request.parts.headers);
-                if keep.tags.is_empty() {
-                    keep.tags.clone_from(&held.tags);
-                }
-                (stored, Some(keep))
+        let mut verdict = self.cache.mode.judge(&self.request.parts, &parts, delay);
+        if let Verdict::Keep(keep) = &mut verdict {
+            stored.terms = keep.terms;
+            stored.vary = varied(&keep.vary, &self.request.parts.headers);
+            if keep.tags.is_empty() {
+                keep.tags.clone_from(&held.tags);
             }
-            Verdict::Pass | Verdict::Own => (stored, None),
         }
+        (stored, verdict)
     }
 
     /// Reads the content of a response, if it may be kept.
@@ -287,4 +294,10 @@ fn loaded(stored: StoredResponse, tags: Vec<String>) -> Loaded<Kept> {
 /// What those are told who waited for a service that failed.
 fn failed() -> Loaded<Kept> {
     Loaded::new(Kept::Failed).no_store()
+}
+
+/// What those are told who waited for an answer that is only of its own request. The next one may be answered with
+/// something that is kept.
+fn own() -> Loaded<Kept> {
+    Loaded::new(Kept::Pass).no_store()
 }

@@ -103,7 +103,8 @@ impl ResponseCacheBuilder {
     }
 
     /// How many requests to the service go on at the same time though nobody waits for them (the client has gone, or was
-    /// given a stale response), and for how long each at the most. Default 64, and 30 s.
+    /// given a stale response), and for how long each at the most. Default 64, and 30 s. Where there is no place left, a
+    /// stale response is given without asking for a new one.
     pub const fn unattended(mut self, count: usize, time: Duration) -> Self {
         self.unattended = count;
         self.unattended_for = time;

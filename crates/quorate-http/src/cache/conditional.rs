@@ -195,6 +195,11 @@ pub(super) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
+/// Whether a status refuses a request for what is wrong with that request, or who sent it.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 404 | 405 | 410)
+}
+
 /// `Content-Length` for an answer without its body.
 pub(super) fn say_length(headers: &mut HeaderMap, length: usize) {
     headers

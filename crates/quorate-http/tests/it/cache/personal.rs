@@ -122,6 +122,21 @@ async fn credentials_of_one_do_not_keep_others_from_the_cache() {
     assert!(site.get("/").await.cache().contains("hit"));
 }
 
+/// Nor does one that is refused.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_one_does_not_keep_others_from_the_cache() {
+    for status in ["400", "403", "429"] {
+        let site = Site::new(declared(Declared::new(MINUTE)), move |parts, count| {
+            let is_bad = parts.headers.contains_key("x-bad");
+            let status = if is_bad { status } else { "200" };
+            std::future::ready(response(status, count.to_string()))
+        });
+        assert_eq!(site.send("GET / | x-bad: 1").await.status.as_str(), status);
+        assert_eq!(site.get("/").await.cache(), "quorate; fwd=uri-miss; stored");
+        assert!(site.get("/").await.cache().contains("hit"));
+    }
+}
+
 /// What stands in an entry decides, not what it is called.
 #[tokio::test(start_paused = true)]
 async fn variants_wait_for_each_other_and_are_not_mixed_up() {

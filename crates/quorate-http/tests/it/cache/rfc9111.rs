@@ -84,6 +84,17 @@ async fn rfc9111_3_what_is_stored() {
             ],
         ),
         R(
+            "3.5: nor does it freshen what is there, or end it",
+            &["200 | cache-control: max-age=60 | etag: \"a\"", "304"],
+            &[
+                "GET / => run",
+                "wait 61",
+                "GET / | authorization: x => run & cache-status: quorate; fwd=stale",
+                "GET / => valid",
+                "GET / => hit",
+            ],
+        ),
+        R(
             "3.5: unless it is public",
             &["200 | cache-control: max-age=60, public"],
             &["GET / | authorization: x => run", "GET / => hit"],
