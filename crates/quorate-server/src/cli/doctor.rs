@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// The server is for caches alone (`cache_url`): it may evict.
+    #[arg(long)]
+    cache: bool,
     /// How long the server may take to answer.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -105,7 +108,11 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let diagnosis = Diagnosis {
         url: display_backend(&url),
         server: describe(&info, health.response_time),
-        promises: promises(&Facts::of(&info)),
+        promises: if args.cache {
+            promises_to_caches(&Facts::of(&info))
+        } else {
+            promises(&Facts::of(&info))
+        },
     };
     if args.json {
         print_json(&diagnosis)?;
@@ -212,8 +219,8 @@ fn promises(facts: &Facts) -> Vec<Promise> {
         Some("noeviction") => yes(),
         // These never take what has no expiry, but everything of ours that waits for somebody has one.
         Some(policy) => no(&format!(
-            "maxmemory-policy is {policy}: under memory pressure the server may delete a held lock; \
-             set noeviction"
+            "maxmemory-policy is {policy}: under memory pressure the server may delete a held lock or an \
+             entry of a store; set noeviction. For caches alone (`cache_url`) it may evict"
         )),
         None => (
             Holds::WithCondition,
@@ -251,7 +258,7 @@ fn promises(facts: &Facts) -> Vec<Promise> {
                 no("SSUBSCRIBE does not exist here, or is not allowed")
             },
         ),
-        promise("each change of a lock is atomic", atomic),
+        promise(ATOMIC, atomic.clone()),
         promise("what is stored stays until it expires", kept),
         promise("a lock has one holder at a time", exclusive),
         promise(
@@ -261,8 +268,35 @@ fn promises(facts: &Facts) -> Vec<Promise> {
                 Some("as far as appendonly and appendfsync of the server go".to_owned()),
             ),
         ),
+        // Also where entries, or what is known of tags, are evicted: then they have ended.
+        promise(INVALIDATED, atomic),
     ]
 }
+
+/// Those of a server that keeps nothing but caches.
+fn promises_to_caches(facts: &Facts) -> Vec<Promise> {
+    let room = match facts.eviction_policy.as_deref() {
+        Some("noeviction") => Some(
+            "only until memory is full: maxmemory-policy is noeviction; set allkeys-lru".to_owned(),
+        ),
+        Some(_) => None,
+        None => Some(
+            "only if maxmemory-policy is not noeviction, which this user may not read".to_owned(),
+        ),
+    };
+    let holds = room.as_ref().map_or(Holds::Yes, |_| Holds::WithCondition);
+    let of_caches = |promise: &Promise| [ATOMIC, INVALIDATED].contains(&promise.promise);
+    let mut promises: Vec<_> = promises(facts).into_iter().filter(of_caches).collect();
+    promises.push(Promise {
+        promise: "there is room for what is new",
+        holds,
+        because: room,
+    });
+    promises
+}
+
+const ATOMIC: &str = "each change of a lock or an entry is atomic";
+const INVALIDATED: &str = "what was invalidated is not read from a cache again";
 
 impl Diagnosis {
     fn to_text(&self) -> String {
@@ -346,13 +380,28 @@ mod tests {
         use Holds::{No, WithCondition, Yes};
         assert_eq!(
             holds(&good()),
-            [Yes, Yes, Yes, Yes, WithCondition, WithCondition]
+            [Yes, Yes, Yes, Yes, WithCondition, WithCondition, Yes]
         );
         let evicting = Facts {
             eviction_policy: Some("allkeys-lru".to_owned()),
             ..good()
         };
-        assert_eq!(holds(&evicting), [Yes, Yes, Yes, No, No, WithCondition]);
+        assert_eq!(
+            holds(&evicting),
+            [Yes, Yes, Yes, No, No, WithCondition, Yes]
+        );
+        let because = promises(&evicting)[3].because.clone().unwrap();
+        for says in ["allkeys-lru", "an entry of a store", "For caches alone"] {
+            assert!(because.contains(says), "{because}");
+        }
+        let holds_of_caches = |facts: &Facts| -> Vec<_> {
+            promises_to_caches(facts)
+                .iter()
+                .map(|it| it.holds)
+                .collect()
+        };
+        assert_eq!(holds_of_caches(&evicting), [Yes, Yes, Yes]);
+        assert_eq!(holds_of_caches(&good()), [Yes, Yes, WithCondition]);
         let unreadable = Facts {
             eviction_policy: None,
             ..good()
@@ -369,6 +418,7 @@ mod tests {
             },
         ] {
             assert_eq!(holds(&bad)[2..5], [No, Yes, No]);
+            assert_eq!(holds(&bad)[6], No);
         }
         let old = Facts {
             sharded_pubsub: false,

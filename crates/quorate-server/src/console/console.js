@@ -1,12 +1,15 @@
 // The page of `quorate serve`: who may see it, and what holds its parts together.
 
 import { $, ask, pill, send } from './console/dom.js';
+import * as caches from './console/caches.js';
 import * as connection from './console/connection.js';
 import * as events from './console/events.js';
 import * as instances from './console/instances.js';
 import * as publish from './console/publish.js';
+import * as stores from './console/stores.js';
 import * as subscriptions from './console/subscriptions.js';
 import * as topics from './console/topics.js';
+import * as values from './console/values.js';
 import * as views from './console/views.js';
 
 let wasLive = false;
@@ -94,6 +97,8 @@ $('log-out').addEventListener('click', async () => {
 
 views.define('events', { show() {}, hide() {} });
 views.define('topics', topics.view);
+views.define('caches', caches.view);
+views.define('stores', stores.view);
 views.define('instances', instances.view);
-for (const part of [views, events, subscriptions, publish, topics, instances]) part.listen();
+for (const part of [views, events, subscriptions, publish, topics, values, caches, stores, instances]) part.listen();
 start();

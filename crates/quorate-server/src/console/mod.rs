@@ -1,4 +1,4 @@
-//! The page at `/`: publish, subscribe, and look at topics, instances and clients.
+//! The page at `/`: publish, subscribe, and look at topics, caches, stores, instances and clients.
 
 use axum::Router;
 use axum::http::header;
@@ -6,16 +6,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 /// What the page is made of, by path. Separate files, so that its policy can forbid inline scripts.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/", HTML, include_str!("index.html")),
     ("/console.css", CSS, include_str!("console.css")),
     ("/console/live.css", CSS, include_str!("live.css")),
+    ("/console/values.css", CSS, include_str!("values.css")),
     ("/console.js", SCRIPT, include_str!("console.js")),
     (
         "/console/connection.js",
         SCRIPT,
         include_str!("connection.js"),
     ),
+    ("/console/caches.js", SCRIPT, include_str!("caches.js")),
     ("/console/dom.js", SCRIPT, include_str!("dom.js")),
     ("/console/events.js", SCRIPT, include_str!("events.js")),
     ("/console/history.js", SCRIPT, include_str!("history.js")),
@@ -25,12 +27,14 @@ const FILES: [(&str, &str, &str); 13] = [
         include_str!("instances.js"),
     ),
     ("/console/publish.js", SCRIPT, include_str!("publish.js")),
+    ("/console/stores.js", SCRIPT, include_str!("stores.js")),
     (
         "/console/subscriptions.js",
         SCRIPT,
         include_str!("subscriptions.js"),
     ),
     ("/console/topics.js", SCRIPT, include_str!("topics.js")),
+    ("/console/values.js", SCRIPT, include_str!("values.js")),
     ("/console/views.js", SCRIPT, include_str!("views.js")),
 ];
 

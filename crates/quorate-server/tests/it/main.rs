@@ -6,6 +6,8 @@ mod access;
 mod browser;
 #[cfg(feature = "browser")]
 mod browser_live;
+#[cfg(feature = "browser")]
+mod browser_values;
 mod cache;
 mod cli;
 mod cli_values;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::{Fleet, TestClock, TopicSpec, Value};
+use futures_util::TryStreamExt;
+use quorate::{CacheSpec, Durability, Fleet, StoreSpec, TestClock, TopicSpec, Value};
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{Reply, Server, ServerKind, shared};
 
@@ -270,8 +271,8 @@ async fn every_key_of_a_roster_is_the_documented_one_and_expires() {
     drop(ada);
 }
 
-/// The permissions in the operations document are enough for rosters, locks, kept topics and their groups,
-/// and for health.
+/// The permissions in the operations document are enough for rosters, locks, kept topics and their groups, stores,
+/// caches, and for health.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
     let document = include_str!("../../../../docs/operations.md");
@@ -327,4 +328,80 @@ async fn the_documented_permissions_are_enough() {
     assert!(work.acknowledge(&message).await.unwrap());
     assert_eq!(group.status().await.unwrap().unwrap().pending, 0);
     assert!(group.delete().await.unwrap());
+
+    stores_and_caches_are_allowed(&fleet).await;
+}
+
+async fn stores_and_caches_are_allowed(fleet: &Fleet) {
+    const TEXTS: StoreSpec<str, String> = StoreSpec::new("texts");
+    const COUNTS: StoreSpec<str, i64> = StoreSpec::new("counts");
+    const CACHED: CacheSpec<str, String> = CacheSpec::new("texts").near(1 << 20);
+    const COUNTED: CacheSpec<str, i64> = CacheSpec::new("counts");
+    let (minute, text) = (Duration::from_secs(60), "x".to_owned());
+    let (texts, counts) = (fleet.store(&TEXTS), fleet.store(&COUNTS));
+    texts.set("a", &text).ttl(minute).await.unwrap();
+    // There is none: it says so.
+    let durability = Durability::replicas(1).within(minute / 6000);
+    let written = texts.set("b", &text).durable(durability).await.unwrap();
+    assert!(!written.is_reached());
+    texts.set_many([("c", &text)]).ttl(minute).await.unwrap();
+    assert!(!texts.set_if_absent("a", &text).idempotent().await.unwrap());
+    assert!(
+        texts
+            .compare_and_set("a", Some(&text), &text)
+            .keep_ttl()
+            .await
+            .unwrap()
+    );
+    assert!(texts.persist("a").await.unwrap() && texts.expire("a", minute).await.unwrap());
+    assert!(texts.remaining("a").await.unwrap().is_some());
+    assert_eq!(texts.get_many(["a", "b"]).await.unwrap().len(), 2);
+    assert_eq!(
+        texts.scan("").try_collect::<Vec<_>>().await.unwrap().len(),
+        3
+    );
+    assert!(texts.delete("a").await.unwrap());
+    assert!(texts.compare_and_delete("b", &text).await.unwrap());
+    assert_eq!(counts.increment("a", 1).await.unwrap(), 1);
+    assert_eq!(
+        counts
+            .increment("a", 1)
+            .ttl(minute)
+            .idempotent()
+            .await
+            .unwrap(),
+        2
+    );
+
+    let (cached, counted) = (fleet.cache(&CACHED), fleet.cache(&COUNTED));
+    let load = async { Ok::<_, std::io::Error>("x".to_owned()) };
+    cached.get_or_load("a", load).tags(["t"]).await.unwrap();
+    assert!(
+        cached
+            .put("b", &text)
+            .tags(["t"])
+            .if_absent()
+            .await
+            .unwrap()
+    );
+    for _ in 0..2 {
+        assert_eq!(cached.get_many(["a", "b"]).await.unwrap().len(), 2);
+    }
+    assert!(cached.entry("a").await.unwrap().is_some());
+    assert!(cached.expire("a", minute).await.unwrap());
+    assert!(cached.remaining("a").await.unwrap().is_some());
+    assert_eq!(
+        cached
+            .scan("*")
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
+    fleet.invalidate_tags(["t"]).await.unwrap();
+    assert_eq!(cached.get("a").await.unwrap(), None);
+    assert!(cached.put("a", &text).await.unwrap() && cached.remove("a").await.unwrap());
+    assert_eq!(cached.clear().await.unwrap(), 0);
+    assert_eq!(counted.increment("a", 1).await.unwrap(), 1);
 }
