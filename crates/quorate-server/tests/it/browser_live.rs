@@ -113,6 +113,11 @@ async fn browser_live_shows_topics_who_is_there_and_what_is_kept_page_by_page() 
         .await
         .unwrap();
     browser.click("#history-back").await.unwrap();
+    // The buttons rest while a page is read.
+    browser
+        .wait_for(&note("Messages 51 to 100, the oldest first."))
+        .await
+        .unwrap();
     browser.click("#history-back").await.unwrap();
     browser.wait_for(&first).await.unwrap();
 }
