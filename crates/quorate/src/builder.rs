@@ -150,6 +150,8 @@ options! {
     max_in_flight_bytes: u64;
     /// Largest message payload in bytes. Default 1 MiB.
     max_payload: u64;
+    /// Bytes of cached values that an in-process home keeps. Default 256 MiB.
+    cache_bytes: u64;
     /// How often an idle connection is probed. Default 10 s.
     ping_interval: Duration;
     /// How soon after a message its publisher confirms what it last sent. Default 1 s.
@@ -340,7 +342,12 @@ impl FleetBuilder {
 
     fn with_home(self, settings: Settings, home: Home) -> Result<Fleet> {
         let home = match home {
-            Home::Embedded(home) => Home::Embedded(home.join(&self.hooks)?),
+            Home::Embedded(home) => {
+                if let Some(bytes) = settings.cache_bytes {
+                    home.keep_cached(bytes);
+                }
+                Home::Embedded(home.join(&self.hooks)?)
+            }
             #[cfg(feature = "redis")]
             home @ Home::Redis(_) => home,
         };

@@ -1,107 +1,23 @@
 //! Caches in this process.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::RwLock;
 
 use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
 use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Slot, Stored, Take, Taken};
+use super::table::CacheTable;
 use super::tags::Tags;
-use crate::clock::Micros;
-use crate::embedded::{State, Table};
 use crate::error::Result;
 use crate::events::{Channel, EventsPort};
 use crate::glob;
 use crate::key::Namespace;
 use crate::port::CallOptions;
 use crate::scan::{ScanCursor, ScanPage};
-
-impl State for Slot {
-    fn forgotten_at(&self, now: Micros) -> Option<Micros> {
-        self.due(now)
-    }
-
-    fn expire(&mut self, now: Micros) {
-        self.drop_ended(now);
-    }
-}
-
-/// The caches of one home.
-#[derive(Debug)]
-pub(crate) struct CacheTable {
-    slots: Table<Slot, Arc<str>>,
-    // Taken before the lock of a slot. Read for each operation, written for what has to do with tags.
-    tags: RwLock<HashMap<Namespace, Tags>>,
-    /// Who hears of changes: one for each instance that wants to.
-    listeners: RwLock<Vec<Weak<dyn Changes>>>,
-}
-
-impl CacheTable {
-    pub(crate) fn new(slots: Table<Slot, Arc<str>>) -> Self {
-        Self {
-            slots,
-            tags: RwLock::default(),
-            listeners: RwLock::default(),
-        }
-    }
-
-    /// Tells all instances.
-    fn tell(&self, tell: impl Fn(&dyn Changes)) {
-        for listener in &*self.listeners.read() {
-            if let Some(listener) = listener.upgrade() {
-                tell(&*listener);
-            }
-        }
-    }
-
-    /// One transition of a slot that changes nothing of tags.
-    fn transition<R>(
-        &self,
-        key: &CacheKey,
-        apply: impl FnOnce(&mut Slot, &Tags, Micros) -> R,
-    ) -> R {
-        let known = self.tags.read();
-        let none = Tags::default();
-        let tags = known.get(key.area().namespace()).unwrap_or(&none);
-        self.slots
-            .transition(&*key.entry(), |slot, now| apply(slot, tags, now))
-    }
-
-    fn look<R>(&self, key: &CacheKey, look: impl FnOnce(&Slot, &Tags, Micros) -> R) -> Option<R> {
-        let known = self.tags.read();
-        let none = Tags::default();
-        let tags = known.get(key.area().namespace()).unwrap_or(&none);
-        self.slots
-            .look(&*key.entry(), |slot, clock| look(slot, tags, clock.now()))
-    }
-
-    fn put(&self, key: &CacheKey, put: &Put, fence: Fence) -> bool {
-        let namespace = key.area().namespace();
-        if put.tags.is_empty() {
-            return self.transition(key, |slot, tags, now| slot.put(tags, now, put, fence));
-        }
-        let mut known = self.tags.write();
-        let tags = known.entry(namespace.clone()).or_default();
-        tags.will_keep(put.keep);
-        self.slots
-            .transition(&*key.entry(), |slot, now| slot.put(tags, now, put, fence))
-    }
-
-    fn fail(&self, key: &CacheKey, id: LoadId, failed: &FailedLoad) -> (bool, Option<Stored>) {
-        if !failed.tags.is_empty() {
-            let mut known = self.tags.write();
-            let tags = known.entry(key.area().namespace().clone()).or_default();
-            tags.will_keep(failed.told);
-        }
-        self.transition(key, |slot, tags, now| slot.fail(tags, now, id, failed))
-    }
-}
 
 /// One instance's access to the caches of its home.
 pub(crate) struct MemoryCaches {
@@ -324,7 +240,7 @@ impl CachePort for MemoryCaches {
                 return;
             };
             let is_sought = match sought {
-                Sought::Entries => slot.read(tags, clock.now()).is_some(),
+                Sought::Entries => slot.slot.read(tags, clock.now()).is_some(),
                 Sought::EntriesAndLoads => true,
             };
             if is_sought && glob::matches(glob.as_bytes(), name.as_bytes()) {

@@ -30,12 +30,14 @@ mod read;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+mod room;
 mod scan;
 mod seek;
 mod shared;
 mod sketch;
 mod slot;
 mod spec;
+mod table;
 mod tags;
 #[cfg(feature = "redis")]
 mod tracking;
@@ -49,7 +51,7 @@ pub use handle::Cache;
 pub use load::GetOrLoad;
 pub use loaded::Loaded;
 pub use loader::LoadingCache;
-pub(crate) use memory::{CacheTable, MemoryCaches};
+pub(crate) use memory::MemoryCaches;
 pub use port::{CachePort, Changes, Sought, Tracked};
 pub use put::{PutEntries, PutEntry};
 pub use read::{Read, ReadKind, StaleReason};
@@ -58,3 +60,4 @@ pub(crate) use redis::RedisCaches;
 pub(crate) use shared::{Caches, invalidate_tags};
 pub use slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
 pub use spec::{CacheSpec, Oversized};
+pub(crate) use table::CacheTable;

@@ -401,6 +401,18 @@ impl Slot {
         Ok(count)
     }
 
+    /// Bytes of the value and the tags that are kept; `None` if nothing is.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        let stored = &self.held.as_ref()?.stored;
+        let tags: usize = stored.tags.iter().map(String::len).sum();
+        Some(stored.value.len() + tags)
+    }
+
+    /// Gives up what is kept. Who loads goes on.
+    pub(super) fn forget(&mut self) {
+        self.held = None;
+    }
+
     /// When something of it will be over.
     pub(super) fn due(&self, now: Micros) -> Option<Micros> {
         let held = self.held.as_ref().map(|held| held.ends);

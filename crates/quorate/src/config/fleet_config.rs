@@ -145,6 +145,11 @@ pub struct FleetConfig {
     /// Largest message payload in bytes. Default 1 MiB.
     #[serde(deserialize_with = "flexible")]
     pub max_payload: Option<u64>,
+    /// Bytes of cached values, with keys and tags, that an in-process home keeps; at least 64 KiB. Default 256 MiB.
+    ///
+    /// When there are more, those go first that were put first and not read since. A server has its `maxmemory` for that.
+    #[serde(deserialize_with = "flexible")]
+    pub cache_bytes: Option<u64>,
     /// How often an idle connection is probed. Default 10 s.
     #[serde(deserialize_with = "duration")]
     pub ping_interval: Option<Duration>,
@@ -206,6 +211,7 @@ impl FleetConfig {
             max_in_flight,
             max_in_flight_bytes,
             max_payload,
+            cache_bytes,
             ping_interval,
             beacon_interval,
             presence_lease,

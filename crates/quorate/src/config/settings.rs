@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) command_timeout: Duration,
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_payload: usize,
+    /// Bytes of cached values that an in-process home keeps, where that is said.
+    pub(crate) cache_bytes: Option<u64>,
     pub(crate) beacon_interval: Duration,
     pub(crate) presence_lease: Duration,
     pub(crate) tell_caches: TellCaches,
@@ -71,6 +73,7 @@ impl Settings {
                 "or `host` must be given (`memory:` keeps the state in this process, `file:` in a file as well)",
             ));
         }
+        let place_is_server = matches!(place, Place::Server);
         let state = match place {
             Place::Memory => Target::Memory,
             Place::File(path) => Target::File(path),
@@ -107,6 +110,7 @@ impl Settings {
                 1024 * 1024,
                 512 * 1024 * 1024,
             )?,
+            cache_bytes: cache_bytes(&config, place_is_server)?,
             beacon_interval: at_least(
                 "beacon_interval",
                 config.beacon_interval,
@@ -176,6 +180,18 @@ fn cache_target(url: &str, state: &Target) -> Result<Target> {
             "must be `memory:` or absent when the state is in this process",
         )),
         (Place::Server, Target::Server(_)) => Ok(Target::Server(server_target(&only_place)?)),
+    }
+}
+
+fn cache_bytes(config: &FleetConfig, is_server: bool) -> Result<Option<u64>> {
+    const LEAST: u64 = 64 << 10;
+    match config.cache_bytes {
+        Some(_) if is_server => Err(Error::config(
+            "cache_bytes",
+            "is for `memory:` and `file:`; a server has `maxmemory`",
+        )),
+        Some(bytes) if bytes < LEAST => Err(Error::config("cache_bytes", "must be at least 65536")),
+        bytes => Ok(bytes),
     }
 }
 
@@ -392,6 +408,8 @@ mod tests {
             (r#"{"host":"h","tls_ca":"c"}"#, "tls"),
             (r#"{"host":"h","max_in_flight":0}"#, "max_in_flight"),
             (r#"{"host":"h","max_payload":0}"#, "max_payload"),
+            (r#"{"url":"memory:","cache_bytes":65535}"#, "cache_bytes"),
+            (r#"{"host":"h","cache_bytes":65536}"#, "cache_bytes"),
             (r#"{"host":"h","client_name":"a b"}"#, "client_name"),
             (r#"{"host":"h","namespace":"*"}"#, "namespace"),
             (r#"{"host":"h","service":""}"#, "service"),

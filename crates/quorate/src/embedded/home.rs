@@ -27,6 +27,9 @@ use crate::presence::RosterState;
 use crate::state::Monitor;
 use crate::store::{Entry, MemoryStores};
 
+/// Bytes of cached values that a home keeps, unless the configuration says otherwise.
+const CACHE_BYTES: u64 = 256 << 20;
+
 /// The state of one in-process home.
 ///
 /// # Clone
@@ -63,7 +66,7 @@ impl EmbeddedHome {
             locks,
             rosters: Arc::new(Table::new(clock.clone())),
             stores,
-            caches: Arc::new(CacheTable::new(Table::new(clock.clone()))),
+            caches: Arc::new(CacheTable::new(Table::new(clock.clone()), CACHE_BYTES)),
             #[cfg(feature = "file")]
             file: None,
             disk: Disk::default(),
@@ -115,6 +118,11 @@ impl EmbeddedHome {
         }
         let _ = hooks; // in memory nothing fails
         Ok(self)
+    }
+
+    /// Keeps so many bytes of cached values at most.
+    pub(crate) fn keep_cached(&self, bytes: u64) {
+        self.caches.set_room(bytes);
     }
 
     /// Where to show whether the home works.

@@ -23,5 +23,6 @@ mod figures;
 mod file;
 mod operators;
 mod ports;
+mod room;
 mod suites;
 mod wire;
