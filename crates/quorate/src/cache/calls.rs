@@ -48,7 +48,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     }
 
     /// Which leases still hold.
-    async fn renew(&self, keys: &[CacheKey], id: LoadId) -> Result<Vec<bool>> {
+    pub(super) async fn renew(&self, keys: &[CacheKey], id: LoadId) -> Result<Vec<bool>> {
         let (context, port, lease) = (&self.shared.context, &self.shared.port, self.spec.lease);
         let renewed = context
             .run_within(self.limits, &RENEW, self.target(keys), |attempt| {

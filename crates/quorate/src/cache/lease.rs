@@ -12,7 +12,7 @@ use super::area::CacheKey;
 use super::shared::Caches;
 use super::slot::LoadId;
 use crate::backoff::Backoff;
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::events::{Subscription, subscribe_raw};
 use crate::hooks::ErrorSource;
 use crate::port::CallOptions;
@@ -96,16 +96,21 @@ impl<'a> Turns<'a> {
     pub(super) async fn wait(&mut self, remaining: Duration) -> Result<()> {
         let lease_ends = Instant::now() + remaining + Duration::from_millis(1);
         let Some(channel) = self.shared.port.announced_on(self.key) else {
-            self.looks += 1;
-            let next = Instant::now() + POLL.delay(self.looks);
-            tokio::time::sleep_until(next.min(lease_ends)).await;
-            return self.shared.context.check_open();
+            return self.pause(lease_ends).await;
         };
         let Some(announcements) = &mut self.announcements else {
             // An announcement between the question and the acknowledgement would be missed: ask once more.
             tokio::select! {
                 subscribed = subscribe_raw(&self.shared.hub, channel).into_future() => {
-                    self.announcements = Some(subscribed?);
+                    match subscribed {
+                        Ok(announcements) => self.announcements = Some(announcements),
+                        Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                        // Who may not listen still waits for his turn.
+                        Err(error) => {
+                            tracing::debug!(%error, "cannot hear of the end of a load");
+                            return self.pause(lease_ends).await;
+                        }
+                    }
                 }
                 // Where nobody can be subscribed to, there may still be somebody to ask.
                 () = tokio::time::sleep_until(lease_ends) => {}
@@ -116,9 +121,20 @@ impl<'a> Turns<'a> {
             event = announcements.next() => match event {
                 // A gap may hide an announcement: ask again, as for a message.
                 Some(_) => Ok(()),
-                None => Err(Error::closed("the fleet")),
+                // The fleet was closed, or everything was unsubscribed.
+                None => {
+                    self.announcements = None;
+                    self.shared.context.check_open()
+                }
             },
             () = tokio::time::sleep_until(lease_ends) => Ok(()),
         }
+    }
+
+    async fn pause(&mut self, lease_ends: Instant) -> Result<()> {
+        self.looks += 1;
+        let next = Instant::now() + POLL.delay(self.looks);
+        tokio::time::sleep_until(next.min(lease_ends)).await;
+        self.shared.context.check_open()
     }
 }

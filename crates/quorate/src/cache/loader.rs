@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::area::CacheKey;
 use super::early::Ahead;
@@ -21,6 +22,7 @@ use super::loading::{GET_OR_LOAD, Loading};
 use super::read::{Read, StaleReason};
 use super::seek::Sought;
 use super::slot::{Stored, Wish};
+use crate::clock::after;
 use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 
@@ -170,8 +172,10 @@ where
     /// As [`get`](Self::get).
     pub async fn read(&self, key: &K) -> Result<Read<V>> {
         let entry = self.cache.key(key, &GET_OR_LOAD)?;
-        let sought = self.cache.seek_or_report(&entry).await?;
-        self.settle(key, entry, sought).await
+        let began = Instant::now();
+        let seeking = self.cache.seek_or_report(&entry);
+        let sought = self.in_time(began, &entry, seeking).await?;
+        self.settle(key, entry, sought, began).await
     }
 
     /// The values of several entries, in the order of the keys: those that are there in one round trip, the others
@@ -192,11 +196,15 @@ where
             .iter()
             .map(|key| self.cache.key(key, &GET_OR_LOAD))
             .collect();
-        let entries = entries?;
-        let sought = self.cache.seek_many_or_report(&entries).await?;
+        let (entries, began) = (entries?, Instant::now());
+        let Some(first) = entries.first() else {
+            return Ok(Vec::new());
+        };
+        let seeking = self.cache.seek_many_or_report(&entries);
+        let sought = self.in_time(began, first, seeking).await?;
         let mut settling: Vec<BoxFuture<'_, _>> = Vec::with_capacity(keys.len());
         for ((key, entry), sought) in keys.into_iter().zip(entries).zip(sought) {
-            settling.push(Box::pin(self.settle(key, entry, sought)));
+            settling.push(Box::pin(self.settle(key, entry, sought, began)));
         }
         let values: Vec<Read<V>> = iter(settling).buffered(AT_A_TIME).try_collect().await?;
         Ok(values.into_iter().map(|read| read.value).collect())
@@ -224,14 +232,35 @@ where
         Ok(read.value)
     }
 
+    /// Looks for what is there, for as long as the caller waits where there is nothing.
+    async fn in_time<T>(
+        &self,
+        began: Instant,
+        key: &CacheKey,
+        seeking: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(patience) = self.patience.with_old(false) else {
+            return seeking.await;
+        };
+        tokio::time::timeout_at(after(began, patience), seeking)
+            .await
+            .unwrap_or_else(|_| Err(too_slow(key, patience)))
+    }
+
     /// The value that was looked for, loaded if it has to be.
-    async fn settle(&self, key: &K, entry: CacheKey, sought: Sought<V>) -> Result<Read<V>> {
+    async fn settle(
+        &self,
+        key: &K,
+        entry: CacheKey,
+        sought: Sought<V>,
+        began: Instant,
+    ) -> Result<Read<V>> {
         let read = match sought {
             Sought::Fresh(read, ahead) => {
                 self.refresh_early(key, entry, ahead);
                 read
             }
-            Sought::Missing(old) => self.load_patiently(key, entry, old).await?,
+            Sought::Missing(old) => self.load_patiently(key, entry, old, began).await?,
         };
         self.cache.count(read.kind);
         Ok(read)
@@ -264,6 +293,7 @@ where
         key: &K,
         entry: CacheKey,
         old: Option<Stored>,
+        began: Instant,
     ) -> Result<Read<V>> {
         let loading = self.loading(entry, Wish::Value);
         let loaded = self.load(&loading, key);
@@ -274,7 +304,7 @@ where
         let Some(patience) = self.patience.with_old(old.is_some()) else {
             return loaded.await;
         };
-        match tokio::time::timeout(patience, loaded).await {
+        match tokio::time::timeout_at(after(began, patience), loaded).await {
             Ok(read) => read,
             Err(_) => match old {
                 Some((value, old)) => Ok(Read::kept(value, &old, StaleReason::Slow)),

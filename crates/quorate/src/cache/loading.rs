@@ -128,6 +128,12 @@ impl<K: ?Sized, V> Loading<K, V> {
                     wish = Wish::Anew;
                     Ok(())
                 }
+                Ok(Taken::Throttled(_)) if self.wish == Wish::Anew => {
+                    // Whoever it waited for has failed: its turn.
+                    leased.settle();
+                    wish = Wish::Anew;
+                    Ok(())
+                }
                 Ok(Taken::Failed(message)) => {
                     leased.settle();
                     return Err(self.land_failure(lead, Failure::told(message)));
@@ -190,15 +196,29 @@ impl<K: ?Sized, V> Loading<K, V> {
             // For everybody: the next one would load the same.
             Err(error) => return Err(self.land_failure(lead, Failure::of_value(error))),
         };
-        if let (Some(leased), true) = (leased, is_kept) {
-            let cost = began.elapsed();
-            if !self.keep(leased, value.clone(), &terms, cost).await {
+        if let Some(leased) = leased {
+            let is_new = if is_kept {
+                let cost = began.elapsed();
+                self.keep(leased, value.clone(), &terms, cost).await
+            } else {
+                self.still_leads(&leased).await
+            };
+            if !is_new {
                 // Who has asked since it was overtaken must not be given it: all who wait ask again.
                 return Ok(Some(Read::new(loaded.value, ReadKind::Loaded)));
             }
         }
         lead.land(Landed::Value(value));
         Ok(Some(Read::new(loaded.value, ReadKind::Loaded)))
+    }
+
+    /// Whether nobody wrote or removed the entry since its load began, as far as can be told.
+    async fn still_leads(&self, leased: &Leased) -> bool {
+        let renewed = self.cache.renew(self.keys(), leased.id).await;
+        renewed.and_then(one).unwrap_or_else(|error| {
+            self.cache.report(&error);
+            true
+        })
     }
 
     /// Keeps a loaded value, if nothing happened since its load began that would make it an old one. `false`: something
@@ -286,10 +306,11 @@ pub(super) fn land_kept<V>(lead: Lead, value: V, stored: Stored, has_waited: boo
         lead.land(Landed::Old(stored));
         return read;
     }
-    lead.land(Landed::Value(stored.value));
     if has_waited {
-        Read::new(read.value, ReadKind::Followed)
-    } else {
-        read
+        lead.land(Landed::Value(stored.value));
+        return Read::new(read.value, ReadKind::Followed);
     }
+    // It was there before anybody asked: no answer for who wants a new one.
+    lead.land(Landed::Old(stored));
+    read
 }

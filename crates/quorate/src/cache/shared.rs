@@ -1,6 +1,7 @@
 //! What the caches of an instance share.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Once, OnceLock};
 
 use parking_lot::Mutex;
@@ -26,6 +27,12 @@ static INVALIDATE: Operation = Operation::new(
     "invalidate_tags",
     Repeat::Harmless,
 );
+
+/// Caches whose handles share something. Where names come from outside, there may be any number.
+const MOST_KNOWN: usize = 1000;
+
+/// What the others are counted as: no cache can be called that.
+const OTHERS: &str = "(others)";
 
 /// What the caches of an instance share.
 #[derive(Debug)]
@@ -91,16 +98,21 @@ impl Caches {
         self.tell();
         let follows_keys = self.telling.what == TellCaches::Keys;
         let mut known = self.known.lock();
-        let known = known
-            .entry((namespace.clone(), cache.to_owned()))
-            .or_insert_with(|| {
-                Arc::new(Known {
-                    area: Arc::new(CacheArea::new(namespace, cache)),
-                    meters: Meters::new(cache, follows_keys),
-                    near: Opened::default(),
-                })
-            });
-        known.clone()
+        let name = (namespace.clone(), cache.to_owned());
+        let is_full = known.len() >= MOST_KNOWN;
+        let new = |called: &str, follows_keys| {
+            Arc::new(Known {
+                area: Arc::new(CacheArea::new(namespace, cache)),
+                meters: Meters::new(called, follows_keys),
+                near: Opened::default(),
+            })
+        };
+        match known.entry(name) {
+            Entry::Occupied(found) => found.get().clone(),
+            // Works, and is counted with all others for which there was no room.
+            Entry::Vacant(_) if is_full => new(OTHERS, false),
+            Entry::Vacant(free) => free.insert(new(cache, follows_keys)).clone(),
+        }
     }
 
     /// All that were used.

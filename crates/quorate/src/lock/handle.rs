@@ -403,7 +403,12 @@ impl Turns<'_> {
             event = announcements.next() => match event {
                 // A gap may hide a release: ask again, as for a message.
                 Some(_) => Ok(()),
-                None => Err(Error::closed("the fleet").with_operation(ACQUIRE.name)),
+                // The fleet was closed, or everything was unsubscribed.
+                None => {
+                    self.announcements = None;
+                    let open = self.shared.context.check_open();
+                    open.map_err(|error| error.with_operation(ACQUIRE.name))
+                }
             },
             () = tokio::time::sleep_until(until(lease_ends)) => Ok(()),
         }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::entry::{Once, Written};
 use crate::clock::Micros;
 
 /// Writes that are remembered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vec<Done>", into = "Vec<Done>")]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(from = "Vec<Done>")]
 pub(super) struct Remembered {
     by_id: HashMap<Arc<str>, Done>,
     by_end: BTreeSet<(Micros, Arc<str>)>,
@@ -77,11 +77,12 @@ impl From<Vec<Done>> for Remembered {
     }
 }
 
-impl From<Remembered> for Vec<Done> {
-    fn from(mut remembered: Remembered) -> Self {
-        let ids = std::mem::take(&mut remembered.by_end).into_iter();
-        ids.filter_map(|(_, id)| remembered.by_id.remove(&id))
-            .collect()
+/// As a list, without copying it first.
+impl Serialize for Remembered {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let in_order = self.by_end.iter().filter_map(|(_, id)| self.by_id.get(id));
+        let all: Vec<&Done> = in_order.collect();
+        all.serialize(serializer)
     }
 }
 

@@ -11,6 +11,7 @@ mod names;
 mod near;
 mod refreshing;
 mod tags;
+mod turns;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use self::names::*;
 pub use self::near::*;
 pub use self::refreshing::*;
 pub use self::tags::*;
+pub use self::turns::*;
 
 /// Makes one test per clause of the cache contract: `cache_suite!(module, harness)`.
 #[macro_export]
@@ -139,6 +141,10 @@ macro_rules! cache_suite {
                 many_at_once_are_not_near,
                 what_is_near_is_never_older_than_the_own_write,
                 nothing_is_near_after_the_end,
+                a_refresh_is_never_given_what_was_there,
+                a_refresh_that_waited_for_a_failure_tries_itself,
+                who_waits_is_not_ended_by_unsubscribing_everything,
+                what_is_not_kept_is_not_handed_to_who_asks_after_a_removal,
             ]
         );
     };

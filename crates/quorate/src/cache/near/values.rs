@@ -71,6 +71,11 @@ impl Terms {
 pub(crate) struct Near<V> {
     values: Cache<Box<str>, Kept<V>, ByBytes>,
     versions: Arc<Versions>,
+}
+
+/// It as one spec has it.
+struct View<V> {
+    near: Arc<Near<V>>,
     staleness: u64,
 }
 
@@ -117,31 +122,29 @@ pub(crate) fn open<V: Clone + Send + Sync + 'static>(
                 DefaultLifecycle::default(),
             ),
             versions: versions.clone(),
-            staleness,
         })
     });
     let near = known.clone().downcast::<Near<V>>();
-    near.expect("it stands under its own type")
+    let near = near.expect("it stands under its own type");
+    Arc::new(View { near, staleness })
 }
 
-impl<V: Clone + Send + Sync> Near<V> {
+impl<V: Clone + Send + Sync> View<V> {
     /// What is kept and current, and the present.
     fn current(&self, name: &str) -> Option<(Kept<V>, u64)> {
-        let kept = self.values.get(name)?;
-        let now = self.versions.now();
-        let current = kept.until > now
-            && self
-                .versions
-                .is_current(&kept.seen, kept.tagged, now, self.staleness);
+        let (kept, versions) = (self.near.values.get(name)?, &self.near.versions);
+        let now = versions.now();
+        let current =
+            kept.until > now && versions.is_current(&kept.seen, kept.tagged, now, self.staleness);
         if !current {
             return None;
         }
-        self.versions.use_it();
+        versions.use_it();
         Some((kept, now))
     }
 }
 
-impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
+impl<V: Clone + Send + Sync> NearValues<V> for View<V> {
     fn get(&self, name: &str) -> Option<V> {
         self.current(name).map(|(kept, _)| kept.value)
     }
@@ -154,6 +157,7 @@ impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
         };
         Some((kept.value, ahead))
     }
+
     fn keep(&self, name: &str, value: &V, terms: Terms, seen: Seen) {
         // A counter says nothing of its time.
         let Some(fresh) = terms.fresh else { return };
@@ -166,7 +170,7 @@ impl<V: Clone + Send + Sync> NearValues<V> for Near<V> {
             until: seen.at().saturating_add(fresh),
             cost: terms.cost,
         };
-        self.values.insert(name.into(), kept);
+        self.near.values.insert(name.into(), kept);
     }
 }
 

@@ -16,7 +16,10 @@ const COUNTERS: usize = 4096;
 /// How often keys have changed.
 pub(crate) struct Versions {
     hasher: RandomState,
-    counters: Box<[AtomicU64]>,
+    /// Of entries.
+    entries: Box<[AtomicU64]>,
+    /// Of what is known of tags: an invalidation raises one for each partition, which must not look like so many entries.
+    tags: Box<[AtomicU64]>,
     /// How often everything may have changed.
     all: AtomicU64,
     began: Instant,
@@ -49,7 +52,8 @@ impl Versions {
     pub(crate) fn new(moved: TestClock) -> Self {
         Self {
             hasher: RandomState::new(),
-            counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
+            entries: counters(),
+            tags: counters(),
             all: AtomicU64::new(0),
             began: Instant::now(),
             moved,
@@ -71,8 +75,8 @@ impl Versions {
     pub(crate) fn look(&self, entry: &[u8], tags: &[u8]) -> Seen {
         Seen {
             at: self.now(),
-            entry: self.version(entry),
-            tags: self.version(tags),
+            entry: self.version(&self.entries, entry),
+            tags: self.version(&self.tags, tags),
             all: self.all.load(Ordering::Acquire),
         }
     }
@@ -80,15 +84,15 @@ impl Versions {
     /// Whether nothing newer is known at `now` than when the key was looked at, and that has been certain for less than
     /// `staleness`.
     pub(crate) fn is_current(&self, seen: &Seen, tagged: bool, now: u64, staleness: u64) -> bool {
-        let same = |version: &Version| {
-            let counter = self.counters.get(usize::from(version.counter));
+        let same = |counters: &[AtomicU64], version: &Version| {
+            let counter = counters.get(usize::from(version.counter));
             counter.is_some_and(|counter| counter.load(Ordering::Acquire) == version.count)
         };
         let certain = self.certain.load(Ordering::Acquire);
         now.saturating_sub(certain) <= staleness
             && seen.all == self.all.load(Ordering::Acquire)
-            && same(&seen.entry)
-            && (!tagged || same(&seen.tags))
+            && same(&self.entries, &seen.entry)
+            && (!tagged || same(&self.tags, &seen.tags))
     }
 
     /// All changes before `at` have been told.
@@ -135,9 +139,9 @@ impl Versions {
         self.used.notified().await;
     }
 
-    fn version(&self, key: &[u8]) -> Version {
+    fn version(&self, counters: &[AtomicU64], key: &[u8]) -> Version {
         let counter = self.counter(key);
-        let count = self.counters[usize::from(counter)].load(Ordering::Acquire);
+        let count = counters[usize::from(counter)].load(Ordering::Acquire);
         Version { counter, count }
     }
 
@@ -153,13 +157,25 @@ impl Seen {
     }
 }
 
+fn counters() -> Box<[AtomicU64]> {
+    (0..COUNTERS).map(|_| AtomicU64::new(0)).collect()
+}
+
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Changes for Versions {
     fn changed(&self, key: &[u8]) {
-        self.counters[usize::from(self.counter(key))].fetch_add(1, Ordering::AcqRel);
+        let counter = usize::from(self.counter(key));
+        if key.ends_with(b"}:tags") {
+            self.tags[counter].fetch_add(1, Ordering::AcqRel);
+            // An entry may be called so, too; what is known of tags is always called so.
+            if key.windows(4).all(|part| part != b"}:e:") {
+                return;
+            }
+        }
+        self.entries[counter].fetch_add(1, Ordering::AcqRel);
     }
 
     fn all_changed(&self) {
@@ -188,14 +204,14 @@ mod tests {
     async fn what_changes_after_the_look_is_noticed() {
         let (_, versions) = versions();
         let current = |seen: &Seen, tagged| versions.is_current(seen, tagged, 0, SECOND);
-        let seen = versions.look(b"a", b"tags");
+        let seen = versions.look(b"a", b"ns:cache:{1}:tags");
         assert!(current(&seen, true));
-        versions.changed(b"tags");
+        versions.changed(b"ns:cache:{1}:tags");
         assert!(current(&seen, false));
         assert!(!current(&seen, true));
         versions.changed(b"a");
         assert!(!current(&seen, false));
-        let seen = versions.look(b"a", b"tags");
+        let seen = versions.look(b"a", b"ns:cache:{1}:tags");
         assert!(current(&seen, true));
         versions.all_changed();
         assert!(!current(&seen, false));
@@ -204,7 +220,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_confirmed_is_not_current_for_long() {
         let (clock, versions) = versions();
-        let seen = versions.look(b"a", b"tags");
+        let seen = versions.look(b"a", b"ns:cache:{1}:tags");
         let current = || versions.is_current(&seen, true, versions.now(), SECOND);
         clock.advance(Duration::from_secs(1));
         assert!(current());

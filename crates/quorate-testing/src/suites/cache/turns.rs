@@ -1,0 +1,186 @@
+//! Waiting for somebody else's load, and what it is not an answer to.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a call beside the clause ends with it"
+)]
+
+use std::io::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use quorate::{CacheSpec, ErrorKind, Fleet, LoadingCache, ReadKind};
+use tokio::sync::Semaphore;
+
+use super::{HOUR, MINUTE, SECOND, text, texts};
+use crate::harness::{Home, eventually, within};
+
+const EARLY: CacheSpec<str, String> = CacheSpec::new("early").ttl(HOUR).early_refresh(1000.0);
+const SAFE: CacheSpec<str, String> = CacheSpec::new("safe").ttl(MINUTE).fail_safe(HOUR);
+
+/// A load is asked for, and then waits to be let on.
+#[derive(Clone)]
+struct Gate {
+    asked: Arc<AtomicU32>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            asked: Arc::default(),
+            open: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    async fn pass(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.open.acquire().await.unwrap().forget();
+    }
+
+    async fn is_asked(&self) {
+        eventually("it is asked", async || {
+            self.asked.load(Ordering::SeqCst) > 0
+        })
+        .await;
+    }
+}
+
+fn numbered(
+    fleet: &Fleet,
+    spec: &CacheSpec<str, String>,
+    loads: &Arc<AtomicU32>,
+) -> LoadingCache<str, String> {
+    let loads = loads.clone();
+    fleet.cache(spec).with_loader(move |_| {
+        let number = loads.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            if number == 2 {
+                // The load ahead of time, which is not tried again for a while.
+                return Err(Error::other("the database is away"));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            Ok::<_, Error>(format!("n{number}"))
+        }
+    })
+}
+
+/// Not what was there before, also if somebody looks for that at the same time.
+pub async fn a_refresh_is_never_given_what_was_there(home: Home) {
+    let loads = Arc::new(AtomicU32::new(0));
+    let cache = numbered(home.fleet(), &EARLY, &loads);
+    assert_eq!(cache.get("a").await.unwrap(), "n1");
+    home.elapse(HOUR - SECOND * 5).await;
+    eventually("it is tried ahead of time", async || {
+        cache.get("a").await.unwrap();
+        loads.load(Ordering::SeqCst) == 2
+    })
+    .await;
+    // From now on each read finds that it is fresh and not to be tried: and hands that to whoever joins it.
+    for round in 0..10 {
+        let before = loads.load(Ordering::SeqCst);
+        let (read, refreshed) = tokio::join!(cache.read("a"), cache.refresh("a"));
+        assert_eq!(read.unwrap().kind, ReadKind::Hit);
+        match refreshed {
+            Ok(value) => assert!(value > format!("n{before}"), "{value} after n{before}"),
+            // It waited for the one that failed.
+            Err(error) => assert!(round == 0 && error.kind() == ErrorKind::Load, "{error}"),
+        }
+        if refreshed_fully(&cache).await {
+            return;
+        }
+    }
+}
+
+/// A value whose end is far off is not looked at ahead of time any more.
+async fn refreshed_fully(cache: &LoadingCache<str, String>) -> bool {
+    let left = cache.cache().remaining("a").await.unwrap();
+    left.is_some_and(|left| left > MINUTE * 30)
+}
+
+/// It loads by itself, where it waited for a load that failed.
+pub async fn a_refresh_that_waited_for_a_failure_tries_itself(home: Home) {
+    let other = home.instance("b").await;
+    texts_of(&other).put("a", &text("old")).await.unwrap();
+    home.elapse(MINUTE * 10).await;
+    let gate = Gate::new();
+    let failing = other.cache(&SAFE).get_or_load("a", {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Err::<String, _>(Error::other("the database is away"))
+        }
+    });
+    let failing = tokio::spawn(IntoFuture::into_future(failing));
+    gate.is_asked().await;
+    let here = home.fleet().cache(&SAFE);
+    let here = here.with_loader(|_: String| async { Ok::<_, Error>(text("new")) });
+    let refreshing = tokio::spawn(async move { here.refresh("a").await });
+    // Long enough for it to ask, mostly; whether it did makes no difference to what is right.
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    gate.open.add_permits(1);
+    assert_eq!(failing.await.unwrap().unwrap(), "old");
+    let refreshed = within("the refresh", refreshing).await.unwrap();
+    assert_eq!(refreshed.unwrap(), "new");
+}
+
+fn texts_of(fleet: &Fleet) -> quorate::Cache<str, String> {
+    fleet.cache(&SAFE)
+}
+
+/// What the application subscribes to is its own affair.
+pub async fn who_waits_is_not_ended_by_unsubscribing_everything(home: Home) {
+    let other = home.instance("b").await;
+    let gate = Gate::new();
+    let load = {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Error>(text("loaded"))
+        }
+    };
+    let loading = texts(&other).get_or_load("a", load);
+    let loading = tokio::spawn(IntoFuture::into_future(loading));
+    gate.is_asked().await;
+    let never = async { Err::<String, _>(Error::other("somebody else loads")) };
+    let waiting = texts(home.fleet()).get_or_load("a", never);
+    let waiting = tokio::spawn(IntoFuture::into_future(waiting));
+    for _ in 0..5 {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        home.fleet().unsubscribe_all();
+    }
+    gate.open.add_permits(1);
+    assert_eq!(loading.await.unwrap().unwrap(), "loaded");
+    let waited = within("the value", waiting).await.unwrap();
+    assert_eq!(waited.unwrap(), "loaded");
+}
+
+/// Also where what was loading is not kept.
+pub async fn what_is_not_kept_is_not_handed_to_who_asks_after_a_removal(home: Home) {
+    let cache = texts(home.fleet());
+    let gate = Gate::new();
+    let load = {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Error>(quorate::Loaded::new(text("before")).no_store())
+        }
+    };
+    let first = cache.get_or_load("a", load);
+    let first = tokio::spawn(IntoFuture::into_future(first));
+    gate.is_asked().await;
+    cache.remove("a").await.unwrap();
+    let after = cache.get_or_load("a", async { Ok::<_, Error>(text("after")) });
+    let after = tokio::spawn(IntoFuture::into_future(after));
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    gate.open.add_permits(1);
+    assert_eq!(first.await.unwrap().unwrap(), "before");
+    let after = within("the value", after).await.unwrap();
+    assert_eq!(after.unwrap(), "after");
+}
