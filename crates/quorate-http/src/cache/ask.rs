@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::DATE;
-use axum::http::{Extensions, HeaderMap, Method, Response, StatusCode, response};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode, response};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate::Loaded;
@@ -18,6 +18,7 @@ use super::conditional::{
     ask_whether_it_holds, freshen, is_about, is_failure, is_refusal, remove_conditions,
     remove_unstorable,
 };
+use super::control::CacheControl;
 use super::date;
 use super::exchange::Exchange;
 use super::key::{ResponseKey, target};
@@ -27,6 +28,9 @@ use super::stored::{Held, Kept, StoredResponse, varied};
 
 /// The least time that a cache keeps anything: what is not fresh is there to be validated.
 const LEAST: Duration = Duration::from_millis(1);
+
+/// What goes on for as long as somebody listens is never waited for.
+const EVENTS: &[u8] = b"text/event-stream";
 
 /// What whoever asked the service has of it, whatever became of it in the cache.
 pub(super) enum Own<E> {
@@ -92,7 +96,10 @@ impl<E: Send + 'static> Exchange<E> {
         match verdict {
             Verdict::Keep(keep) => self.keep(key, held, *keep, parts, body).await,
             _ if is_failure => (Own::Response(Response::from_parts(parts, body)), failed()),
-            Verdict::Pass if !is_refusal(parts.status) => {
+            // What others still may be given stays.
+            Verdict::Pass
+                if !is_refusal(parts.status) && !held.is_some_and(|held| self.is_of_use(held)) =>
+            {
                 self.not_kept(Response::from_parts(parts, body))
             }
             Verdict::Pass | Verdict::Own => {
@@ -211,8 +218,12 @@ impl<E: Send + 'static> Exchange<E> {
         if let Verdict::Keep(keep) = &mut verdict {
             stored.terms = keep.terms;
             stored.vary = varied(&keep.vary, &self.request.parts.headers);
-            if keep.tags.is_empty() {
-                keep.tags.clone_from(&held.tags);
+            // What it was about when it was made, it still is.
+            keep.tags.extend(held.tags.iter().cloned());
+            keep.tags.sort_unstable();
+            keep.tags.dedup();
+            if !CacheControl::new().tags(keep.tags.clone()).has_good_tags() {
+                verdict = Verdict::Pass;
             }
         }
         (stored, verdict)
@@ -222,10 +233,15 @@ impl<E: Send + 'static> Exchange<E> {
     async fn read(&self, parts: &response::Parts, body: Body) -> Read {
         let most = self.cache.max_body;
         let size = known_size(&parts.headers, &body);
-        let fits = match size {
-            Some(size) => usize::try_from(size).is_ok_and(|size| size <= most),
-            None => self.cache.buffers_streams,
-        };
+        let is_endless = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            let kind = kind.as_bytes();
+            kind.len() >= EVENTS.len() && kind[..EVENTS.len()].eq_ignore_ascii_case(EVENTS)
+        });
+        let fits = !is_endless
+            && match size {
+                Some(size) => usize::try_from(size).is_ok_and(|size| size <= most),
+                None => self.cache.buffers_streams,
+            };
         let fields = parts.headers.iter().chain(&self.request.parts.headers);
         let head = fields.map(|(name, value)| name.as_str().len() + value.len() + 16);
         if !fits || head.sum::<usize>() > HEAD / 2 {
@@ -234,7 +250,10 @@ impl<E: Send + 'static> Exchange<E> {
         match collect(body, most).await {
             Collected::Whole { bytes, trailers } => {
                 // Less than was said: it broke off unnoticed.
-                if size.is_some_and(|size| u64::try_from(bytes.len()) != Ok(size)) {
+                let length = u64::try_from(bytes.len()).ok();
+                if size.is_some_and(|size| length != Some(size))
+                    || is_another(&parts.headers, length)
+                {
                     return Read::Broken(whole(bytes, trailers));
                 }
                 Read::Whole(bytes, trailers)
@@ -276,10 +295,23 @@ impl<E: Send + 'static> Exchange<E> {
         path.map_or_else(String::new, ToString::to_string)
     }
 
+    /// Whether what is there may still be given to somebody.
+    fn is_of_use(&self, held: &Held) -> bool {
+        let terms = held.response.terms;
+        held.is_fresh() || held.stale_by < terms.while_revalidating.max(terms.if_error)
+    }
+
     /// Whether what is there stands in for a service that fails.
     pub(super) fn stands_in(&self, held: &Held) -> bool {
         stands_in(held, &self.request.wanted)
     }
+}
+
+/// Whether a response says to be of another length than it is, or says two.
+fn is_another(headers: &HeaderMap, length: Option<u64>) -> bool {
+    let said = headers.get_all(CONTENT_LENGTH).iter();
+    let number = |value: &HeaderValue| value.to_str().ok()?.parse::<u64>().ok();
+    said.into_iter().any(|value| number(value) != length)
 }
 
 /// A response on its way into the cache.

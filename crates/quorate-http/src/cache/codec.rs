@@ -38,6 +38,7 @@ fn encode(kept: &Kept) -> Result<Bytes, CodecError> {
     let Terms {
         initial_age,
         fresh,
+        overdue,
         while_revalidating,
         if_error,
         to_validate,
@@ -47,6 +48,7 @@ fn encode(kept: &Kept) -> Result<Bytes, CodecError> {
     for time in [
         initial_age,
         fresh,
+        overdue,
         while_revalidating,
         if_error,
         to_validate,
@@ -106,13 +108,14 @@ struct Reader(Bytes);
 impl Reader {
     fn response(&mut self) -> Result<StoredResponse, CodecError> {
         let status = StatusCode::from_u16(self.u16()?)?;
-        let mut times = [Duration::ZERO; 5];
+        let mut times = [Duration::ZERO; 6];
         for time in &mut times {
             *time = Duration::from_millis(self.u64()?);
         }
         let [
             initial_age,
             fresh,
+            overdue,
             while_revalidating,
             if_error,
             to_validate,
@@ -134,6 +137,7 @@ impl Reader {
             terms: Terms {
                 initial_age,
                 fresh,
+                overdue,
                 while_revalidating,
                 if_error,
                 to_validate,
@@ -249,6 +253,7 @@ mod tests {
                         terms: Terms {
                             initial_age: Duration::from_millis(time),
                             fresh: Duration::from_millis(time / 2),
+                            overdue: Duration::from_millis(time / 11),
                             while_revalidating: Duration::from_millis(time / 3),
                             if_error: Duration::from_millis(time / 5),
                             to_validate: Duration::from_millis(time / 7),

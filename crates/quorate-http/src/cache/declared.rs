@@ -180,7 +180,7 @@ impl Declared {
             Some(text) => key.with_text(&text(parts)),
             None => key,
         };
-        key.with_content(content)
+        key.with_content(&parts.headers, content)
     }
 
     /// The method whose responses answer a request.
@@ -227,14 +227,18 @@ impl Declared {
             None => response.status.is_success(),
         };
         let fresh = with.control.ttl.unwrap_or(self.ttl).min(LONGEST);
-        if said.no_store || said.private || !should || fresh < Duration::from_millis(1) {
+        let is_private = said.no_store || said.private || said.no_cache;
+        if is_private || !should || fresh < Duration::from_millis(1) {
             return Verdict::Pass;
         }
+        let never_stale = said.forbids_stale();
+        let window = |time| if never_stale { Duration::ZERO } else { time };
         let terms = Terms {
             initial_age: initial_age(&response.headers, &with),
             fresh,
-            while_revalidating: self.while_revalidating,
-            if_error: self.if_error,
+            while_revalidating: window(self.while_revalidating),
+            if_error: window(self.if_error),
+            never_stale,
             ..Terms::default()
         };
         Verdict::keep(terms, with, Vec::new())

@@ -3,9 +3,11 @@
 use std::fmt::{self, Write as _};
 
 use axum::extract::OriginalUri;
-use axum::http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use sha2::{Digest, Sha256};
 
 /// The longest key that stands in the cache as it is; of a longer one its SHA-256 does.
@@ -51,13 +53,21 @@ impl ResponseKey {
     /// Of a request, without what it varies by.
     pub(super) fn of_request(parts: &Parts, method: &Method) -> Self {
         let uri = target(parts);
-        Self::of(method, &host(parts), uri.path(), uri.query())
+        Self::of(method, &host(parts), uri.path(), uri.query()).with_rewritten(parts)
+    }
+
+    fn with_rewritten(self, parts: &Parts) -> Self {
+        match rewritten(parts) {
+            None => self,
+            Some(uri) => self.with('u', &uri.to_string()),
+        }
     }
 
     /// As [`of_request`](Self::of_request) with a text in place of the query.
     pub(super) fn with_query_as(parts: &Parts, method: &Method, query: &str) -> Self {
         let uri = target(parts);
-        Self::of(method, &host(parts), uri.path(), None).with('k', query)
+        let key = Self::of(method, &host(parts), uri.path(), None);
+        key.with('k', query).with_rewritten(parts)
     }
 
     /// A path and a query of a URI contain no space, and whatever follows is escaped: so no two keys are alike.
@@ -105,13 +115,14 @@ impl ResponseKey {
         self
     }
 
-    /// With the content of a request.
-    pub(super) fn with_content(self, content: &[u8]) -> Self {
+    /// With the content of a request, and what says how it is read.
+    pub(super) fn with_content(self, headers: &HeaderMap, content: &[u8]) -> Self {
         if content.is_empty() {
             return self;
         }
         let digest = digest(content);
-        self.with('b', &digest)
+        let names = [CONTENT_TYPE, CONTENT_ENCODING];
+        self.with('b', &digest).with_fields_of(&names, headers)
     }
 
     /// A variant of the response kept under this key, which has this id.
@@ -124,7 +135,7 @@ impl ResponseKey {
         self.0.push_str(name.as_str());
         let Some(value) = value else { return };
         self.0.push('=');
-        if [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) {
+        if is_secret(name) {
             self.0.push_str("sha256*");
             self.0.push_str(&digest(value));
         } else {
@@ -172,6 +183,31 @@ pub(super) fn target(parts: &Parts) -> &Uri {
     original.map_or(&parts.uri, |OriginalUri(uri)| uri)
 }
 
+/// Whether a request says in one way only whom it asks. Where `Host` and the URI differ, or there are several, the service may
+/// believe another one than the key names.
+pub(super) fn has_one_host(parts: &Parts) -> bool {
+    let mut lines = parts.headers.get_all(HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    let asked = [target(parts).authority(), parts.uri.authority()];
+    let same = |said: &HeaderValue| {
+        let authorities = asked.iter().flatten();
+        authorities.into_iter().all(|authority| {
+            said.as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes())
+        })
+    };
+    second.is_none() && first.is_none_or(same)
+}
+
+/// What the service is asked, where something in front of it has made another path or query of what the client sent.
+fn rewritten(parts: &Parts) -> Option<&Uri> {
+    let (sent, asked) = (target(parts), &parts.uri);
+    let is_nested = sent.query() == asked.query() && sent.path().ends_with(asked.path());
+    // A router that is nested takes off what leads to it.
+    let is_root = asked.path() == "/" && sent.query() == asked.query();
+    (!is_nested && !is_root).then_some(asked)
+}
+
 /// Whom the request asked.
 pub(super) fn host(parts: &Parts) -> String {
     if let Some(authority) = target(parts).authority() {
@@ -188,6 +224,20 @@ pub(super) fn field_value(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<
     for line in lines {
         value.push(b',');
         value.extend_from_slice(line.as_bytes().trim_ascii());
+    }
+    Some(value)
+}
+
+/// Whether the value of a field is nobody else's business.
+fn is_secret(name: &HeaderName) -> bool {
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+}
+
+/// The value of a field as it is kept, to compare that of a request with: of one that carries a secret, its SHA-256.
+pub(super) fn compared(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let value = field_value(headers, name)?;
+    if is_secret(name) {
+        return Some(format!("sha256*{}", digest(&value)).into_bytes());
     }
     Some(value)
 }
@@ -226,6 +276,39 @@ mod tests {
         assert!(!key.as_str().contains("secret"), "{key}");
         let other = ResponseKey::get(&uri("http://a/")).with_field(&COOKIE, Some("id=other"));
         assert_ne!(key, other);
+    }
+
+    fn parts(asked: &str, hosts: &[&str]) -> Parts {
+        let mut request = axum::http::Request::get(asked);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn who_asks_two_hosts_asks_none() {
+        assert!(has_one_host(&parts("/x", &["a.example"])));
+        assert!(has_one_host(&parts("/x", &[])));
+        assert!(has_one_host(&parts("http://a.example/x", &["A.example"])));
+        assert!(!has_one_host(&parts("http://a.example/x", &["b.example"])));
+        assert!(!has_one_host(&parts("/x", &["a.example", "b.example"])));
+    }
+
+    #[test]
+    fn what_was_made_of_a_uri_is_in_the_key() {
+        let of = |sent: &str, asked: &str| {
+            let mut parts = parts(asked, &["a"]);
+            parts.extensions.insert(OriginalUri(uri(sent)));
+            ResponseKey::of_request(&parts, &Method::GET)
+        };
+        assert_eq!(
+            of("/api/users/7?x", "/users/7?x").as_str(),
+            "GET a /api/users/7?x"
+        );
+        assert_eq!(of("/api", "/").as_str(), "GET a /api");
+        assert_ne!(of("/page", "/tenant-a/page"), of("/page", "/tenant-b/page"));
+        assert_ne!(of("/page", "/page?tenant=a"), of("/page", "/page?tenant=b"));
     }
 
     #[test]

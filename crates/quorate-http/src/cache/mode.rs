@@ -12,7 +12,7 @@ use super::control::CacheControl;
 use super::date;
 use super::declared::Declared;
 use super::directives::RequestDirectives;
-use super::key::ResponseKey;
+use super::key::{ResponseKey, has_one_host};
 use super::standard::Standard;
 use super::status::Forward;
 use super::stored::{Held, Terms};
@@ -124,7 +124,12 @@ impl Mode {
             Self::Standard(_) => Standard::plan(parts, directives.clone()),
         };
         match plan {
-            Plan::Look(_) if directives.no_store || !is_plain || needs_service(&parts.headers) => {
+            Plan::Look(_)
+                if directives.no_store
+                    || !is_plain
+                    || !has_one_host(parts)
+                    || needs_service(&parts.headers) =>
+            {
                 Plan::Pass(Forward::Bypass)
             }
             plan => plan,

@@ -169,15 +169,21 @@ impl Standard {
             _ => Duration::ZERO,
         };
         let fresh = lifetime.min(LONGEST).saturating_sub(initial_age);
+        // For how long it has not been fresh already: its windows began then.
+        let overdue = initial_age.saturating_sub(lifetime).min(LONGEST);
         // What is less than a millisecond is not kept.
         let fresh = if fresh.as_millis() == 0 {
             Duration::ZERO
         } else {
             fresh
         };
-        let while_revalidating = window(said.stale_while_revalidate);
+        let while_revalidating = match window(said.stale_while_revalidate) {
+            over if over <= overdue => Duration::ZERO,
+            window => window,
+        };
         Terms {
             initial_age: initial_age.min(LONGEST),
+            overdue,
             fresh,
             while_revalidating,
             if_error: window(said.stale_if_error),

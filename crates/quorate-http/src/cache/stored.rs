@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use bytes::Bytes;
 use quorate::{CacheEntry, Micros};
 
-use super::key::{ResponseKey, field_value};
+use super::key::{ResponseKey, compared};
 
 /// What stands under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) struct Terms {
     pub(super) initial_age: Duration,
     /// How long it is fresh from when it was stored.
     pub(super) fresh: Duration,
+    /// For how long it had not been fresh any more when it was stored.
+    pub(super) overdue: Duration,
     /// How long after that it is given while a new one is asked for.
     pub(super) while_revalidating: Duration,
     /// How long after that it stands in for an error.
@@ -70,7 +72,7 @@ impl StoredResponse {
     /// Whether a request with these fields may be given it.
     pub(super) fn matches(&self, headers: &HeaderMap) -> bool {
         let same = |(name, value): &(HeaderName, Option<Bytes>)| {
-            field_value(headers, name).as_deref() == value.as_deref()
+            compared(headers, name).as_deref() == value.as_deref()
         };
         self.vary.iter().all(same)
     }
@@ -87,7 +89,7 @@ pub(super) fn varied(
     names: &[HeaderName],
     headers: &HeaderMap,
 ) -> Vec<(HeaderName, Option<Bytes>)> {
-    let value = |name: &HeaderName| (name.clone(), field_value(headers, name).map(Bytes::from));
+    let value = |name: &HeaderName| (name.clone(), compared(headers, name).map(Bytes::from));
     names.iter().map(value).collect()
 }
 
@@ -121,7 +123,7 @@ impl Held {
             age: terms.initial_age + entry.age,
             fresh_for,
             stale_by: if fresh_for.is_zero() {
-                entry.age.saturating_sub(terms.fresh)
+                terms.overdue + entry.age.saturating_sub(terms.fresh)
             } else {
                 Duration::ZERO
             },
@@ -141,7 +143,7 @@ impl Held {
             } else {
                 terms.fresh
             },
-            stale_by: Duration::ZERO,
+            stale_by: terms.overdue,
             stored_at: Micros::default(),
             tags: Vec::new(),
             response,

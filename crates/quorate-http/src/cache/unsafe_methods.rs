@@ -1,10 +1,13 @@
 //! Requests that change something, and what then no longer holds (RFC 9111, 4.4; RFC 9875).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response};
 use quorate::Result as QuorateResult;
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::directives::strings;
@@ -19,22 +22,66 @@ use super::status::{Forward, Handled};
 const MOST_TAGS: usize = 32;
 
 /// Lets the service change something, and ends what is kept of it before anybody hears of that.
+///
+/// When the client goes away meanwhile, the change may have been made, or may be on its way: then what was asked to change
+/// is ended all the same.
 pub(super) async fn handle<E>(
-    cache: &Shared,
+    cache: &Arc<Shared>,
     run: &Run<E>,
     parts: Parts,
     body: Body,
 ) -> Result<Response<Body>, E> {
     cache.meters.count(Answered::Bypass);
-    let asked = parts.clone();
+    let mut change = Change {
+        cache: cache.clone(),
+        asked: Some((parts.clone(), HeaderMap::new())),
+    };
     let mut response = run(Request::from_parts(parts, body)).await?;
-    let is_done = response.status().is_success() || response.status().is_redirection();
-    if is_done && let Err(error) = end(cache, &asked, response.headers()).await {
-        // The change is made: what is kept of it ends at its time.
-        cache.report(&error);
+    if response.status().is_success() || response.status().is_redirection() {
+        if let Some((_, said)) = &mut change.asked {
+            said.clone_from(response.headers());
+        }
+        change.end().await;
+    } else {
+        change.asked = None;
     }
     Handled::forwarded(Forward::Method).write(response.headers_mut());
     Ok(response)
+}
+
+/// A change on its way. Dropped before it is ended, it is ended in the background.
+struct Change {
+    cache: Arc<Shared>,
+    /// The request, and what was said of it.
+    asked: Option<(Parts, HeaderMap)>,
+}
+
+impl Change {
+    async fn end(&mut self) {
+        if let Some((asked, said)) = &self.asked {
+            let ended = end(&self.cache, asked, said).await;
+            // The change is made: what is kept of it ends at its time.
+            ended.unwrap_or_else(|error| self.cache.report(&error));
+        }
+        self.asked = None;
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        if Handle::try_current().is_err() {
+            return;
+        }
+        let mut change = Self {
+            cache: self.cache.clone(),
+            asked: Some(asked),
+        };
+        let tasks = self.cache.tasks.clone();
+        drop(tasks.spawn(async move { change.end().await }));
+    }
 }
 
 /// Ends what a response says no longer holds.

@@ -6,6 +6,7 @@ mod faults;
 mod flight;
 mod operators;
 mod personal;
+mod poisoned;
 mod rfc9111;
 mod rfc9111_directives;
 mod rfc9111_validation;
