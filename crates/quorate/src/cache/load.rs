@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 /// The value of an entry, loaded if there is none. Made by [`Cache::get_or_load`].
 ///
 /// # Errors
-/// `InvalidInput` with the field and the rule, before anything is asked for; [`ErrorKind::Load`] with the loader's own
+/// `InvalidInput` with the field and the rule, before anything is asked for; [`ErrorKind::Load`](crate::ErrorKind::Load) with the loader's own
 /// error as its source; `Encode`. The cache's own failures are not errors here: the value is loaded all the same, and
 /// they go to `on_error`.
 ///

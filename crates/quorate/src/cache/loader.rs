@@ -122,7 +122,7 @@ impl<K: ToOwned + ?Sized, V> Cache<K, V> {
 
 impl<K: ToOwned + ?Sized, V> LoadingCache<K, V> {
     /// How long a caller waits for a new value where an old one is there: then it is given the old one, as
-    /// [`ReadKind::Stale`], and the load goes on. Zero: it does not wait at all. Old values are there for as long as
+    /// [`ReadKind::Stale`](crate::ReadKind::Stale), and the load goes on. Zero: it does not wait at all. Old values are there for as long as
     /// [`fail_safe`](crate::CacheSpec::fail_safe) says. Default: as long as the load takes.
     #[must_use]
     pub fn soft_timeout(mut self, time: Duration) -> Self {
