@@ -143,9 +143,10 @@ impl CacheKey {
 
     fn of(&self, kind: char) -> String {
         let (partition, cache, name) = (self.partition(), &self.area.cache, &self.name);
-        self.area
-            .namespace
-            .qualify(&format!("cache:{{{partition}}}:{kind}:{cache}:{name}"))
+        let namespace = self.area.namespace.as_str();
+        let colon = if namespace.is_empty() { "" } else { ":" };
+        // In one piece: it is made for each call.
+        format!("{namespace}{colon}cache:{{{partition}}}:{kind}:{cache}:{name}")
     }
 }
 
