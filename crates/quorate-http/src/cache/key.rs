@@ -190,8 +190,7 @@ pub(super) fn has_one_host(parts: &Parts) -> bool {
     let (first, second) = (lines.next(), lines.next());
     let asked = [target(parts).authority(), parts.uri.authority()];
     let same = |said: &HeaderValue| {
-        let authorities = asked.iter().flatten();
-        authorities.into_iter().all(|authority| {
+        asked.iter().flatten().all(|authority| {
             said.as_bytes()
                 .eq_ignore_ascii_case(authority.as_str().as_bytes())
         })

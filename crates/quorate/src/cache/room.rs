@@ -101,6 +101,12 @@ impl Room {
                 self.in_line.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        // Nobody else is left to go: it alone is more than there may be.
+        for _ in 0..=MOST_LIVES {
+            if self.is_over() && look(newest) == Turn::Gone {
+                return;
+            }
+        }
     }
 
     /// Leaves out of the line who is gone, where they are many. `is_there` is asked with no lock of ours held.

@@ -211,6 +211,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_larger_than_all_there_may_be_does_not_stay() {
+        let (table, area) = table(100_000);
+        let key = area.key("large".to_owned()).unwrap();
+        for _ in 0..3 {
+            table.put(&key, &put(200_000), Fence::Always);
+            assert!(!is_there(&table, &key));
+            assert_eq!(table.room.weight().0, 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_value_that_goes_leaves_its_load() {
         let (table, area) = table(100_000);
         let key = area.key("old".to_owned()).unwrap();
