@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use super::slot::Stored;
+use crate::clock::Micros;
 
 /// What is to be known of a value that is still fresh.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ahead {
+    /// When it was stored, by the home's clock.
+    pub(crate) stored: Micros,
     /// How much longer it is.
     pub(crate) left: Duration,
     /// How long it took to load.
@@ -17,6 +20,7 @@ pub(crate) struct Ahead {
 impl Ahead {
     pub(super) fn of(stored: &Stored) -> Self {
         Self {
+            stored: stored.stored,
             left: stored.fresh_until.since(stored.now),
             cost: stored.cost,
         }

@@ -279,7 +279,7 @@ where
     fn refresh_early(&self, key: &K, entry: CacheKey, ahead: Ahead) {
         let beta = self.cache.spec.early;
         if beta > 0.0 && ahead.is_due(beta, rand::random()) {
-            let loading = self.loading(entry, Wish::Early);
+            let loading = self.loading(entry, Wish::Early(ahead.stored));
             if let Role::Lead(lead) = loading.join() {
                 // Nobody waits for it.
                 drop(self.begin(&loading, lead, key));

@@ -150,7 +150,9 @@ impl<K: ?Sized, V> Loading<K, V> {
             };
             match hindered {
                 Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Closed || self.wish == Wish::Early => {
+                Err(error)
+                    if error.kind() == ErrorKind::Closed || matches!(self.wish, Wish::Early(_)) =>
+                {
                     return Err(error);
                 }
                 Err(error) => {

@@ -54,7 +54,7 @@ pub trait Changes: Debug + Send + Sync + 'static {
 /// * `take` gives what is fresh; otherwise at most one asker holds the lease to load, until it ends, is given up, or
 ///   its value is stored. Asked again with the same id, the answer is the same. `renew` moves the end of a lease that
 ///   still holds, and never brings one back. With [`Wish::Early`](super::Wish::Early) the lease is given although the entry is fresh, if
-///   nobody holds it and no failure is remembered; with [`Wish::Anew`](super::Wish::Anew) whatever is there.
+///   it still is what was stored then, nobody holds the lease and no failure is remembered; with [`Wish::Anew`](super::Wish::Anew) whatever is there.
 /// * `fail` ends a lease that holds, and remembers the failure: while there is an old value, `take` gives that
 ///   for the time of the throttle; while there is none, `take` tells of the failure for as long as it says, or until one of
 ///   its tags is invalidated. `put`, `remove`, `add` and the next lease make it forgotten.

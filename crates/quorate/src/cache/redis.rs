@@ -265,16 +265,14 @@ impl CachePort for RedisCaches {
         options: CallOptions,
     ) -> Result<Vec<Taken>> {
         let wish = match take.wish {
-            Wish::Value => "value",
-            Wish::Early => "early",
-            Wish::Anew => "anew",
+            Wish::Value => vec![b"value".to_vec()],
+            Wish::Early(seen) => vec![b"early".to_vec(), seen.get().to_string().into_bytes()],
+            Wish::Anew => vec![b"anew".to_vec()],
         };
         let calls = keys.iter().map(|key| {
-            call(
-                &TAKE,
-                key,
-                vec![digits(take.id), millis(take.lease), wish.into()],
-            )
+            let mut arguments = vec![digits(take.id), millis(take.lease)];
+            arguments.extend_from_slice(&wish);
+            call(&TAKE, key, arguments)
         });
         self.each(calls, options, taken).await
     }

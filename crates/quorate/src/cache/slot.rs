@@ -77,8 +77,9 @@ pub struct Take {
 pub enum Wish {
     /// Its value; to load it if there is none that is fresh, unless that failed a short while ago.
     Value,
-    /// To load it although it is fresh, unless somebody does or that failed a short while ago.
-    Early,
+    /// To load it although it is fresh, unless somebody does or that failed a short while ago; or somebody has: what is
+    /// there was stored at another time than this.
+    Early(Micros),
     /// To load it, whatever is there.
     Anew,
 }
@@ -251,8 +252,10 @@ impl Slot {
         if let Some(stored) = &fresh {
             let is_held_up = match take.wish {
                 Wish::Value => true,
-                Wish::Early => {
-                    lease.is_some_and(|lease| lease.id != take.id) || self.is_throttled(now)
+                Wish::Early(seen) => {
+                    stored.stored != seen
+                        || lease.is_some_and(|lease| lease.id != take.id)
+                        || self.is_throttled(now)
                 }
                 Wish::Anew => false,
             };

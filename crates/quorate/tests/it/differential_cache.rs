@@ -7,13 +7,19 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use quorate::cache::{CacheKey, FailedLoad, Fence, LoadId, Put, Stored, Take, Taken, Wish};
-use quorate::{CacheSpec, CallOptions, Codec, Fleet, TestClock};
+use quorate::{CacheSpec, CallOptions, Codec, Fleet, Micros, TestClock};
 use quorate_testing::harness::{elapse_on_server, namespace};
 use quorate_testing::servers::{ServerKind, shared};
 
 const SEQUENCES: usize = 30;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Stands for when what is there was stored.
+const THIS: Micros = Micros::new(0);
+
+/// A time when nothing was.
+const ANOTHER: Micros = Micros::new(1);
 
 const BYTES: CacheSpec<str, Bytes> = CacheSpec::with_codec("bytes", Codec::bytes());
 
@@ -69,7 +75,12 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || 0..3_usize;
     let tags = || proptest::collection::btree_set(0..3_u8, 0..3);
-    let wish = prop_oneof![Just(Wish::Value), Just(Wish::Early), Just(Wish::Anew)];
+    let wish = prop_oneof![
+        Just(Wish::Value),
+        Just(Wish::Early(THIS)),
+        Just(Wish::Early(ANOTHER)),
+        Just(Wish::Anew),
+    ];
     let step = prop_oneof![
         5 => (key(), any::<u8>(), 1..4_u32, 0..3_u32, tags(), 0..5_u8).prop_map(
             |(key, value, fresh, more, tags, fence)| Step::Put {
@@ -166,12 +177,17 @@ impl Subject {
                 minutes,
                 wish,
             } => {
+                let keys = [self.key(*key, round)];
+                let there = port.get(&keys[0], call).await.unwrap();
+                let wish = match (wish, there) {
+                    (Wish::Early(THIS), Some(there)) => Wish::Early(there.stored),
+                    _ => *wish,
+                };
                 let take = Take {
                     id: loads[*load],
                     lease: HOUR / 60 * *minutes,
-                    wish: *wish,
+                    wish,
                 };
-                let keys = [self.key(*key, round)];
                 match port.take(&keys, take, call).await.unwrap().remove(0) {
                     Taken::Fresh(stored) => format!("fresh {}", shown(Some(stored))),
                     Taken::Throttled(stored) => format!("throttled {}", shown(Some(stored))),

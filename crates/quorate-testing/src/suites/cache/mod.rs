@@ -104,6 +104,7 @@ macro_rules! cache_suite {
                 a_value_near_its_end_is_loaded_again,
                 a_load_ahead_of_time_that_fails_is_not_tried_again_at_once,
                 one_at_a_time_loads_ahead_of_time,
+                what_was_loaded_meanwhile_is_not_loaded_again,
                 what_is_fresh_is_loaded_anew_for_who_wants_that,
                 a_refresh_loads_what_is_fresh,
                 a_refresh_that_fails_leaves_what_is_there,

@@ -10,17 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use quorate::cache::{Fence, LoadId, Put, Take, Taken, Wish};
+use quorate::cache::{Fence, LoadId, Put, Stored, Take, Taken, Wish};
 use quorate::{CacheSpec, CallOptions, ErrorKind, Fleet, LoadingCache, ReadKind};
 
 use super::{HOUR, MINUTE, SECOND, TEXTS, text, texts};
 use crate::harness::{Home, eventually, within};
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// So much weight that a load of some milliseconds is repeated in the last minutes.
-const EARLY: CacheSpec<str, String> = CacheSpec::new("early").ttl(HOUR).early_refresh(1000.0);
+const EARLY: CacheSpec<str, String> = CacheSpec::new("early").ttl(DAY).early_refresh(1000.0);
 
 const EARLY_AND_NEAR: CacheSpec<str, String> = CacheSpec::new("near")
-    .ttl(HOUR)
+    .ttl(DAY)
     .early_refresh(1000.0)
     .near(1024 * 1024);
 
@@ -54,8 +56,8 @@ pub async fn a_value_near_its_end_is_loaded_again(home: Home) {
         for _ in 0..50 {
             assert!(is_hit(cache.read("a").await.unwrap().kind));
         }
-        assert_eq!(loads.load(Ordering::SeqCst), 1, "an hour before its end");
-        home.elapse(HOUR - SECOND * 30).await;
+        assert_eq!(loads.load(Ordering::SeqCst), 1, "a day before its end");
+        home.elapse(DAY - SECOND * 30).await;
         eventually("it is loaded again", async || {
             let read = cache.read("a").await.unwrap();
             assert!(is_hit(read.kind));
@@ -64,7 +66,7 @@ pub async fn a_value_near_its_end_is_loaded_again(home: Home) {
         .await;
         assert_eq!(loads.load(Ordering::SeqCst), 2);
         let left = cache.cache().remaining("a").await.unwrap();
-        assert!(left.unwrap() > MINUTE * 58);
+        assert!(left.unwrap() > DAY - MINUTE * 2);
     }
 }
 
@@ -77,7 +79,7 @@ pub async fn a_load_ahead_of_time_that_fails_is_not_tried_again_at_once(home: Ho
     let loads = Arc::new(AtomicU32::new(0));
     let cache = counting(home.fleet(), &EARLY, &loads, 1);
     assert_eq!(cache.get("a").await.unwrap(), "n1");
-    home.elapse(HOUR - SECOND * 25).await;
+    home.elapse(DAY - SECOND * 25).await;
     eventually("it is tried", async || {
         assert_eq!(cache.read("a").await.unwrap().kind, ReadKind::Hit);
         loads.load(Ordering::SeqCst) == 2
@@ -110,9 +112,10 @@ pub async fn one_at_a_time_loads_ahead_of_time(home: Home) {
         };
         async move { port.take(&keys, take, options).await.unwrap().remove(0) }
     };
-    let first = take(ids[0], Wish::Early).await;
+    let seen = port.get(&keys[0], options).await.unwrap().unwrap().stored;
+    let first = take(ids[0], Wish::Early(seen)).await;
     assert!(matches!(first, Taken::Load(Some(_))), "{first:?}");
-    for wish in [Wish::Early, Wish::Value] {
+    for wish in [Wish::Early(seen), Wish::Value] {
         let second = take(ids[1], wish).await;
         assert!(matches!(second, Taken::Fresh(_)), "{second:?}");
     }
@@ -132,6 +135,28 @@ pub async fn one_at_a_time_loads_ahead_of_time(home: Home) {
         assert_eq!(put.unwrap(), kept);
     }
     assert_eq!(cache.get("a").await.unwrap(), Some(text("new")));
+}
+
+/// Who saw that it is time may have been overtaken by another instance.
+pub async fn what_was_loaded_meanwhile_is_not_loaded_again(home: Home) {
+    let (port, cache) = (home.fleet().cache_port(), texts(home.fleet()));
+    let options = CallOptions::until(tokio::time::Instant::now() + SECOND * 20);
+    let keys = [cache.entry_key("a").unwrap()];
+    cache.put("a", &text("old")).await.unwrap();
+    let old = port.get(&keys[0], options).await.unwrap().unwrap();
+    home.elapse(SECOND).await;
+    cache.put("a", &text("new")).await.unwrap();
+    let new = port.get(&keys[0], options).await.unwrap().unwrap();
+    let take = |seen: &Stored| Take {
+        id: LoadId::random(),
+        lease: MINUTE,
+        wish: Wish::Early(seen.stored),
+    };
+    let [first, second] = [&old, &new].map(take);
+    let taken = port.take(&keys, first, options).await.unwrap();
+    assert!(matches!(&taken[..], [Taken::Fresh(_)]), "{taken:?}");
+    let taken = port.take(&keys, second, options).await.unwrap();
+    assert!(matches!(&taken[..], [Taken::Load(Some(_))]), "{taken:?}");
 }
 
 /// Others read what is there until then.

@@ -54,6 +54,8 @@ pub(crate) struct Terms {
     fresh: Option<u64>,
     /// How long it took to load.
     cost: Duration,
+    /// When it was stored, by the home's clock.
+    stored: Micros,
 }
 
 impl Terms {
@@ -62,6 +64,7 @@ impl Terms {
         Self {
             bytes: stored.value.len() as u64,
             tagged: !stored.tags.is_empty(),
+            stored: stored.stored,
             fresh: says.then(|| nanos(stored.fresh_until.since(stored.now))),
             cost: stored.cost,
         }
@@ -90,6 +93,8 @@ struct Kept<V> {
     until: u64,
     /// How long it took to load.
     cost: Duration,
+    /// When it was stored, by the home's clock.
+    stored: Micros,
 }
 
 #[derive(Clone)]
@@ -152,6 +157,7 @@ impl<V: Clone + Send + Sync> NearValues<V> for View<V> {
     fn get_with_time(&self, name: &str) -> Option<(V, Ahead)> {
         let (kept, now) = self.current(name)?;
         let ahead = Ahead {
+            stored: kept.stored,
             left: Duration::from_nanos(kept.until - now),
             cost: kept.cost,
         };
@@ -169,6 +175,7 @@ impl<V: Clone + Send + Sync> NearValues<V> for View<V> {
             // From before it was asked for: the backend's own time began later.
             until: seen.at().saturating_add(fresh),
             cost: terms.cost,
+            stored: terms.stored,
         };
         self.near.values.insert(name.into(), kept);
     }

@@ -6,6 +6,7 @@
 -- ARGV[1]  id of the load
 -- ARGV[2]  length of the lease, ms
 -- ARGV[3]  value, early or anew: what it is asked for
+-- ARGV[4]  with early: when what the asker saw was stored, us
 -- returns  {fresh, throttled, failed, load or wait, now (us), the entry if there is one, or the message of the
 --          failure, ms left of the lease}
 -- atomic   the look at the entry and the new lease are one decision
@@ -14,12 +15,13 @@ local value = redis.call('GET', KEYS[1])
 if value and not alive(value, KEYS[2]) then
   value = false
 end
-local fresh = false
+local fresh, renewed = false, false
 if value then
   local stored, ends = head(value)
   fresh = not stored or ends > time
+  renewed = wish == 'early' and (stored or 0) ~= tonumber(ARGV[4])
 end
-if fresh and wish == 'value' then
+if fresh and (wish == 'value' or renewed) then
   return {'fresh', decimal(time), value, 0}
 end
 local lease = redis.call('GET', KEYS[3])

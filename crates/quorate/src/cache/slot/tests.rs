@@ -6,6 +6,12 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Stands for when what is there was stored.
+const THIS: Micros = Micros::new(0);
+
+/// A time when nothing was.
+const ANOTHER: Micros = Micros::new(1);
+
 #[derive(Clone, Debug)]
 enum Step {
     Put {
@@ -42,7 +48,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let load = || 0..3_usize;
-    let wish = prop_oneof![Just(Wish::Value), Just(Wish::Early), Just(Wish::Anew)];
+    let wish = prop_oneof![
+        Just(Wish::Value),
+        Just(Wish::Early(THIS)),
+        Just(Wish::Early(ANOTHER)),
+        Just(Wish::Anew),
+    ];
     let step = prop_oneof![
         2 => (1..5_u64, 0..20_u64).prop_map(|(seconds, more)| Step::Put { seconds, more }),
         2 => load().prop_map(|load| Step::Keep { load }),
@@ -110,6 +121,9 @@ fn check_taken(
             );
             let is_fresh = found.as_ref().is_some_and(|found| found.fresh_until > now);
             prop_assert!(!is_fresh || take.wish != Wish::Value);
+            if let (true, Wish::Early(seen), Some(found)) = (is_fresh, take.wish, found) {
+                prop_assert_eq!(found.stored, seen, "what the asker saw");
+            }
             let may = match (take.wish, found) {
                 (Wish::Anew, _) => true,
                 (_, Some(_)) => throttled <= now,
@@ -125,7 +139,8 @@ fn check_taken(
         }
         Taken::Fresh(stored) => {
             prop_assert!(stored.fresh_until > now && take.wish != Wish::Anew);
-            let may = take.wish == Wish::Value || holder.is_some() || throttled > now;
+            let is_another = matches!(take.wish, Wish::Early(seen) if seen != stored.stored);
+            let may = take.wish == Wish::Value || is_another || holder.is_some() || throttled > now;
             prop_assert!(may, "a reason not to load early");
         }
         Taken::Throttled(stored) => {
@@ -162,6 +177,8 @@ proptest! {
                 }
                 Step::Take { load, wish, seconds } => {
                     let lease = Duration::from_secs(seconds);
+                    let there = slot.read(&tags, now).map_or(THIS, |there| there.stored);
+                    let wish = if wish == Wish::Early(THIS) { Wish::Early(there) } else { wish };
                     let take = Take { id: ids[load], lease, wish };
                     let taken = slot.take(&tags, now, take);
                     check_taken(&slot, &tags, now, take, &taken, &seen)?;
