@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Above it, a map of changes that has become empty gives its memory back.
@@ -64,6 +65,8 @@ struct Change {
     round: u64,
     /// The last round that brought something which may not be seen before it is on disk; 0: none did.
     awaited: u64,
+    /// Side rows that changed, and the round that writes each.
+    sides: HashMap<Arc<str>, u64>,
 }
 
 impl<K> Default for Changed<K> {
@@ -75,11 +78,28 @@ impl<K> Default for Changed<K> {
 impl<K: Eq + Hash> Changed<K> {
     /// `round` has to write the row. With `awaited`, nobody may see it earlier; without, only space is freed.
     pub(super) fn mark(&mut self, key: K, round: u64, awaited: bool) {
-        let change = self.0.entry(key).or_insert(Change { round, awaited: 0 });
-        change.round = round;
+        let change = self.change(key, round);
         if awaited {
             change.awaited = round;
         }
+    }
+
+    /// `round` has to write the row, and of its side rows these.
+    pub(super) fn mark_sides(&mut self, key: K, sides: Vec<Arc<str>>, round: u64) {
+        let change = self.change(key, round);
+        change
+            .sides
+            .extend(sides.into_iter().map(|side| (side, round)));
+    }
+
+    fn change(&mut self, key: K, round: u64) -> &mut Change {
+        let change = self.0.entry(key).or_insert_with(|| Change {
+            round,
+            awaited: 0,
+            sides: HashMap::new(),
+        });
+        change.round = round;
+        change
     }
 
     /// What has to be waited for before the row may be seen.
@@ -102,15 +122,21 @@ impl<K: Eq + Hash> Changed<K> {
         awaited.map_or(Ticket::NONE, Ticket)
     }
 
+    /// The keys, each with those of its side rows that changed.
     #[cfg(any(feature = "file", test))]
-    pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.0.keys()
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&K, impl Iterator<Item = &Arc<str>>)> {
+        self.0
+            .iter()
+            .map(|(key, change)| (key, change.sides.keys()))
     }
 
     /// Drops what `round` has written.
     #[cfg(any(feature = "file", test))]
     pub(super) fn settle(&mut self, round: u64) {
-        self.0.retain(|_, change| change.round > round);
+        self.0.retain(|_, change| {
+            change.sides.retain(|_, written| *written > round);
+            change.round > round
+        });
         if self.0.is_empty() && self.0.capacity() > SPARE {
             self.0 = HashMap::new();
         }
@@ -136,7 +162,7 @@ mod tests {
         assert_eq!(changed.ticket_of_all(), Ticket(2));
         changed.settle(journal.close());
         assert_eq!(changed.ticket(&1), Ticket::NONE);
-        assert_eq!(changed.keys().count(), 0);
+        assert_eq!(changed.rows().count(), 0);
     }
 
     #[test]
@@ -150,6 +176,26 @@ mod tests {
         changed.settle(first);
         assert_eq!(changed.ticket(&1), Ticket(1), "which is written");
         assert_eq!(changed.ticket(&2), Ticket::NONE);
-        assert_eq!(changed.keys().count(), 2);
+        assert_eq!(changed.rows().count(), 2);
+    }
+
+    #[test]
+    fn a_side_row_is_written_by_the_round_that_is_open_when_it_changes() {
+        let journal = Journal::new();
+        let mut changed = Changed::default();
+        let sides = |changed: &Changed<u8>| {
+            let mut sides: Vec<_> = changed.rows().flat_map(|(_, it)| it.cloned()).collect();
+            sides.sort_unstable();
+            sides
+        };
+        let of = |names: [&str; 2]| names.map(Arc::from).to_vec();
+        changed.mark_sides(1, of(["a", "b"]), journal.open());
+        let first = journal.close();
+        changed.mark_sides(1, of(["b", "c"]), journal.open());
+        assert_eq!(sides(&changed), ["a".into(), "b".into(), "c".into()]);
+        changed.settle(first);
+        assert_eq!(sides(&changed), of(["b", "c"]));
+        changed.settle(journal.close());
+        assert_eq!(changed.rows().count(), 0);
     }
 }

@@ -11,15 +11,32 @@ use super::table::{State, Table};
 use crate::key::{Key, Namespace};
 
 /// A state with a row in the file.
+///
+/// Of what there may be much of, and changes a little at a time, each piece has a side row beside it, found by its
+/// name. Of those, the ones that [`State::changed_sides`] names are written.
 pub(crate) trait Kept: State {
     /// What its table is called in the file; never another.
     const TABLE: &'static str;
 
-    /// What of it outlives the process.
-    fn row(&self) -> Vec<u8>;
+    /// What of it outlives the process, without what has a row of its own; `None` if there is nothing.
+    fn row(&self) -> Option<Vec<u8>>;
 
     /// What a row says; `None` if it cannot be read.
     fn from_row(row: &[u8]) -> Option<Self>;
+
+    /// What the table of its side rows is called in the file, if it has any; never another, and behind
+    /// [`TABLE`](Self::TABLE) in the order of bytes.
+    const SIDES: Option<&'static str> = None;
+
+    /// What the side row of this name says; `None` if there is none any more.
+    fn side_row(&self, _name: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes a side row that was in the file; `None` if it cannot be read.
+    fn take_side(&mut self, _name: &str, _row: &[u8]) -> Option<()> {
+        None
+    }
 }
 
 /// The key of a row.
@@ -69,6 +86,23 @@ pub(crate) fn decode<T: DeserializeOwned>(version: u8, row: &[u8]) -> Option<T> 
     fields.is_empty().then_some(decoded)
 }
 
+/// The key of a side row: how long that of the row is, that, and its name.
+fn side_key(row: &[u8], name: &str) -> Vec<u8> {
+    let length = u32::try_from(row.len()).expect("names are short");
+    let mut key = length.to_be_bytes().to_vec();
+    key.extend_from_slice(row);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// The key of the row, and the name of the side row.
+fn split_side_key(key: &[u8]) -> Option<(&[u8], &str)> {
+    let (length, rest) = key.split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (row, name) = rest.split_at_checked(length)?;
+    Some((row, std::str::from_utf8(name).ok()?))
+}
+
 /// A row as it ought to be in the file.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -80,8 +114,8 @@ pub(super) struct Row {
 
 /// What the file knows of a table.
 pub(super) trait KeptTable: Debug + Send + Sync {
-    /// What it is called in the file.
-    fn name(&self) -> &'static str;
+    /// Whether rows of this table of the file are its own.
+    fn keeps(&self, table: &str) -> bool;
 
     /// Adds the rows that are not in the file as they are in memory.
     fn collect(&self, rows: &mut Vec<Row>);
@@ -89,8 +123,8 @@ pub(super) trait KeptTable: Debug + Send + Sync {
     /// Takes note that `round` is on disk.
     fn settle(&self, round: u64);
 
-    /// Takes a row that was in the file. `None`: it cannot be read.
-    fn restore(&self, key: &[u8], row: &[u8]) -> Option<()>;
+    /// Takes a row that was in this table of the file. `None`: it cannot be read.
+    fn restore(&self, table: &str, key: &[u8], row: &[u8]) -> Option<()>;
 }
 
 impl<S, K> KeptTable for Table<S, K>
@@ -98,17 +132,25 @@ where
     S: Kept + Debug + Send,
     K: RowKey + Debug + Send,
 {
-    fn name(&self) -> &'static str {
-        S::TABLE
+    fn keeps(&self, table: &str) -> bool {
+        table == S::TABLE || S::SIDES == Some(table)
     }
 
     fn collect(&self, rows: &mut Vec<Row>) {
-        self.each_changed(|key, state| {
-            rows.push(Row {
-                table: S::TABLE,
-                key: key.bytes(),
-                state: state.map(Kept::row),
-            });
+        self.each_changed(|key, side, state| {
+            let row = match side {
+                None => Row {
+                    table: S::TABLE,
+                    key: key.bytes(),
+                    state: state.and_then(Kept::row),
+                },
+                Some(name) => Row {
+                    table: S::SIDES.expect("who names side rows has a table of them"),
+                    key: side_key(&key.bytes(), name),
+                    state: state.and_then(|state| state.side_row(name)),
+                },
+            };
+            rows.push(row);
         });
     }
 
@@ -116,9 +158,13 @@ where
         self.settle_changed(round);
     }
 
-    fn restore(&self, key: &[u8], row: &[u8]) -> Option<()> {
-        self.put_back(K::from_bytes(key)?, S::from_row(row)?);
-        Some(())
+    fn restore(&self, table: &str, key: &[u8], row: &[u8]) -> Option<()> {
+        if table == S::TABLE {
+            self.put_back(K::from_bytes(key)?, S::from_row(row)?);
+            return Some(());
+        }
+        let (key, name) = split_side_key(key)?;
+        self.put_back_side(K::from_bytes(key)?, |state| state.take_side(name, row))
     }
 }
 
@@ -137,6 +183,8 @@ mod tests {
         assert_eq!(<Arc<str>>::from_bytes(&text.bytes()), Some(text));
         assert_eq!(Key::from_bytes(b"no separator"), None);
         assert_eq!(<Arc<str>>::from_bytes(&[0xff]), None);
+        let side = side_key(b"a\0b", "n\0m");
+        assert_eq!(split_side_key(&side), Some((&b"a\0b"[..], "n\0m")));
     }
 
     proptest! {
@@ -148,6 +196,9 @@ mod tests {
                 prop_assert_eq!(decode(1, &encode(1, &fields)), Some(fields));
             }
             let _ = Key::from_bytes(&bytes);
+            if let Some((key, name)) = split_side_key(&bytes) {
+                prop_assert_eq!(side_key(key, name), bytes);
+            }
         }
     }
 }

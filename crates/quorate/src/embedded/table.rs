@@ -25,6 +25,11 @@ pub(crate) trait State: Default {
     /// Frees what is not needed any more at `now`. What `forgotten_at` still says after it decides
     /// whether the rest is kept.
     fn expire(&mut self, now: Micros);
+
+    /// What of it has a side row in the file, and has come or gone since this was last asked.
+    fn changed_sides(&mut self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
 }
 
 /// Parts of a table, each with a lock of its own: enough that few tasks meet at one.
@@ -111,7 +116,7 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
             Some(state) => apply(state, now),
             None => apply(rows.states.entry(K::from(key)).or_default(), now),
         };
-        let freed = rows.keep(key, now);
+        let freed = rows.keep(key, now, round);
         let Some(round) = round else {
             return (reply, Ticket::NONE);
         };
@@ -186,12 +191,15 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
 /// For the file that its rows are kept in.
 #[cfg(feature = "file")]
 impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
-    /// Shows every row that is not in the file as it is in memory; `None` if there is none any more.
-    pub(super) fn each_changed(&self, mut show: impl FnMut(&K, Option<&S>)) {
+    /// Shows every row that is not in the file as it is in memory, `None` if there is none any more; and then,
+    /// with its name, every such side row of it.
+    pub(super) fn each_changed(&self, mut show: impl FnMut(&K, Option<&Arc<str>>, Option<&S>)) {
         for part in &self.parts {
             let rows = part.lock();
-            for key in rows.changed.keys() {
-                show(key, rows.states.get(key));
+            for (key, sides) in rows.changed.rows() {
+                let state = rows.states.get(key);
+                show(key, None, state);
+                sides.for_each(|side| show(key, Some(side), state));
             }
         }
     }
@@ -205,21 +213,35 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
 
     /// Takes a state that was in the file, unless it is not needed any more: then that is to be written.
     pub(super) fn put_back(&self, key: K, state: S) {
+        let _ = self.put_back_side(key, |before| {
+            *before = state;
+            Some(())
+        });
+    }
+
+    /// The same for what was in a side row, which `put_back` adds to the state; `None` if it cannot.
+    pub(super) fn put_back_side(
+        &self,
+        key: K,
+        put_back: impl FnOnce(&mut S) -> Option<()>,
+    ) -> Option<()> {
         let now = self.clock.now();
         let mut rows = self.part(&key).lock();
-        rows.states.insert(key.clone(), state);
-        if rows.keep(&key, now)
-            && let Some(journal) = &self.journal
+        let done = put_back(rows.states.entry(key.clone()).or_default());
+        let round = self.journal.as_ref().map(|journal| journal.open());
+        if rows.keep(&key, now, round)
+            && let Some(round) = round
         {
-            rows.changed.mark(key, journal.open(), false);
+            rows.changed.mark(key, round, false);
         }
+        done
     }
 }
 
 impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
-    /// Frees what is not needed any more of a state, and takes note of when there will be more. Returns whether
-    /// anything was freed.
-    fn keep<Q>(&mut self, key: &Q, now: Micros) -> bool
+    /// Frees what is not needed any more of a state, and takes note of when there will be more; in `round`, of the
+    /// side rows that changed as well. Returns whether anything was freed.
+    fn keep<Q>(&mut self, key: &Q, now: Micros, round: Option<u64>) -> bool
     where
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q>,
@@ -232,6 +254,14 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
         if freed {
             state.expire(now);
             due = state.forgotten_at(now);
+        }
+        // Before the state may go.
+        let sides = state.changed_sides();
+        if !sides.is_empty()
+            && let Some(round) = round
+            && let Some((key, _)) = self.states.get_key_value(key)
+        {
+            self.changed.mark_sides(key.clone(), sides, round);
         }
         match due {
             Some(at) if at <= now => {
@@ -254,7 +284,7 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
             let Some(key) = self.forgotten.pop_due(now) else {
                 return;
             };
-            if self.keep(&key, now)
+            if self.keep(&key, now, round)
                 && let Some(round) = round
             {
                 self.changed.mark(key, round, false);

@@ -36,8 +36,8 @@ impl State for LockState {
 impl crate::embedded::Kept for LockState {
     const TABLE: &'static str = "lock";
 
-    fn row(&self) -> Vec<u8> {
-        crate::embedded::encode(1, &self.last)
+    fn row(&self) -> Option<Vec<u8>> {
+        Some(crate::embedded::encode(1, &self.last))
     }
 
     fn from_row(row: &[u8]) -> Option<Self> {

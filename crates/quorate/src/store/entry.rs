@@ -107,12 +107,12 @@ pub enum Remaining {
 }
 
 /// An entry, and what is remembered of writes to it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
-    value: Option<Bytes>,
+    pub(super) value: Option<Bytes>,
     /// When the value is gone.
-    ends: Option<Micros>,
-    done: Remembered,
+    pub(super) ends: Option<Micros>,
+    pub(super) done: Remembered,
 }
 
 impl Write {
@@ -362,6 +362,7 @@ mod tests {
         assert_eq!(entry.due(at(1)), Some(at(10)));
         entry.expire(at(10));
         assert_eq!(entry.due(at(10)), Some(at(10)));
+        assert_eq!(entry.done.changed(), ["a".into(), "a".into()]);
         assert_eq!(entry, Entry::default());
     }
 

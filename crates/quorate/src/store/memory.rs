@@ -10,6 +10,8 @@ use bytes::Bytes;
 use super::area::{Area, StoreKey};
 use super::entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
 use super::port::{StorePort, WriteOptions};
+#[cfg(feature = "file")]
+use super::remembered::Remembered;
 use crate::clock::Micros;
 use crate::durability::Reached;
 use crate::embedded::{Disk, State, Table, Ticket};
@@ -25,18 +27,45 @@ impl State for Entry {
     fn expire(&mut self, now: Micros) {
         self.expire(now);
     }
+
+    fn changed_sides(&mut self) -> Vec<Arc<str>> {
+        self.done.changed()
+    }
 }
 
 #[cfg(feature = "file")]
 impl crate::embedded::Kept for Entry {
     const TABLE: &'static str = "store";
 
-    fn row(&self) -> Vec<u8> {
-        crate::embedded::encode(1, self)
+    fn row(&self) -> Option<Vec<u8>> {
+        let has_value = self.value.is_some();
+        has_value.then(|| crate::embedded::encode(2, &(&self.value, self.ends)))
     }
 
     fn from_row(row: &[u8]) -> Option<Self> {
-        crate::embedded::decode(1, row)
+        let (value, ends, done) = match row.first() {
+            // Which had everything that is remembered in it.
+            Some(1) => crate::embedded::decode(1, row)?,
+            _ => {
+                let (value, ends) = crate::embedded::decode(2, row)?;
+                (value, ends, Vec::new())
+            }
+        };
+        Some(Self {
+            value,
+            ends,
+            done: Remembered::from(done),
+        })
+    }
+
+    const SIDES: Option<&'static str> = Some("store-once");
+
+    fn side_row(&self, id: &str) -> Option<Vec<u8>> {
+        Some(crate::embedded::encode(1, self.done.of(id)?))
+    }
+
+    fn take_side(&mut self, id: &str, row: &[u8]) -> Option<()> {
+        self.done.put_back(id, crate::embedded::decode(1, row)?)
     }
 }
 

@@ -3,22 +3,23 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::entry::{Once, Written};
 use crate::clock::Micros;
 
 /// Writes that are remembered.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(from = "Vec<Done>")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Remembered {
     by_id: HashMap<Arc<str>, Done>,
     by_end: BTreeSet<(Micros, Arc<str>)>,
+    /// The ids that came or went since somebody asked.
+    changed: Vec<Arc<str>>,
 }
 
 /// A write that is remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Done {
+pub(super) struct Done {
     id: Arc<str>,
     fingerprint: [u8; 8],
     answer: Written,
@@ -37,8 +38,10 @@ impl Remembered {
     }
 
     pub(super) fn add(&mut self, once: &Once, answer: Written, now: Micros) {
+        let id: Arc<str> = once.id.as_str().into();
+        self.changed.push(id.clone());
         self.insert(Done {
-            id: once.id.as_str().into(),
+            id,
             fingerprint: once.fingerprint,
             answer,
             until: now.plus(once.remember),
@@ -52,6 +55,7 @@ impl Remembered {
         {
             if let Some((_, id)) = self.by_end.pop_first() {
                 self.by_id.remove(&id);
+                self.changed.push(id);
             }
         }
     }
@@ -61,28 +65,44 @@ impl Remembered {
         self.by_end.first().map(|(until, _)| *until)
     }
 
+    /// The ids that came or went since this was last asked.
+    pub(super) fn changed(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.changed)
+    }
+
     fn insert(&mut self, done: Done) {
-        self.by_end.insert((done.until, done.id.clone()));
-        self.by_id.insert(done.id.clone(), done);
+        let end = (done.until, done.id.clone());
+        if let Some(before) = self.by_id.insert(done.id.clone(), done) {
+            self.by_end.remove(&(before.until, before.id));
+        }
+        self.by_end.insert(end);
     }
 }
 
+/// For the file that it is kept in.
+#[cfg(feature = "file")]
+impl Remembered {
+    /// What is remembered of the write with this id.
+    pub(super) fn of(&self, id: &str) -> Option<&Done> {
+        self.by_id.get(id)
+    }
+
+    /// Takes what the file says of the write with this id; `None` if that is about another.
+    pub(super) fn put_back(&mut self, id: &str, done: Done) -> Option<()> {
+        (*done.id == *id).then(|| self.insert(done))
+    }
+}
+
+/// What an entry's own row had in it: it is yet to be written elsewhere.
+#[cfg(feature = "file")]
 impl From<Vec<Done>> for Remembered {
     fn from(all: Vec<Done>) -> Self {
         let mut remembered = Self::default();
         for done in all {
+            remembered.changed.push(done.id.clone());
             remembered.insert(done);
         }
         remembered
-    }
-}
-
-/// As a list, without copying it first.
-impl Serialize for Remembered {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let in_order = self.by_end.iter().filter_map(|(_, id)| self.by_id.get(id));
-        let all: Vec<&Done> = in_order.collect();
-        all.serialize(serializer)
     }
 }
 
@@ -107,6 +127,7 @@ mod tests {
         for id in 0..100 {
             remembered.add(&once(id, 100 - id), Written::Count(7), start);
         }
+        assert_eq!(remembered.changed().len(), 100);
         for second in 0..=100 {
             let now = start.plus(Duration::from_secs(second));
             remembered.expire(now);
@@ -114,11 +135,8 @@ mod tests {
                 let is_kept = 100 - id > second;
                 assert_eq!(remembered.answer(&once(id, 0)).is_some(), is_kept);
             }
-            let row = serde_json::to_string(&remembered).unwrap();
-            assert_eq!(
-                serde_json::from_str::<Remembered>(&row).unwrap(),
-                remembered
-            );
+            let gone = (second > 0).then(|| (100 - second).to_string().into());
+            assert_eq!(remembered.changed(), gone.into_iter().collect::<Vec<_>>());
         }
         assert_eq!(remembered, Remembered::default());
         assert_eq!(remembered.due(), None);

@@ -4,6 +4,8 @@
 //! changed and lets those know who wait for it, `seat.rs` counts the instances, so that the last one closes it.
 
 mod lock;
+#[cfg(test)]
+mod remembering;
 mod rows;
 mod seat;
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::{
     ConnectionState, Durability, ErrorKind, ErrorSource, Fleet, FleetBuilder, Outcome, StoreSpec,
 };
 
-const COUNTS: StoreSpec<str, i64> = StoreSpec::new("counts");
+pub(super) const COUNTS: StoreSpec<str, i64> = StoreSpec::new("counts");
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A disk that does as it is told.
@@ -33,13 +33,15 @@ struct Disk {
 }
 
 #[derive(Debug, Default)]
-struct Orders {
+pub(super) struct Orders {
     is_full: AtomicBool,
     holds: Mutex<bool>,
     goes_on: Condvar,
     /// Something is being held.
     held: Notify,
     syncs: AtomicUsize,
+    /// Bytes that were written.
+    pub(super) bytes: AtomicUsize,
 }
 
 impl Orders {
@@ -86,6 +88,7 @@ impl StorageBackend for Disk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.orders.write()?;
+        self.orders.bytes.fetch_add(data.len(), Ordering::SeqCst);
         self.inner.write(offset, data)
     }
 }
@@ -114,7 +117,7 @@ fn builder() -> FleetBuilder {
         .command_timeout(SECOND)
 }
 
-async fn fleet(directory: &TempDir) -> (Fleet, Arc<Orders>) {
+pub(super) async fn fleet(directory: &TempDir) -> (Fleet, Arc<Orders>) {
     let (home, orders) = home(directory.path()).await;
     (builder().join(home).unwrap(), orders)
 }

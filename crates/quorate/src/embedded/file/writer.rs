@@ -130,8 +130,8 @@ impl Opening {
 
 fn read(path: &Path, rows: &mut RowFile, tables: &[Arc<dyn KeptTable>]) -> Result<()> {
     let read = rows.each(|table, key, row| {
-        let known = tables.iter().find(|it| it.name() == table);
-        let read = known.and_then(|table| table.restore(key, row));
+        let known = tables.iter().find(|it| it.keeps(table));
+        let read = known.and_then(|known| known.restore(table, key, row));
         read.ok_or_else(|| {
             let what = format!("has a row of the table `{table}` that cannot be read");
             damaged(path, &what)
