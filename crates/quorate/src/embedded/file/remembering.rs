@@ -60,7 +60,9 @@ async fn what_is_forgotten_leaves_the_file() {
         increment(&counts, id).await;
     }
     // Also where no value is.
-    let once = counts.compare_and_set("b", Some(&1), &2).idempotency_key("b");
+    let once = counts
+        .compare_and_set("b", Some(&1), &2)
+        .idempotency_key("b");
     assert!(!once.await.unwrap());
     fleet.close().await;
     assert_eq!(rows(&path, "store-once").len(), 11);

@@ -3,8 +3,8 @@
 use std::future::IntoFuture;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -285,6 +285,34 @@ async fn reopened(directory: &TempDir) -> Fleet {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// A task may be in the middle of a write when its runtime lets go of everything else.
+#[test]
+fn a_round_whose_runtime_ended_before_it_began_is_written_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let ending = tokio::runtime::Runtime::new().unwrap();
+    let (fleet, _) = ending.block_on(fleet(&directory));
+    let counts = fleet.store(&COUNTS);
+    let (begins, begun) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let (waits, waiting) = mpsc::channel();
+    ending.spawn(async move {
+        begins.send(()).unwrap();
+        goes_on.recv().unwrap();
+        let mut set = counts.set("a", &1).into_future();
+        waits.send(poll!(&mut set).is_pending()).unwrap();
+    });
+    begun.recv().unwrap();
+    ending.shutdown_background();
+    go_on.send(()).unwrap();
+    assert!(waiting.recv().unwrap(), "it is not on disk");
+    // Outside of any runtime.
+    drop(fleet);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let fleet = reopened(&directory).await;
+        assert_eq!(fleet.store(&COUNTS).get("a").await.unwrap(), Some(1));
+    });
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Writes what changed, in rounds, and lets those know who wait for it.
 //!
 //! A round takes everything that has changed since the last one, so that writers share one commit. It runs where
-//! blocking is allowed, on whichever runtime asked for it: none needs a thread of its own while nothing changes.
+//! blocking is allowed, on whichever runtime asked for it: none needs a thread of its own while nothing changes. One
+//! whose runtime ends before it began does get one: others may wait for it, on runtimes that go on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -217,10 +219,7 @@ impl HomeFile {
 
     /// Runs a round, after the one that is under way.
     pub(super) fn write_soon(self: &Arc<Self>) {
-        let round = Round {
-            file: self.clone(),
-            has_begun: false,
-        };
+        let round = Round(Some(self.clone()));
         let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
         drop(runtime.spawn_blocking(move || round.run()));
     }
@@ -320,23 +319,28 @@ impl HomeFile {
 }
 
 /// A round on its way.
-struct Round {
-    file: Arc<HomeFile>,
-    has_begun: bool,
-}
+struct Round(Option<Arc<HomeFile>>);
 
 impl Round {
     fn run(mut self) {
-        self.has_begun = true;
-        self.file.round();
+        if let Some(file) = self.0.take() {
+            file.round();
+        }
     }
 }
 
 impl Drop for Round {
+    /// Its runtime has ended before it began.
     fn drop(&mut self) {
-        if !self.has_begun {
-            // Its runtime has ended: the next call asks again, on its own.
-            self.file.wanted.store(false, Ordering::SeqCst);
+        let Some(file) = self.0.take() else {
+            return;
+        };
+        let writing = file.clone();
+        let thread = Builder::new().name("quorate-file".to_owned());
+        if let Err(error) = thread.spawn(move || writing.round()) {
+            tracing::warn!(%error, "a round of writes has no thread to run on");
+            // The next call asks again, on its own runtime.
+            file.wanted.store(false, Ordering::SeqCst);
         }
     }
 }
