@@ -163,6 +163,7 @@ impl<K: ?Sized + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
             key: key.clone(),
             terms: self.terms(),
             wish: Wish::Value,
+            bound: None,
         }
     }
 

@@ -90,6 +90,15 @@ impl<K: ?Sized, V> Cache<K, V> {
         &self.spec.name
     }
 
+    /// Whether both are handles of one cache: of the same fleet, with the same namespace and name.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (one, another) = (&self.known.area, &other.known.area);
+        Arc::ptr_eq(&self.shared, &other.shared)
+            && one.namespace() == another.namespace()
+            && one.cache() == another.cache()
+    }
+
     /// Bounds each call of this handle with all its attempts, instead of the fleet's own deadline. How long a load
     /// takes is the loader's own affair.
     #[must_use]

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::area::CacheKey;
 use super::handle::Cache;
 use super::loaded::Loaded;
-use super::loading::{GET_OR_LOAD, Loading};
+use super::loading::{GET_OR_LOAD, Loading, WaitBound};
 use super::put::Terms;
 use super::read::Read;
 use super::seek::Sought;
@@ -32,6 +32,7 @@ pub struct GetOrLoad<'a, K: ?Sized, V, F> {
     load: F,
     terms: Terms,
     wish: Wish,
+    patience: Option<Duration>,
     lives: std::marker::PhantomData<&'a ()>,
 }
 
@@ -44,6 +45,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             load,
             terms,
             wish: Wish::Value,
+            patience: None,
             lives: std::marker::PhantomData,
         }
     }
@@ -63,6 +65,34 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
     /// Loads also where there is a fresh value, unless somebody does already. What is there stays until there is a new one.
     pub fn anew(mut self) -> Self {
         self.wish = Wish::Anew;
+        self
+    }
+
+    /// How long it waits for somebody else's load, in this process and in others: then it is
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), and this call has loaded nothing. Zero: it does not wait at all. How long its own
+    /// load takes is not bounded by it. Default: as long as the load takes.
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+    /// use quorate::{CacheSpec, ErrorKind, Fleet};
+    /// use std::time::Duration;
+    ///
+    /// const NAMES: CacheSpec<u64, String> = CacheSpec::new("names");
+    ///
+    /// let names = Fleet::embedded().cache(&NAMES);
+    /// let name = names.get_or_load(&7, async {
+    ///     // Somebody else asks while this one loads.
+    ///     let other = async { Ok::<_, std::io::Error>("Bob".to_owned()) };
+    ///     let asked = names.get_or_load(&7, other).wait_at_most(Duration::ZERO).await;
+    ///     assert_eq!(asked.unwrap_err().kind(), ErrorKind::Timeout);
+    ///     Ok::<_, std::io::Error>("Ann".to_owned())
+    /// });
+    /// assert_eq!(name.await?, "Ann");
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_at_most(mut self, time: Duration) -> Self {
+        self.patience = Some(time);
         self
     }
 
@@ -92,6 +122,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
         let key = self.key.map_err(named)?;
         self.terms.check().map_err(named)?;
         let cache = &self.cache;
+        let bound = self.patience.map(WaitBound::from_now);
         // Nearly always it is there, and then this is all.
         if self.wish == Wish::Value
             && let Sought::Fresh(read, _) = cache.seek_or_report(&key).await?
@@ -104,6 +135,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             key,
             terms: self.terms,
             wish: self.wish,
+            bound,
         };
         let load = async { self.load.await.map(Into::into).map_err(Into::into) };
         // On the heap: a hit, which is what there nearly always is, need not carry all of this.

@@ -272,6 +272,7 @@ where
             key,
             terms: self.cache.terms(),
             wish,
+            bound: None,
         })
     }
 

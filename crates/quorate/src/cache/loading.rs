@@ -17,6 +17,7 @@ use super::put::Terms;
 use super::read::{Read, ReadKind, StaleReason};
 use super::slot::{Fence, LoadId, Stored, Taken, Wish};
 use super::tags::LONGEST_LOAD;
+use crate::clock::after;
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,6 +34,21 @@ pub(super) struct Loading<K: ?Sized, V> {
     pub(super) key: CacheKey,
     pub(super) terms: Terms,
     pub(super) wish: Wish,
+    pub(super) bound: Option<WaitBound>,
+}
+
+/// How long a load of somebody else is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WaitBound {
+    time: Duration,
+    until: Instant,
+}
+
+impl WaitBound {
+    pub(super) fn from_now(time: Duration) -> Self {
+        let until = after(Instant::now(), time);
+        Self { time, until }
+    }
 }
 
 impl<K: ?Sized, V> Loading<K, V> {
@@ -53,7 +69,7 @@ impl<K: ?Sized, V> Loading<K, V> {
             match self.join() {
                 Role::Lead(lead) => return self.lead_if_any(lead, load).await,
                 Role::Follow(follow) => {
-                    if let Some(read) = self.follow(follow).await {
+                    if let Some(read) = self.wait_for(self.follow(follow)).await? {
                         return read.map(Some);
                     }
                 }
@@ -118,7 +134,7 @@ impl<K: ?Sized, V> Loading<K, V> {
                     // What somebody else loads meanwhile is new enough.
                     (wish, has_waited) = (Wish::Value, true);
                     before = found.map(|found| found.stored);
-                    turns.wait(remaining).await
+                    self.wait_for(turns.wait(remaining)).await?
                 }
                 Ok(Taken::Fresh(stored))
                     if self.wish == Wish::Anew && before == Some(stored.stored) =>
@@ -281,6 +297,26 @@ impl<K: ?Sized, V> Loading<K, V> {
         let error = self.failed(&failure);
         lead.land(Landed::Failed(failure));
         error
+    }
+
+    /// Waits for somebody else, for as long as that was said.
+    async fn wait_for<T>(&self, others: impl Future<Output = T>) -> Result<T> {
+        let Some(WaitBound { time, until }) = self.bound else {
+            return Ok(others.await);
+        };
+        let too_slow = || {
+            Error::new(ErrorKind::Timeout)
+                .with_operation(GET_OR_LOAD.name)
+                .with_target(self.key.name())
+                .with_message(format!("somebody else's load takes longer than {time:?}"))
+        };
+        // A timer would still wait for the next millisecond.
+        if time.is_zero() {
+            return Err(too_slow());
+        }
+        tokio::time::timeout_at(until, others)
+            .await
+            .map_err(|_| too_slow())
     }
 
     fn keys(&self) -> &[CacheKey] {

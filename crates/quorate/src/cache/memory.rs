@@ -138,6 +138,20 @@ impl CachePort for MemoryCaches {
         Ok(keys.iter().map(give_up).collect())
     }
 
+    async fn end_loads(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
+        let mut ended = 0;
+        for key in keys {
+            let held = self
+                .table
+                .transition(key, |slot, _, now| slot.end_load(now));
+            if held {
+                ended += 1;
+                self.announce(key, options);
+            }
+        }
+        Ok(ended)
+    }
+
     async fn fail(
         &self,
         keys: &[CacheKey],
@@ -242,6 +256,7 @@ impl CachePort for MemoryCaches {
             let is_sought = match sought {
                 Sought::Entries => slot.slot.read(tags, clock.now()).is_some(),
                 Sought::EntriesAndLoads => true,
+                Sought::Loads => slot.slot.is_loading(clock.now()),
             };
             if is_sought && glob::matches(glob.as_bytes(), name.as_bytes()) {
                 names.push(name.to_owned());

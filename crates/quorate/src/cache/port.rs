@@ -22,6 +22,8 @@ pub enum Sought {
     Entries,
     /// Entries and what is being loaded, with or without an entry: whatever there is to remove.
     EntriesAndLoads,
+    /// What is being loaded, with or without an entry.
+    Loads,
 }
 
 /// What a tracked read found.
@@ -63,9 +65,12 @@ pub trait Changes: Debug + Send + Sync + 'static {
 /// * `put`, `remove` and `add` end the leases of the entries they touch, `remove` also those of loads of
 ///   entries that are not there. That, a stored value and a load given up are announced on the
 ///   channel named by `announced_on`.
+/// * `end_loads` ends the leases of whoever loads, and leaves what is there, and what is remembered of failures. That is
+///   announced likewise.
 /// * `scan` gives every entry that is there from its first page to its last at least once, those that come or go
 ///   meanwhile perhaps, and no other. With [`Sought::EntriesAndLoads`] it gives the names of loads under way as
-///   well, and perhaps those of entries that have ended.
+///   well, and perhaps those of entries that have ended; with [`Sought::Loads`] only those of loads under way, and perhaps
+///   of loads that have failed.
 /// * What was read by `get_tracked` with `is_told` is told to `track`'s listener when it changes, once at least, or when
 ///   that cannot be told any more: when its entry is written, removed or given another end, and, if it has
 ///   tags, when one of them is invalidated. Changes made through the same port are told before the call that
@@ -144,6 +149,12 @@ pub trait CachePort: Debug + Display + Send + Sync + 'static {
         id: LoadId,
         options: CallOptions,
     ) -> Result<Vec<bool>>;
+
+    /// Ends loads, whoever's they are. How many of them there were.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn end_loads(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64>;
 
     /// Gives up loads that failed, remembers that, and says what is there.
     ///

@@ -92,6 +92,7 @@ impl RedisCaches {
         let kinds = match sought {
             Sought::Entries => "e",
             Sought::EntriesAndLoads => "[el]",
+            Sought::Loads => "l",
         };
         let pattern = format!("{before}*}}:{kinds}:{}:{glob}", area.cache());
         let scan: [&[u8]; 6] = [
@@ -148,6 +149,15 @@ fn call(script: &'static Script, key: &CacheKey, arguments: Vec<Vec<u8>>) -> Scr
         script,
         keys: keys.into_iter().map(String::into_bytes).collect(),
         arguments,
+    }
+}
+
+/// Ends a load: the one with this id, or without one whichever there is.
+fn end_call(key: &CacheKey, id: Vec<u8>) -> ScriptCall {
+    ScriptCall {
+        script: &GIVE_UP,
+        keys: vec![key.lease().into_bytes()],
+        arguments: vec![id, key.announced_on().into_bytes()],
     }
 }
 
@@ -298,12 +308,14 @@ impl CachePort for RedisCaches {
         id: LoadId,
         options: CallOptions,
     ) -> Result<Vec<bool>> {
-        let calls = keys.iter().map(|key| ScriptCall {
-            script: &GIVE_UP,
-            keys: vec![key.lease().into_bytes()],
-            arguments: vec![digits(id), key.announced_on().into_bytes()],
-        });
+        let calls = keys.iter().map(|key| end_call(key, digits(id)));
         self.each(calls, options, |reply| flag(&reply)).await
+    }
+
+    async fn end_loads(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
+        let calls = keys.iter().map(|key| end_call(key, Vec::new()));
+        let ended = self.each(calls, options, |reply| flag(&reply)).await?;
+        Ok(ended.into_iter().map(u64::from).sum())
     }
 
     async fn fail(
@@ -420,7 +432,7 @@ impl CachePort for RedisCaches {
         let page = self.look_for(area, glob, sought, from, options).await?;
         match sought {
             Sought::Entries => self.alive_of(area, page, options).await,
-            Sought::EntriesAndLoads => Ok(page),
+            Sought::EntriesAndLoads | Sought::Loads => Ok(page),
         }
     }
 

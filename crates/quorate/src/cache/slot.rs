@@ -319,6 +319,20 @@ impl Slot {
         held
     }
 
+    /// Ends whatever load is under way, and leaves what is there. Whether there was one.
+    pub(super) fn end_load(&mut self, now: Micros) -> bool {
+        let held = self.load.lease(now).is_some();
+        if held {
+            self.load = Load::None;
+        }
+        held
+    }
+
+    /// Whether a load is under way.
+    pub(super) fn is_loading(&self, now: Micros) -> bool {
+        self.load.lease(now).is_some()
+    }
+
     /// Gives up a load that failed, and remembers that. Whether it held the lease, and what is there.
     pub(super) fn fail(
         &mut self,

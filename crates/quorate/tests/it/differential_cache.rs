@@ -56,6 +56,7 @@ enum Step {
         key: usize,
         load: usize,
     },
+    EndLoad(usize),
     Remove(usize),
     Expire {
         key: usize,
@@ -97,6 +98,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             }
         ),
         1 => (key(), 0..3_usize).prop_map(|(key, load)| Step::GiveUp { key, load }),
+        1 => key().prop_map(Step::EndLoad),
         1 => key().prop_map(Step::Remove),
         1 => (key(), 1..4_u32).prop_map(|(key, hours)| Step::Expire { key, hours }),
         1 => (key(), -3_i64..4).prop_map(|(key, by)| Step::Add { key, by }),
@@ -222,6 +224,10 @@ impl Subject {
                 let keys = [self.key(*key, round)];
                 let given = port.give_up(&keys, loads[*load], call).await.unwrap();
                 format!("given up {given:?}")
+            }
+            Step::EndLoad(key) => {
+                let ended = port.end_loads(&[self.key(*key, round)], call).await;
+                format!("ended {}", ended.unwrap())
             }
             Step::Remove(key) => {
                 let removed = port.remove(&[self.key(*key, round)], call).await.unwrap();

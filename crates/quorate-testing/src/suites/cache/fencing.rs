@@ -83,6 +83,34 @@ pub async fn a_load_overtaken_by_a_clear_is_not_kept(home: Home) {
     assert_eq!(overtaken_by(&home, &[], clear).await, None);
 }
 
+/// All that are under way, of whatever instance; what is there stays.
+pub async fn a_load_that_was_ended_is_not_kept(home: Home) {
+    let cache = texts(home.fleet());
+    cache.put("there", &text("x")).await.unwrap();
+    let end = || async {
+        assert_eq!(texts(home.fleet()).end_loads().await.unwrap(), 1);
+    };
+    assert_eq!(overtaken_by(&home, &[], end).await, None);
+    assert_eq!(cache.get("there").await.unwrap(), Some(text("x")));
+    assert_eq!(cache.end_loads().await.unwrap(), 0);
+}
+
+/// Also where it was to take the place of something, which stays.
+pub async fn an_ended_load_leaves_what_is_there(home: Home) {
+    let (cache, other) = (texts(home.fleet()), home.instance("b").await);
+    cache.put("a", &text("there")).await.unwrap();
+    let load = async {
+        assert_eq!(texts(&other).end_loads().await.unwrap(), 1);
+        Ok::<_, Error>(text("overtaken"))
+    };
+    let loaded = cache.get_or_load("a", load).anew().await;
+    assert_eq!(loaded.unwrap(), "overtaken");
+    assert_eq!(cache.get("a").await.unwrap(), Some(text("there")));
+    let load = async { Ok::<_, Error>(text("new")) };
+    cache.get_or_load("a", load).anew().await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap(), Some(text("new")));
+}
+
 /// The counter stays.
 pub async fn a_load_overtaken_by_a_count_is_not_kept(home: Home) {
     const COUNTS: CacheSpec<str, i64> = CacheSpec::new("texts");

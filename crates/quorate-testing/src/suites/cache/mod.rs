@@ -123,6 +123,8 @@ macro_rules! cache_suite {
                 a_load_overtaken_by_a_first_invalidation_is_not_kept,
                 a_load_overtaken_by_a_clear_is_not_kept,
                 a_load_overtaken_by_a_count_is_not_kept,
+                a_load_that_was_ended_is_not_kept,
+                an_ended_load_leaves_what_is_there,
                 a_load_is_not_overtaken_by_other_tags,
                 a_load_overtaken_while_its_lease_is_renewed_is_not_kept,
                 who_asks_after_an_invalidation_is_not_given_what_was_loading,
@@ -146,6 +148,7 @@ macro_rules! cache_suite {
                 a_refresh_that_waited_for_a_failure_tries_itself,
                 who_waits_is_not_ended_by_unsubscribing_everything,
                 what_is_not_kept_is_not_handed_to_who_asks_after_a_removal,
+                who_waits_for_another_load_waits_only_as_long_as_it_said,
             ]
         );
     };

@@ -9,7 +9,7 @@ use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use quorate::{CacheSpec, ErrorKind, Fleet, LoadingCache, ReadKind};
+use quorate::{CacheSpec, ErrorKind, Fleet, LoadingCache, Outcome, ReadKind};
 use tokio::sync::Semaphore;
 
 use super::{HOUR, MINUTE, SECOND, text, texts};
@@ -183,4 +183,41 @@ pub async fn what_is_not_kept_is_not_handed_to_who_asks_after_a_removal(home: Ho
     assert_eq!(first.await.unwrap().unwrap(), "before");
     let after = within("the value", after).await.unwrap();
     assert_eq!(after.unwrap(), "after");
+}
+
+/// In its own process or in another one: then it has loaded nothing, and the load goes on.
+pub async fn who_waits_for_another_load_waits_only_as_long_as_it_said(home: Home) {
+    let other = home.instance("b").await;
+    let gate = Gate::new();
+    let slow = texts(home.fleet()).get_or_load("a", {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok::<_, Error>(text("slow"))
+        }
+    });
+    let slow = tokio::spawn(IntoFuture::into_future(slow));
+    gate.is_asked().await;
+    for fleet in [home.fleet(), &other] {
+        for time in [
+            std::time::Duration::ZERO,
+            std::time::Duration::from_millis(20),
+        ] {
+            let own = async { Ok::<_, Error>(text("own")) };
+            let waited = texts(fleet).get_or_load("a", own).wait_at_most(time).await;
+            let error = waited.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.outcome()),
+                (ErrorKind::Timeout, Outcome::NotApplied)
+            );
+        }
+    }
+    gate.open.add_permits(1);
+    assert_eq!(slow.await.unwrap().unwrap(), "slow");
+    // Whose turn it is waits for nobody.
+    let own = async { Ok::<_, Error>(text("own")) };
+    let cache = texts(&other);
+    let loaded = cache.get_or_load("a", own).anew();
+    let loaded = loaded.wait_at_most(std::time::Duration::ZERO).await;
+    assert_eq!(loaded.unwrap(), "own");
 }
