@@ -45,11 +45,6 @@ impl ResponseKey {
         Self::of(method, host, uri.path(), uri.query())
     }
 
-    /// From an entry, which has all of it.
-    pub(super) const fn stored(key: String) -> Self {
-        Self(key)
-    }
-
     /// Of a request, without what it varies by.
     pub(super) fn of_request(parts: &Parts, method: &Method) -> Self {
         let uri = target(parts);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::response::Response;
 use axum::http::{HeaderMap, Method};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use quorate::{Error, Result};
 
@@ -124,7 +125,8 @@ impl ResponseCache {
         metas.try_filter_map(|meta| std::future::ready(Ok(meta)))
     }
 
-    /// Removes the responses of which `is_meant` is true, and says how many there were.
+    /// Removes the responses of which `is_meant` is true, and says how many there were. No answer that is being made meanwhile is
+    /// kept, whatever it will be: whoever asked is given it, and the next one asks again.
     ///
     /// # Errors
     /// Those of the backend; some of them may be removed then.
@@ -147,18 +149,38 @@ impl ResponseCache {
         &self,
         is_meant: impl Fn(&EntryMeta) -> bool + Send + Sync,
     ) -> Result<u64> {
-        let mut chunks = Box::pin(self.entries().try_chunks(AT_ONCE));
+        // What is on its way now is either not kept any more, or is there when it is looked for.
+        self.shared.entries.end_loads().await?;
+        let names = self.shared.entries.scan("*").try_chunks(AT_ONCE);
+        let mut chunks = Box::pin(names);
         let mut removed = 0;
-        while let Some(metas) = chunks.next().await {
-            let metas = metas.map_err(|error| error.1)?;
-            let meant = metas.into_iter().filter(|meta| is_meant(meta));
-            let names: Vec<_> = meant
-                .map(|meta| ResponseKey::stored(meta.key).entry())
-                .collect();
-            let names = names.iter().map(String::as_str);
-            removed += self.shared.entries.remove_many(names).await?;
+        while let Some(names) = chunks.next().await {
+            let looks = names
+                .map_err(|error| error.1)?
+                .into_iter()
+                .map(|name| async {
+                    let entry = self.shared.entries.entry(&name).await?;
+                    Ok::<_, Error>(entry.map(|entry| (name, entry)))
+                });
+            let found = try_join_all(looks).await?;
+            let (mut meant, mut remembered) = (Vec::new(), Vec::new());
+            for (name, entry) in found.into_iter().flatten() {
+                if entry.value == Kept::Pass {
+                    remembered.push(name);
+                } else if Held::of(entry).is_some_and(|held| is_meant(&held.meta())) {
+                    meant.push(name);
+                }
+            }
+            removed += self.remove(&meant).await?;
+            // That something was not kept is no response: to forget it costs one question to the service.
+            self.remove(&remembered).await?;
         }
         Ok(removed)
+    }
+
+    async fn remove(&self, names: &[String]) -> Result<u64> {
+        let names = names.iter().map(String::as_str);
+        self.shared.entries.remove_many(names).await
     }
 
     async fn held(&self, name: &str) -> Result<Option<Held>> {

@@ -1,13 +1,15 @@
 //! What operators do with a cache.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Response;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use quorate_http::cache::{CacheControl, Declared, ResponseCacheBuilder, ResponseKey};
-use quorate_testing::harness::{Embedded, EmbeddedFile, Home, OnServer, run};
+use quorate_http::cache::{CacheControl, Declared, EntryMeta, ResponseCacheBuilder, ResponseKey};
+use quorate_testing::harness::{Embedded, EmbeddedFile, Home, OnServer, eventually, run};
 use quorate_testing::servers::ServerKind;
+use tokio::sync::Semaphore;
 
 use super::site::{Site, response};
 
@@ -139,4 +141,47 @@ async fn what_is_set_is_checked() {
     let large = Response::new(Bytes::from(vec![0; 2 * 1024 * 1024]));
     assert!(!site.cache.set(&key("/a"), large, MINUTE).await.unwrap());
     assert!(site.cache.get(&key("/a")).await.unwrap().is_none());
+}
+
+/// Who asked is given its answer; nobody else ever is.
+async fn what_is_on_its_way_when_it_is_invalidated_is_not_kept(home: Home) {
+    let gate = Arc::new(Semaphore::new(1));
+    let passed = gate.clone();
+    let site = Site::on(home.fleet().clone(), declared, move |_, count| {
+        let gate = passed.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            response("200", count.to_string())
+        }
+    });
+    let other = Site::on(home.instance("b").await, declared, |_, _| {
+        std::future::ready(response("200", "other"))
+    });
+    site.get("/stays").await;
+    let invalidation = async {
+        eventually("the service is asked", async || site.runs() == 2).await;
+        let is_meant = |entry: &EntryMeta| entry.path != "/stays";
+        assert_eq!(other.cache.invalidate(is_meant).await.unwrap(), 0);
+        gate.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(site.get("/a"), invalidation);
+    assert_eq!(answer.body, "1");
+    assert_eq!(other.get("/a").await.body, "other");
+    assert!(other.get("/stays").await.cache().contains("hit"));
+}
+
+#[test]
+fn what_is_on_its_way_is_not_kept_on_embedded() {
+    run(
+        &Embedded,
+        what_is_on_its_way_when_it_is_invalidated_is_not_kept,
+    );
+}
+
+#[test]
+fn what_is_on_its_way_is_not_kept_on_redis() {
+    run(
+        &OnServer(ServerKind::Redis),
+        what_is_on_its_way_when_it_is_invalidated_is_not_kept,
+    );
 }
