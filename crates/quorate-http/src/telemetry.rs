@@ -1,7 +1,7 @@
 //! Names of metrics. They are API: renaming one is a breaking change.
 
 /// Counter of requests that reached a cache of responses, by `cache` and `result`: `hit`, `stale`, `revalidated`, `collapsed`
-/// (given somebody else's answer), `miss`, `pass` (not to be kept), `bypass` (not for the cache), `failed` (without its
+/// (given somebody else's answer), `miss`, `pass` (asked without waiting for others), `bypass` (not for the cache), `failed` (without its
 /// backend).
 pub const CACHE_REQUESTS: &str = "quorate_http_cache_requests_total";
 /// Gauge of connected clients, by `transport` (`sse`, `ws`).

@@ -6,14 +6,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::body::whole;
-use super::conditional::{has_it_already, not_modified, say_length};
+use super::conditional::{has_it_already, is_read, not_modified, say_length};
 use super::status::Handled;
 use super::stored::Held;
 
 /// What is there, as the answer to a request.
 pub(super) fn from(held: &Held, request: &Parts, handled: Handled) -> Response<Body> {
     let stored = &held.response;
-    let is_conditional = stored.status == StatusCode::OK;
+    let is_conditional = stored.status == StatusCode::OK && is_read(&request.method);
     let mut response = Response::new(Body::empty());
     if is_conditional && has_it_already(&request.headers, &stored.headers) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -23,8 +23,10 @@ use super::date;
 use super::exchange::Exchange;
 use super::key::{ResponseKey, target};
 use super::mode::{Keep, Verdict, stands_in};
+use super::nested::Around;
 use super::status::{CACHE_STATUS, Handled};
 use super::stored::{Held, Kept, StoredResponse, varied};
+use super::unshared::since;
 
 /// The least time that a cache keeps anything: what is not fresh is there to be validated.
 const LEAST: Duration = Duration::from_millis(1);
@@ -46,6 +48,23 @@ pub(super) enum Own<E> {
     Error(E),
 }
 
+/// What others have of an answer.
+pub(super) enum ForOthers {
+    /// All of it, and it is kept.
+    Kept(Loaded<Kept>),
+    /// Nothing. It `replaces` what is kept, if that is of no use to anybody.
+    Nothing { replaces: bool, tags: Vec<String> },
+    /// What is there stands in for it.
+    Held,
+}
+
+impl ForOthers {
+    const fn nothing(replaces: bool) -> Self {
+        let tags = Vec::new();
+        Self::Nothing { replaces, tags }
+    }
+}
+
 /// The content of a response.
 enum Read {
     Whole(Bytes, Option<HeaderMap>),
@@ -63,49 +82,64 @@ impl<E: Send + 'static> Exchange<E> {
         held: Option<Box<Held>>,
         own: Arc<Mutex<Option<Own<E>>>>,
     ) -> Loaded<Kept> {
-        let (answer, kept) = self.ask_and_judge(&key, held.as_deref()).await;
+        let held = held.as_deref();
+        let (answer, others) = self.ask_and_judge(&key, held).await;
         *own.lock() = Some(answer);
-        kept
+        match others {
+            ForOthers::Kept(loaded) => loaded,
+            ForOthers::Nothing { replaces, tags } => self.unkept(&key, held, replaces, tags).await,
+            ForOthers::Held => {
+                let time = self.cache.pass_for;
+                self.remember_unshared(&key, since(held), time).await;
+                Loaded::new(Kept::Failed).no_store()
+            }
+        }
     }
 
-    async fn ask_and_judge(
+    pub(super) async fn ask_and_judge(
         &self,
         key: &ResponseKey,
         held: Option<&Held>,
-    ) -> (Own<E>, Loaded<Kept>) {
+    ) -> (Own<E>, ForOthers) {
         let began = Instant::now();
         let response = match self.ask(held).await {
             Ok(response) => response,
-            Err(_) if held.is_some_and(|held| self.stands_in(held)) => {
-                return (Own::Failed(None), failed());
-            }
-            Err(error) => return (Own::Error(error), failed()),
+            Err(error) => return self.failed(held, Own::Error(error), None),
         };
         let (parts, body) = response.into_parts();
         if let (StatusCode::NOT_MODIFIED, Some(held)) = (parts.status, held) {
             return self.still_holds(key, held, &parts, began.elapsed()).await;
         }
-        let is_failure = is_failure(parts.status);
-        if is_failure && held.is_some_and(|held| self.stands_in(held)) {
-            return (Own::Failed(Some(parts.status)), failed());
-        }
+        let status = parts.status;
         let verdict = self
             .cache
-            .mode
             .judge(&self.request.parts, &parts, began.elapsed());
-        match verdict {
-            Verdict::Keep(keep) => self.keep(key, held, *keep, parts, body).await,
-            _ if is_failure => (Own::Response(Response::from_parts(parts, body)), failed()),
-            // What others still may be given stays.
-            Verdict::Pass
-                if !is_refusal(parts.status) && !held.is_some_and(|held| self.is_of_use(held)) =>
-            {
-                self.not_kept(Response::from_parts(parts, body))
-            }
-            Verdict::Pass | Verdict::Own => {
-                (Own::Response(Response::from_parts(parts, body)), own())
-            }
+        let verdict = match verdict {
+            Verdict::Keep(keep) => return self.keep(key, held, *keep, parts, body).await,
+            not_kept => not_kept,
+        };
+        let tags = tags_of(&parts.extensions);
+        let own = Own::Response(Response::from_parts(parts, body));
+        if is_failure(status) {
+            return self.failed(held, own, Some(status));
         }
+        // What others still may be given stays.
+        let is_for_all = verdict == Verdict::Pass && !is_refusal(status);
+        let replaces = is_for_all && !held.is_some_and(|held| self.is_of_use(held));
+        (own, ForOthers::Nothing { replaces, tags })
+    }
+
+    /// What comes of a service that failed: what is there stands in for it, if it may.
+    fn failed(
+        &self,
+        held: Option<&Held>,
+        own: Own<E>,
+        status: Option<StatusCode>,
+    ) -> (Own<E>, ForOthers) {
+        if held.is_some_and(|held| self.stands_in(held)) {
+            return (Own::Failed(status), ForOthers::Held);
+        }
+        (own, ForOthers::nothing(false))
     }
 
     /// A response that is kept, if its content is.
@@ -116,13 +150,18 @@ impl<E: Send + 'static> Exchange<E> {
         keep: Keep,
         mut parts: response::Parts,
         body: Body,
-    ) -> (Own<E>, Loaded<Kept>) {
+    ) -> (Own<E>, ForOthers) {
         let (bytes, trailers) = match self.read(&parts, body).await {
             Read::Whole(bytes, trailers) => (bytes, trailers),
             Read::Broken(body) => {
-                return (Own::Response(Response::from_parts(parts, body)), failed());
+                let own = Own::Response(Response::from_parts(parts, body));
+                return (own, ForOthers::nothing(false));
             }
-            Read::TooLarge(body) => return self.not_kept(Response::from_parts(parts, body)),
+            Read::TooLarge(body) => {
+                let own = Own::Response(Response::from_parts(parts, body));
+                let (replaces, tags) = (!held.is_some_and(|held| self.is_of_use(held)), keep.tags);
+                return (own, ForOthers::Nothing { replaces, tags });
+            }
         };
         remove_unstorable(&mut parts.headers);
         let date = || date::field(date::now());
@@ -138,28 +177,23 @@ impl<E: Send + 'static> Exchange<E> {
             vary: varied(&keep.vary, &self.request.parts.headers),
             id: self.id(key, held, &keep).await,
             terms: keep.terms,
+            handler_ttl: keep.handler_ttl,
         };
         let kept = Held::new(stored.clone());
         let own = Own::Kept(Box::new(kept), parts.extensions);
-        (own, loaded(stored, keep.tags))
-    }
-
-    /// What nobody else is given, and not for a while: so that requests for it do not wait for each other.
-    fn not_kept(&self, response: Response<Body>) -> (Own<E>, Loaded<Kept>) {
-        let pass = Loaded::new(Kept::Pass)
-            .ttl(self.cache.pass_for)
-            .stale_for(Duration::ZERO);
-        (Own::Response(response), pass)
+        (own, ForOthers::Kept(loaded(stored, keep.tags)))
     }
 
     /// Asks the service for a whole response, or whether what is there holds.
     pub(super) async fn ask(&self, held: Option<&Held>) -> Result<Response<Body>, E> {
         let mut request = self.request.again();
         *request.method_mut() = self.method();
-        match held {
+        // To another method a condition means 412, not 304.
+        match held.filter(|_| request.method() == Method::GET) {
             Some(held) => ask_whether_it_holds(request.headers_mut(), &held.response.headers),
             None => remove_conditions(request.headers_mut()),
         }
+        Around::enter(&mut request, &self.cache.entries, &self.request.entry);
         (self.run)(request).await
     }
 
@@ -170,7 +204,7 @@ impl<E: Send + 'static> Exchange<E> {
         held: &Held,
         not_modified: &response::Parts,
         delay: Duration,
-    ) -> (Own<E>, Loaded<Kept>) {
+    ) -> (Own<E>, ForOthers) {
         if !is_about(&not_modified.headers, &held.response.headers) {
             // It is about something else: as if nothing were there.
             return Box::pin(self.ask_and_judge(key, None)).await;
@@ -183,10 +217,8 @@ impl<E: Send + 'static> Exchange<E> {
                 let mut response = answer::from(&held, &self.request.parts, Handled::default());
                 // What became of it is said by who is given it.
                 response.headers_mut().remove(CACHE_STATUS);
-                return match not_kept {
-                    Verdict::Own => (Own::Response(response), own()),
-                    _ => self.not_kept(response),
-                };
+                let replaces = not_kept == Verdict::Pass;
+                return (Own::Response(response), ForOthers::nothing(replaces));
             }
         };
         let stored = StoredResponse {
@@ -194,7 +226,8 @@ impl<E: Send + 'static> Exchange<E> {
             ..stored
         };
         let kept = Held::new(stored.clone());
-        (Own::Holds(Box::new(kept)), loaded(stored, keep.tags))
+        let others = ForOthers::Kept(loaded(stored, keep.tags));
+        (Own::Holds(Box::new(kept)), others)
     }
 
     /// What is there, with what the service now says of it; and how it is kept, if it is.
@@ -214,9 +247,14 @@ impl<E: Send + 'static> Exchange<E> {
         parts.status = stored.status;
         parts.headers = stored.headers.clone();
         parts.extensions = not_modified.extensions.clone();
-        let mut verdict = self.cache.mode.judge(&self.request.parts, &parts, delay);
+        if let (None, Some(ttl)) = (parts.extensions.get::<CacheControl>(), stored.handler_ttl) {
+            // What its handler said of it still holds, too.
+            parts.extensions.insert(CacheControl::new().ttl(ttl));
+        }
+        let mut verdict = self.cache.judge(&self.request.parts, &parts, delay);
         if let Verdict::Keep(keep) = &mut verdict {
             stored.terms = keep.terms;
+            stored.handler_ttl = keep.handler_ttl;
             stored.vary = varied(&keep.vary, &self.request.parts.headers);
             // What it was about when it was made, it still is.
             keep.tags.extend(held.tags.iter().cloned());
@@ -315,7 +353,7 @@ fn is_another(headers: &HeaderMap, length: Option<u64>) -> bool {
 }
 
 /// A response on its way into the cache.
-fn loaded(stored: StoredResponse, tags: Vec<String>) -> Loaded<Kept> {
+pub(super) fn loaded(stored: StoredResponse, tags: Vec<String>) -> Loaded<Kept> {
     let terms = stored.terms;
     Loaded::new(Kept::Response(Box::new(stored)))
         .ttl(terms.fresh.max(LEAST))
@@ -323,13 +361,9 @@ fn loaded(stored: StoredResponse, tags: Vec<String>) -> Loaded<Kept> {
         .tags(tags)
 }
 
-/// What those are told who waited for a service that failed.
-fn failed() -> Loaded<Kept> {
-    Loaded::new(Kept::Failed).no_store()
-}
-
-/// What those are told who waited for an answer that is only of its own request. The next one may be answered with
-/// something that is kept.
-fn own() -> Loaded<Kept> {
-    Loaded::new(Kept::Pass).no_store()
+/// What an answer is about, by its handler, as far as a cache takes it.
+fn tags_of(said: &Extensions) -> Vec<String> {
+    let control = said.get::<CacheControl>();
+    let control = control.filter(|control| control.has_good_tags());
+    control.map_or_else(Vec::new, |control| control.tags.clone())
 }

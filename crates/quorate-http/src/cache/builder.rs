@@ -31,6 +31,7 @@ pub struct ResponseCacheBuilder {
     buffers_streams: bool,
     looks_at_host: bool,
     pass_for: Duration,
+    wait_for: Duration,
     deadline: Duration,
     unattended: usize,
     unattended_for: Duration,
@@ -46,6 +47,7 @@ impl ResponseCacheBuilder {
             buffers_streams: false,
             looks_at_host: true,
             pass_for: Duration::from_secs(5),
+            wait_for: Duration::from_secs(10),
             deadline: Duration::from_secs(1),
             unattended: 64,
             unattended_for: Duration::from_secs(30),
@@ -89,10 +91,19 @@ impl ResponseCacheBuilder {
         self
     }
 
-    /// How long it is remembered that the answers under a key are not kept, so that its requests do not wait for each other.
-    /// From 1 ms to an hour; default 5 s.
+    /// How long it is remembered, by the whole fleet, that the last answer under a key was not for others (it is not kept, or the
+    /// service failed): so long nobody waits for the next one. The first that is for others is kept, and ends that. From 1 ms to an hour;
+    /// default 5 s.
     pub const fn pass_for(mut self, time: Duration) -> Self {
         self.pass_for = time;
+        self
+    }
+
+    /// How long a request waits for the answer to another one (in both modes, and in the whole fleet): then it asks the
+    /// service for itself, and so does for a while (`pass_for`) whoever comes. What the other one is answered with is kept all the
+    /// same. From 1 ms to an hour; default 10 s.
+    pub const fn wait_for(mut self, time: Duration) -> Self {
+        self.wait_for = time;
         self
     }
 
@@ -123,6 +134,9 @@ impl ResponseCacheBuilder {
         if self.pass_for < Duration::from_millis(1) || self.pass_for > hour {
             return Err(Error::config("pass_for", "must be from 1 ms to an hour"));
         }
+        if self.wait_for < Duration::from_millis(1) || self.wait_for > hour {
+            return Err(Error::config("wait_for", "must be from 1 ms to an hour"));
+        }
         if self.deadline.is_zero() {
             return Err(Error::config("deadline", "must not be zero"));
         }
@@ -146,6 +160,7 @@ impl ResponseCacheBuilder {
                 buffers_streams: self.buffers_streams,
                 looks_at_host: self.looks_at_host,
                 pass_for: self.pass_for,
+                wait_for: self.wait_for,
                 unattended: Arc::new(Semaphore::new(self.unattended)),
                 unattended_for: self.unattended_for,
                 refreshing: Mutex::new(HashSet::new()),

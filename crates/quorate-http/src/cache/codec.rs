@@ -11,7 +11,7 @@ use quorate::{Codec, CodecError};
 
 use super::stored::{Kept, StoredResponse, Terms};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PASS: u8 = 0;
 const FAILED: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -57,6 +57,9 @@ fn encode(kept: &Kept) -> Result<Bytes, CodecError> {
     }
     let always = if always_validate { ALWAYS_VALIDATE } else { 0 };
     to.put_u8(always | if never_stale { NEVER_STALE } else { 0 });
+    to.put_u8(u8::from(response.handler_ttl.is_some()));
+    let handler_ttl = response.handler_ttl.unwrap_or_default();
+    to.put_u64_le(u64::try_from(handler_ttl.as_millis())?);
     to.put_u64_le(response.id);
     for text in [&response.key, response.method.as_str(), &response.path] {
         put(&mut to, text.as_bytes())?;
@@ -121,6 +124,8 @@ impl Reader {
             to_validate,
         ] = times;
         let flags = self.byte()?;
+        let is_said = self.byte()? != 0;
+        let handler_ttl = Duration::from_millis(self.u64()?);
         let id = self.u64()?;
         let (key, method, path) = (self.text()?, self.block()?, self.text()?);
         let vary = self.vary()?;
@@ -144,6 +149,7 @@ impl Reader {
                 always_validate: flags & ALWAYS_VALIDATE != 0,
                 never_stale: flags & NEVER_STALE != 0,
             },
+            handler_ttl: is_said.then_some(handler_ttl),
         })
     }
 
@@ -260,6 +266,7 @@ mod tests {
                             always_validate,
                             never_stale,
                         },
+                        handler_ttl: always_validate.then(|| Duration::from_millis(time / 13)),
                     }
                 },
             )

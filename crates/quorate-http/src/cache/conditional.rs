@@ -6,16 +6,23 @@ use axum::http::header::{
     IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::date;
 use super::status::CACHE_STATUS;
 
 /// Whether a request has a condition that only the service itself can decide.
-pub(super) fn needs_service(headers: &HeaderMap) -> bool {
-    [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
-        .iter()
-        .any(|name| headers.contains_key(name))
+pub(super) fn needs_service(request: &Parts) -> bool {
+    let others = [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
+    let said = |name: &HeaderName| request.headers.contains_key(name);
+    // Of other methods it is about what they would change, and 412 the answer (RFC 9110, 13.1.2).
+    others.iter().any(said) || (!is_read(&request.method) && said(&IF_NONE_MATCH))
+}
+
+/// Whether 304 is an answer to a request with this method (RFC 9110, 15.4.5).
+pub(super) fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Whether a client that says this has what would be sent already.
@@ -87,6 +94,39 @@ pub(super) fn is_about(not_modified: &HeaderMap, response: &HeaderMap) -> bool {
             Some(said) => response.get(LAST_MODIFIED) == Some(said),
             None => true,
         },
+    }
+}
+
+/// What the answer to a HEAD says of what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It still holds.
+    Same,
+    /// It is an old one.
+    Another,
+    /// Nothing.
+    Nothing,
+}
+
+/// What the answer to a HEAD says of a response of this length (RFC 9111, 4.3.5). Without a validator it says nothing: the
+/// same length is not the same content.
+pub(super) fn heard(head: &HeaderMap, response: &HeaderMap, length: usize) -> Heard {
+    let (mut is_said, mut is_same) = (false, true);
+    for name in [ETAG, LAST_MODIFIED] {
+        if let Some(said) = head.get(&name) {
+            let own = response.get(&name).map(|own| opaque(own.as_bytes()));
+            is_said = true;
+            is_same &= own == Some(opaque(said.as_bytes()));
+        }
+    }
+    if let Some(said) = head.get(CONTENT_LENGTH) {
+        let said = said.to_str().ok().and_then(|digits| digits.parse().ok());
+        is_same &= said == Some(length);
+    }
+    match (is_said, is_same) {
+        (_, false) => Heard::Another,
+        (true, true) => Heard::Same,
+        (false, true) => Heard::Nothing,
     }
 }
 
@@ -276,6 +316,25 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         assert_eq!(varies_by(&headers(&[(VARY, "a, *")])), None);
         assert_eq!(varies_by(&headers(&[(VARY, "a b")])), None);
+    }
+
+    #[test]
+    fn a_head_is_about_what_has_its_validators_and_length() {
+        let changed = (LAST_MODIFIED, "Sat, 21 Nov 2026 10:00:00 GMT");
+        let stored = headers(&[(ETAG, "\"a\""), changed.clone()]);
+        for (said, expected) in [
+            (vec![(ETAG, "W/\"a\"")], Heard::Same),
+            (vec![changed.clone(), (CONTENT_LENGTH, "3")], Heard::Same),
+            (vec![changed.clone(), (ETAG, "\"b\"")], Heard::Another),
+            (vec![changed, (CONTENT_LENGTH, "4")], Heard::Another),
+            (vec![(CONTENT_LENGTH, "many")], Heard::Another),
+            (vec![(CONTENT_LENGTH, "3")], Heard::Nothing),
+            (vec![], Heard::Nothing),
+        ] {
+            assert_eq!(heard(&headers(&said), &stored, 3), expected, "{said:?}");
+        }
+        let validator = headers(&[(ETAG, "\"a\"")]);
+        assert_eq!(heard(&validator, &HeaderMap::new(), 3), Heard::Another);
     }
 
     #[test]

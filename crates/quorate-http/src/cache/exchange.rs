@@ -18,9 +18,11 @@ use super::handle::{Found, Shared};
 use super::key::ResponseKey;
 use super::meters::Answered;
 use super::mode::{Plan, Use, Wanted, how};
+use super::nested::Around;
 use super::status::{Forward, Handled};
 use super::stored::Held;
 use super::unsafe_methods;
+use super::unshared::since;
 
 /// The service within.
 pub(super) type Run<E> =
@@ -39,6 +41,8 @@ pub(super) struct Asked {
     pub(super) parts: Parts,
     pub(super) content: Bytes,
     pub(super) wanted: Wanted,
+    /// Under which entry its answer, or the first of its variants, is.
+    pub(super) entry: String,
 }
 
 /// Answers a request.
@@ -58,10 +62,15 @@ pub(super) async fn handle<E: Send + 'static>(
         Err(body) => return past(&cache, &run, parts, body, Forward::Bypass).await,
     };
     let key = cache.key_of(&parts, &content);
+    let entry = key.entry();
+    if Around::has(&parts.extensions, &cache.entries, &entry) {
+        return past(&cache, &run, parts, content.into(), Forward::Bypass).await;
+    }
     let request = Arc::new(Asked {
         parts,
         content,
         wanted,
+        entry,
     });
     let exchange = Exchange {
         cache,
@@ -115,7 +124,12 @@ impl<E: Send + 'static> Exchange<E> {
             }
         };
         match found {
-            Found::Pass => self.alone(miss.because("pass"), Answered::Pass).await,
+            Found::Pass(key) if self.asks_service() => {
+                Box::pin(self.unshared(&key, None, miss.because("pass"))).await
+            }
+            Found::Pass(_) | Found::Another => {
+                self.alone(miss.because("pass"), Answered::Pass).await
+            }
             Found::Nothing(key, is_variant) => {
                 let why = if is_variant {
                     Forward::VaryMiss
@@ -170,11 +184,13 @@ impl<E: Send + 'static> Exchange<E> {
     ) -> Result<Response<Body>, E> {
         if !self.asks_service() {
             // What would be loaded is the answer to a GET.
-            return self.alone(Handled::forwarded(why), Answered::Miss).await;
+            let handled = Handled::forwarded(why);
+            return self.for_itself(&key, held.as_deref(), handled).await;
         }
         let abandoned = CancellationToken::new();
         let _attending = abandoned.clone().drop_guard();
-        let cache = self.cache.clone();
+        let (cache, panicked) = (self.cache.clone(), self.clone());
+        let (loading, since) = (key.clone(), since(held.as_deref()));
         let load = async move {
             let cache = self.cache.clone();
             let loaded = Box::pin(self.loaded(key, held, why));
@@ -182,7 +198,11 @@ impl<E: Send + 'static> Exchange<E> {
         };
         match cache.tasks.spawn(load.in_current_span()).await {
             Ok(Some(answer)) => answer,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(error) if error.is_panic() => {
+                let time = cache.pass_for;
+                panicked.remember_unshared(&loading, since, time).await;
+                resume_unwind(error.into_panic())
+            }
             // The runtime ends, and this request with it.
             Ok(None) | Err(_) => pending().await,
         }

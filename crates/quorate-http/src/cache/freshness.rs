@@ -87,6 +87,7 @@ mod tests {
             delay: Duration::from_secs(delay),
             control: CacheControl::new(),
             vary: Vec::new(),
+            origin: String::new(),
         }
     }
 

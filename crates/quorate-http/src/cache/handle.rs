@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, response};
 use parking_lot::Mutex;
 use quorate::{Cache, Error, ErrorSource, Fleet, Result};
 use tokio::sync::Semaphore;
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::builder::ResponseCacheBuilder;
-use super::key::ResponseKey;
+use super::key::{ResponseKey, host};
 use super::layer::CacheLayer;
 use super::meters::Meters;
-use super::mode::Mode;
+use super::mode::{Mode, Verdict};
 use super::stored::{Held, Kept};
 
 /// How deep what a response varies by may be nested: a variant that varies by more than its first one.
@@ -31,8 +31,9 @@ pub(super) const DEEPEST: usize = 4;
 ///
 /// # Concurrent calls
 /// Of requests for the same response that nobody has, one is answered by the service, in the whole fleet; the others
-/// wait for that answer. One that is not to be shared is given to nobody else: whoever waited then asks the service for
-/// itself, all at the same time.
+/// wait for that answer, for so long [at the most](ResponseCacheBuilder::wait_for). One that is not to be shared is given to
+/// nobody else: whoever waited then asks the service for itself, all at the same time, and so does [for a
+/// while](ResponseCacheBuilder::pass_for) whoever comes next; the first answer that may be kept is, and ends that.
 ///
 /// # Cancel safety
 /// When a client goes away, the request goes on without it, so that others and the cache have what comes of it; how many
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) buffers_streams: bool,
     pub(super) looks_at_host: bool,
     pub(super) pass_for: Duration,
+    pub(super) wait_for: Duration,
     /// What goes on though nobody waits for it.
     pub(super) unattended: Arc<Semaphore>,
     pub(super) unattended_for: Duration,
@@ -90,8 +92,10 @@ pub(super) enum Found {
     Nothing(ResponseKey, bool),
     /// A response that it may be given.
     Here(ResponseKey, Box<Held>),
-    /// Answers of this kind are not kept.
-    Pass,
+    /// Under this key, that the last answer was not for others.
+    Pass(ResponseKey),
+    /// What this request may not touch.
+    Another,
 }
 
 impl ResponseCache {
@@ -128,6 +132,26 @@ impl Shared {
         }
     }
 
+    /// Whom a request asks, as far as the key tells.
+    pub(super) fn origin_of(&self, request: &Parts) -> String {
+        if self.looks_at_host {
+            host(request).to_ascii_lowercase()
+        } else {
+            String::new()
+        }
+    }
+
+    /// What becomes of a response.
+    pub(super) fn judge(
+        &self,
+        request: &Parts,
+        response: &response::Parts,
+        delay: Duration,
+    ) -> Verdict {
+        let origin = self.origin_of(request);
+        self.mode.judge(request, response, delay, origin)
+    }
+
     /// Tells whoever looks after the service of an error that no request fails by.
     pub(super) fn report(&self, error: &Error) {
         self.fleet.report(ErrorSource::Cache, error);
@@ -141,20 +165,20 @@ impl Shared {
                 return Ok(Found::Nothing(key, depth > 0));
             };
             if entry.value == Kept::Pass && entry.is_fresh() {
-                return Ok(Found::Pass);
+                return Ok(Found::Pass(key));
             }
             let Some(held) = Held::of(entry) else {
                 return Ok(Found::Nothing(key, depth > 0));
             };
             if held.response.key != key.as_str() {
-                return Ok(Found::Pass);
+                return Ok(Found::Another);
             }
             if held.response.matches(headers) {
                 return Ok(Found::Here(key, Box::new(held)));
             }
             key = held.response.key_of_variant(&key, headers);
         }
-        Ok(Found::Pass)
+        Ok(Found::Another)
     }
 
     /// What comes of something, which goes on for a while if it is abandoned. `None`: it does not.

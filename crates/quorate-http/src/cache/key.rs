@@ -8,6 +8,7 @@ use axum::http::header::{
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use quorate::Micros;
 use sha2::{Digest, Sha256};
 
 /// The longest key that stands in the cache as it is; of a longer one its SHA-256 does.
@@ -123,6 +124,11 @@ impl ResponseKey {
     /// A variant of the response kept under this key, which has this id.
     pub(super) fn variant(&self, id: u64) -> Self {
         self.clone().with('v', &format!("{id:x}"))
+    }
+
+    /// Beside what is kept under this key since this moment: that its next answer is not waited for.
+    pub(super) fn unshared(&self, stored_at: Micros) -> Self {
+        self.clone().with('p', &format!("{:x}", stored_at.get()))
     }
 
     fn push_field(&mut self, name: &HeaderName, value: Option<&[u8]>) {

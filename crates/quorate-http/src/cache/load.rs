@@ -2,23 +2,59 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use parking_lot::Mutex;
-use quorate::ReadKind;
+use quorate::{ErrorKind, Read, ReadKind};
 use tokio::time::Instant;
 
 use super::answer;
 use super::ask::Own;
-use super::conditional::{is_about, is_failure};
+use super::conditional::{is_about, is_failure, is_refusal};
 use super::exchange::Exchange;
 use super::handle::DEEPEST;
 use super::key::ResponseKey;
 use super::meters::Answered;
-use super::mode::{Use, Wanted, how};
+use super::mode::{Use, Verdict, Wanted, how};
 use super::status::{Forward, Handled};
 use super::stored::{Held, Kept};
+use super::unshared::since;
+
+/// How long a request waits before it first looks whether it should; then twice as long each time.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// What asking in turn with others came to.
+pub(super) enum Turn<E> {
+    /// The service answered this request.
+    Own(Own<E>),
+    /// What somebody else was told, or what is there by now.
+    Told(Read<Kept>),
+    /// Somebody else still asks.
+    TooSlow,
+    /// The cache failed.
+    Failed,
+}
+
+/// How the service was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Asking {
+    pub(super) handled: Handled,
+    pub(super) answered: Answered,
+    /// Whether an answer that may be kept is.
+    pub(super) is_kept: bool,
+}
+
+impl Asking {
+    const fn shared(handled: Handled) -> Self {
+        Self {
+            handled,
+            answered: Answered::Miss,
+            is_kept: true,
+        }
+    }
+}
 
 impl<E: Send + 'static> Exchange<E> {
     /// The answer, by the service or by somebody else who asks it for the same.
@@ -28,29 +64,16 @@ impl<E: Send + 'static> Exchange<E> {
         mut held: Option<Box<Held>>,
         why: Forward,
     ) -> Result<Response<Body>, E> {
+        let handled = Handled::forwarded(why);
         // Whether a fresh one will not do.
         let mut is_anew = why == Forward::Request;
         for _ in 0..DEEPEST {
-            let own = Arc::new(Mutex::new(None));
-            let load = self
-                .clone()
-                .ask_for_all(key.clone(), held.clone(), own.clone());
-            let load = async move { Ok::<_, Infallible>(Box::pin(load).await) };
-            let mut loading = self.cache.entries.get_or_load(&*key.entry(), load);
-            if is_anew {
-                loading = loading.anew();
-            }
-            let read = Box::pin(loading.read()).await;
-            let own = own.lock().take();
-            if let Some(own) = own {
-                return self.own(own, held.as_deref(), why);
-            }
-            let read = match read {
-                Ok(read) => read,
-                Err(error) => {
-                    self.cache.report(&error);
-                    let handled = Handled::forwarded(why).because("error");
-                    return self.alone(handled, Answered::Failed).await;
+            let read = match Box::pin(self.in_turn(&key, held.as_deref(), is_anew)).await {
+                Turn::Own(own) => return self.own(own, held.as_deref(), Asking::shared(handled)),
+                Turn::Told(read) => read,
+                Turn::TooSlow => return self.unshared(&key, held, handled).await,
+                Turn::Failed => {
+                    return self.alone(handled.because("error"), Answered::Failed).await;
                 }
             };
             match read.value {
@@ -63,13 +86,65 @@ impl<E: Send + 'static> Exchange<E> {
                     return self.others(Held::new(*found), read.kind, why).await;
                 }
                 Kept::Failed if held.as_deref().is_some_and(|held| self.stands_in(held)) => {
-                    return self.own(Own::Failed(None), held.as_deref(), why);
+                    let asking = Asking::shared(handled);
+                    return self.own(Own::Failed(None), held.as_deref(), asking);
                 }
-                Kept::Failed | Kept::Pass => break,
+                // Nothing that is for others, too: all who waited ask at the same time.
+                Kept::Failed | Kept::Pass => return self.unshared(&key, held, handled).await,
             }
         }
-        // Nothing that is for others, too: all who waited ask at the same time.
-        self.alone(Handled::forwarded(why), Answered::Pass).await
+        self.alone(handled, Answered::Pass).await
+    }
+
+    /// Asks the service, or waits for who does. Now and then it looks whether that still makes sense.
+    async fn in_turn(&self, key: &ResponseKey, held: Option<&Held>, is_anew: bool) -> Turn<E> {
+        let until = Instant::now() + self.cache.wait_for;
+        let mut patience = FIRST_LOOK;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.turn(key, held, is_anew, patience.min(left)).await {
+                Turn::TooSlow if self.is_unshared(key, held).await => return Turn::TooSlow,
+                Turn::TooSlow if until <= Instant::now() => {
+                    // For whoever comes next: as long as it has just taken.
+                    let time = self.cache.pass_for.max(self.cache.wait_for);
+                    self.remember_unshared(key, since(held), time).await;
+                    return Turn::TooSlow;
+                }
+                Turn::TooSlow => patience *= 2,
+                turn => return turn,
+            }
+        }
+    }
+
+    /// Asks the service, or waits so long for who does.
+    pub(super) async fn turn(
+        &self,
+        key: &ResponseKey,
+        held: Option<&Held>,
+        is_anew: bool,
+        patience: Duration,
+    ) -> Turn<E> {
+        let own = Arc::new(Mutex::new(None));
+        let held = held.cloned().map(Box::new);
+        let load = self.clone().ask_for_all(key.clone(), held, own.clone());
+        let load = async move { Ok::<_, Infallible>(Box::pin(load).await) };
+        let entry = key.entry();
+        let mut loading = self.cache.entries.get_or_load(&*entry, load);
+        if is_anew {
+            loading = loading.anew();
+        }
+        let read = Box::pin(loading.wait_at_most(patience).read()).await;
+        if let Some(own) = own.lock().take() {
+            return Turn::Own(own);
+        }
+        match read {
+            Ok(read) => Turn::Told(read),
+            Err(error) if error.kind() == ErrorKind::Timeout => Turn::TooSlow,
+            Err(error) => {
+                self.cache.report(&error);
+                Turn::Failed
+            }
+        }
     }
 
     /// The answer that somebody else was given.
@@ -94,20 +169,29 @@ impl<E: Send + 'static> Exchange<E> {
     }
 
     /// The answer that the service gave to this request.
-    fn own(&self, own: Own<E>, held: Option<&Held>, why: Forward) -> Result<Response<Body>, E> {
-        let mut handled = Handled::forwarded(why);
+    pub(super) fn own(
+        &self,
+        own: Own<E>,
+        held: Option<&Held>,
+        asking: Asking,
+    ) -> Result<Response<Body>, E> {
+        let Asking {
+            mut handled,
+            answered,
+            is_kept,
+        } = asking;
         let meters = &self.cache.meters;
         match (own, held) {
             (Own::Kept(kept, extensions), _) => {
-                meters.count(Answered::Miss);
-                handled.is_stored = true;
+                meters.count(answered);
+                handled.is_stored = is_kept;
                 let mut response = answer::from(&kept, &self.request.parts, handled);
                 *response.extensions_mut() = extensions;
                 Ok(response)
             }
             (Own::Holds(kept), _) => {
                 meters.count(Answered::Revalidated);
-                handled.is_stored = true;
+                handled.is_stored = is_kept;
                 handled.forward_status = Some(StatusCode::NOT_MODIFIED);
                 Ok(answer::from(&kept, &self.request.parts, handled))
             }
@@ -121,12 +205,12 @@ impl<E: Send + 'static> Exchange<E> {
                 Ok(response)
             }
             (Own::Response(mut response), _) => {
-                meters.count(Answered::Miss);
+                meters.count(answered);
                 handled.write(response.headers_mut());
                 Ok(response)
             }
             (Own::Error(error), _) => {
-                meters.count(Answered::Miss);
+                meters.count(answered);
                 Err(error)
             }
             (Own::Failed(_), None) => unreachable!("nothing stands in that is not there"),
@@ -138,23 +222,31 @@ impl<E: Send + 'static> Exchange<E> {
         let mut handled = Handled::forwarded(Forward::Stale);
         let wanted = &self.request.wanted;
         if wanted.directives.only_if_cached || self.request.parts.method == Method::HEAD {
-            return self.alone(handled, Answered::Miss).await;
+            return self.for_itself(key, Some(&held), handled).await;
         }
         let began = Instant::now();
         let mut response = match self.ask(Some(&held)).await {
             Ok(response) => response,
             Err(_) if self.stands_in(&held) => {
-                return self.own(Own::Failed(None), Some(&held), Forward::Stale);
+                return self.own(Own::Failed(None), Some(&held), Asking::shared(handled));
             }
             Err(error) => return Err(error),
         };
         let status = response.status();
         if is_failure(status) && self.stands_in(&held) {
-            return self.own(Own::Failed(Some(status)), Some(&held), Forward::Stale);
+            let asking = Asking::shared(handled);
+            return self.own(Own::Failed(Some(status)), Some(&held), asking);
         }
         if status != StatusCode::NOT_MODIFIED {
-            // What is there is an old one. The next request keeps what then is there.
+            // What is there is an old one, unless this one is only for who asked. The next request keeps what then is there.
+            let (parts, body) = response.into_parts();
+            let verdict = self
+                .cache
+                .judge(&self.request.parts, &parts, began.elapsed());
+            response = Response::from_parts(parts, body);
             if !is_failure(status)
+                && !is_refusal(status)
+                && verdict != Verdict::Own
                 && let Err(error) = self.cache.entries.remove(&key.entry()).await
             {
                 self.cache.report(&error);

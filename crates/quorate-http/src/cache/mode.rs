@@ -78,6 +78,8 @@ pub(super) struct Keep {
     pub(super) terms: Terms,
     pub(super) vary: Vec<HeaderName>,
     pub(super) tags: Vec<String>,
+    /// How long it is fresh by its handler.
+    pub(super) handler_ttl: Option<Duration>,
 }
 
 /// What is known of a response besides itself.
@@ -89,11 +91,14 @@ pub(super) struct Basics {
     /// What the handler said.
     pub(super) control: CacheControl,
     pub(super) vary: Vec<HeaderName>,
+    /// Whose answer it is, as far as the key tells: its groups are of that origin.
+    pub(super) origin: String,
 }
 
 impl Verdict {
     /// Keeps it, if a cache takes its tags.
     pub(super) fn keep(terms: Terms, with: Basics, tags: Vec<String>) -> Self {
+        let handler_ttl = with.control.ttl;
         let mut control = with.control.tags(tags);
         control.tags.sort_unstable();
         control.tags.dedup();
@@ -104,6 +109,7 @@ impl Verdict {
             terms,
             vary: with.vary,
             tags: control.tags,
+            handler_ttl,
         }))
     }
 }
@@ -128,7 +134,7 @@ impl Mode {
                 if directives.no_store
                     || !is_plain
                     || !has_one_host(parts)
-                    || needs_service(&parts.headers) =>
+                    || needs_service(parts) =>
             {
                 Plan::Pass(Forward::Bypass)
             }
@@ -154,6 +160,7 @@ impl Mode {
         request: &Parts,
         response: &response::Parts,
         delay: Duration,
+        origin: String,
     ) -> Verdict {
         let control = response.extensions.get::<CacheControl>();
         let control = control.cloned().unwrap_or_default();
@@ -172,6 +179,7 @@ impl Mode {
             delay,
             control,
             vary,
+            origin,
         };
         match self {
             Self::Declared(declared) => declared.judge(request, response, with),

@@ -77,6 +77,7 @@ impl ResponseCache {
                 fresh: ttl,
                 ..Terms::default()
             },
+            handler_ttl: Some(ttl),
         };
         let control = parts.extensions.get::<CacheControl>().cloned();
         let kept = Kept::Response(Box::new(stored));

@@ -151,7 +151,7 @@ impl Standard {
             return Verdict::Pass;
         }
         let groups = strings(headers, &groups::CACHE_GROUPS);
-        let tags = groups.iter().map(|group| groups::tag(request, group));
+        let tags = groups.iter().map(|group| groups::tag(&with.origin, group));
         let tags = tags.collect();
         Verdict::keep(terms, with, tags)
     }

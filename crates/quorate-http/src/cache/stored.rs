@@ -13,9 +13,9 @@ use super::key::{ResponseKey, compared};
 pub(super) enum Kept {
     /// A response.
     Response(Box<StoredResponse>),
-    /// Answers of this kind are not kept, for now: everybody asks the service.
+    /// The last answer was not for others: for a while nobody waits for the next one. It answers nobody.
     Pass,
-    /// The service failed. Never kept, only told to those who waited.
+    /// The service failed, where something stands in for it. Never kept, only told to those who waited.
     Failed,
 }
 
@@ -36,6 +36,8 @@ pub(super) struct StoredResponse {
     /// What its variants have in their keys: those of one that is gone are not found again.
     pub(super) id: u64,
     pub(super) terms: Terms,
+    /// How long it is fresh by its handler, if that said so: for as long as it holds.
+    pub(super) handler_ttl: Option<Duration>,
 }
 
 /// For how long a response may be used.
@@ -148,6 +150,12 @@ impl Held {
             tags: Vec::new(),
             response,
         }
+    }
+
+    /// Whether it is this one that was found before.
+    pub(super) fn is_same(&self, found: &Self) -> bool {
+        let known = |held: &Self| (held.stored_at, held.response.id);
+        known(self) == known(found)
     }
 
     pub(super) const fn is_fresh(&self) -> bool {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
+use axum::http::header::{CONTENT_LOCATION, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Request, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response};
 use quorate::Result as QuorateResult;
 use tokio::runtime::Handle;
 use url::Url;
@@ -87,7 +87,9 @@ impl Drop for Change {
 /// Ends what a response says no longer holds.
 async fn end(cache: &Shared, asked: &Parts, said: &HeaderMap) -> QuorateResult<()> {
     let mut keys = vec![ResponseKey::of_request(asked, &Method::GET)];
-    let named = [LOCATION, CONTENT_LOCATION].map(|name| named(asked, said, &name));
+    let origin = cache.looks_at_host.then(|| host(asked));
+    let named =
+        [LOCATION, CONTENT_LOCATION].map(|name| named(asked, origin.as_deref(), said.get(name)?));
     keys.extend(named.into_iter().flatten());
     let entries: Vec<_> = keys
         .into_iter()
@@ -100,7 +102,7 @@ async fn end(cache: &Shared, asked: &Parts, said: &HeaderMap) -> QuorateResult<(
     let groups = strings(said, &groups::INVALIDATION);
     let tags: Vec<_> = groups
         .iter()
-        .map(|group| groups::tag(asked, group))
+        .map(|group| groups::tag(&cache.origin_of(asked), group))
         .collect();
     for tags in tags.chunks(MOST_TAGS) {
         cache.fleet.invalidate_tags(tags).await?;
@@ -108,26 +110,23 @@ async fn end(cache: &Shared, asked: &Parts, said: &HeaderMap) -> QuorateResult<(
     removed.map(|_| ())
 }
 
-/// What a response names in a field, if it is of the same origin: others have no say about it.
-fn named(asked: &Parts, said: &HeaderMap, name: &HeaderName) -> Option<ResponseKey> {
-    let value = said.get(name)?.to_str().ok()?;
-    let host = host(asked);
-    let authority = if host.is_empty() {
-        "unnamed.invalid"
-    } else {
-        &host
-    };
+/// What a response names in a field, if it is of the same origin: others have no say about it. Where every host is answered
+/// alike (no origin), it is the same whichever is named.
+fn named(asked: &Parts, origin: Option<&str>, value: &HeaderValue) -> Option<ResponseKey> {
+    let authority = origin.filter(|host| !host.is_empty());
+    let authority = authority.unwrap_or("unnamed.invalid");
     // By which scheme it was asked is not known here: by that which is named, if one is.
     let base = |scheme: &str| {
         let path = target(asked).path();
         Url::parse(&format!("{scheme}://{authority}{path}")).ok()
     };
-    let named = base("http")?.join(value).ok()?;
-    if named.origin() != base(named.scheme())?.origin() {
-        return None;
-    }
+    let named = base("http")?.join(value.to_str().ok()?).ok()?;
+    let is_there = match origin {
+        Some(_) => named.origin() == base(named.scheme())?.origin(),
+        None => matches!(named.scheme(), "http" | "https"),
+    };
     let (path, query) = (named.path(), named.query());
-    Some(ResponseKey::of(&Method::GET, &host, path, query))
+    is_there.then(|| ResponseKey::of(&Method::GET, origin.unwrap_or_default(), path, query))
 }
 
 #[cfg(test)]
@@ -149,9 +148,22 @@ mod tests {
             ("//other.example/x", None),
             ("data:x", None),
         ] {
-            let mut said = HeaderMap::new();
-            said.insert(LOCATION, value.parse().unwrap());
-            let named = named(&asked, &said, &LOCATION);
+            let named = named(&asked, Some(&host(&asked)), &value.parse().unwrap());
+            assert_eq!(named.as_ref().map(ResponseKey::as_str), key, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_origin_is_named_where_none_counts() {
+        let asked = Request::post("/a/b?c").header("host", "shop.example");
+        let (asked, ()) = asked.body(()).unwrap().into_parts();
+        for (value, key) in [
+            ("x", Some("GET  /a/x")),
+            ("https://other.example/x?y", Some("GET  /x?y")),
+            ("data:x", None),
+            ("ftp://shop.example/x", None),
+        ] {
+            let named = named(&asked, None, &value.parse().unwrap());
             assert_eq!(named.as_ref().map(ResponseKey::as_str), key, "{value}");
         }
     }

@@ -369,6 +369,10 @@ async fn options_are_checked_with_the_rule() {
             "pass_for must be from 1 ms to an hour",
         ),
         (
+            builder().wait_for(Duration::ZERO),
+            "wait_for must be from 1 ms to an hour",
+        ),
+        (
             builder().deadline(Duration::ZERO),
             "deadline must not be zero",
         ),

@@ -1,5 +1,8 @@
 //! RFC 5861 (stale content), RFC 9211 (Cache-Status), RFC 9213 (targeted fields) and RFC 9875 (groups).
 
+use quorate_http::cache::ResponseCacheBuilder;
+
+use super::site::{Site, response};
 use super::table::{Requirement as R, check};
 
 #[tokio::test(start_paused = true)]
@@ -212,3 +215,30 @@ const GROUPS: &str = concat!(
     "\"group-of-a-name-with-32-letters24\", \"group-of-a-name-with-32-letters25\", \"group-of-a-name-with-32-letters26\", \"group-of-a-name-with-32-letters27\", ",
     "\"group-of-a-name-with-32-letters28\", \"group-of-a-name-with-32-letters29\", \"group-of-a-name-with-32-letters30\", \"group-of-a-name-with-32-letters31\"",
 );
+
+/// Where the host says nothing, it says nothing of what is ended either.
+#[tokio::test(start_paused = true)]
+async fn hosts_that_are_alike_end_what_is_kept_for_all() {
+    for ending in [
+        "200 | cache-group-invalidation: \"g\"",
+        "201 | location: /x",
+        "201 | location: https://a.example/x",
+        "200 | content-location: http://c.example/x",
+    ] {
+        let site = Site::new(ResponseCacheBuilder::ignore_host, move |parts, _| {
+            let kept = "200 | cache-control: max-age=60 | cache-groups: \"g\"";
+            let is_change = parts.method == "POST";
+            std::future::ready(response(if is_change { ending } else { kept }, "x"))
+        });
+        site.send("GET http://a.example/x").await;
+        assert!(
+            site.send("GET http://b.example/x")
+                .await
+                .cache()
+                .contains("hit")
+        );
+        site.send("POST http://b.example/y").await;
+        let after = site.send("GET http://c.example/x").await;
+        assert!(!after.cache().contains("hit"), "{ending}");
+    }
+}

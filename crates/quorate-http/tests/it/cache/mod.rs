@@ -1,5 +1,6 @@
 //! The cache of responses, around real services.
 
+mod conditions;
 mod declared;
 mod extensions;
 mod faults;
@@ -12,3 +13,5 @@ mod rfc9111_directives;
 mod rfc9111_validation;
 mod site;
 mod table;
+mod unshared;
+mod waiting;

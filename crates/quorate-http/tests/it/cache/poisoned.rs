@@ -214,3 +214,31 @@ async fn what_was_stale_before_it_came_is_not_given_stale_once_more() {
     }
     assert_eq!(site.runs(), 3);
 }
+
+/// Nor what has to be validated each time.
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_one_leaves_what_is_validated() {
+    for (field, said) in [
+        ("authorization: x", "200 | cache-control: max-age=60"),
+        ("x-bad: 1", "403"),
+    ] {
+        let name = field.split(':').next().unwrap();
+        let site = Site::new(
+            |builder| builder,
+            move |parts, count| {
+                let has_it = parts.headers.contains_key("if-none-match");
+                let said = match (parts.headers.contains_key(name), has_it) {
+                    (true, _) => said,
+                    (false, true) => "304 | etag: \"a\"",
+                    (false, false) => "200 | cache-control: no-cache | etag: \"a\"",
+                };
+                std::future::ready(response(said, count.to_string()))
+            },
+        );
+        let first = site.send("GET / | host: a").await;
+        site.send(&format!("GET / | host: a | {field}")).await;
+        let again = site.send("GET / | host: a").await;
+        assert_eq!(again.body, first.body, "{field}");
+        assert!(again.cache().contains("fwd-status=304"), "{field}");
+    }
+}

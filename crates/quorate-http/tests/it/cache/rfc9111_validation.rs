@@ -35,6 +35,118 @@ async fn rfc9111_4_3_validation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rfc9111_4_3_5_head() {
+    check(&[
+        R(
+            "a HEAD freshens what has its validator",
+            &[
+                "200 | cache-control: max-age=60 | etag: \"a\" | x-a: 1",
+                "200 | cache-control: max-age=600 | etag: \"a\" | x-a: 2",
+            ],
+            &[
+                "GET / => run",
+                "wait 61",
+                "HEAD / => run",
+                "wait 500",
+                "GET / => again & x-a: 2 & cache-control: max-age=600",
+            ],
+        ),
+        R(
+            "also by its date of change",
+            &["200 | cache-control: max-age=60 | last-modified: Sat, 21 Nov 2020 10:00:00 GMT"],
+            &["GET / => run", "wait 61", "HEAD / => run", "GET / => again"],
+        ),
+        R(
+            "and the length, where it says one",
+            &[
+                "200 | cache-control: max-age=60 | etag: \"a\"",
+                "200 | cache-control: max-age=60 | etag: \"a\" | content-length: 8",
+            ],
+            &["GET / => run", "wait 61", "HEAD / => run", "GET / => again"],
+        ),
+        R(
+            "one with another validator ends it",
+            &[
+                "200 | cache-control: max-age=60 | etag: \"a\"",
+                "200 | cache-control: max-age=60 | etag: \"b\"",
+            ],
+            &[
+                "GET / => run",
+                "HEAD / | cache-control: no-cache => run",
+                "GET / => run & etag: \"b\"",
+            ],
+        ),
+        R(
+            "so does one with another date of change",
+            &[
+                "200 | cache-control: max-age=60 | last-modified: Sat, 21 Nov 2020 10:00:00 GMT",
+                "200 | cache-control: max-age=60 | last-modified: Sun, 22 Nov 2020 10:00:00 GMT",
+            ],
+            &[
+                "GET / => run",
+                "HEAD / | cache-control: no-cache => run",
+                "GET / => run",
+            ],
+        ),
+        R(
+            "so does one of another length",
+            &[
+                "200 | cache-control: max-age=60 | etag: \"a\"",
+                "200 | cache-control: max-age=60 | etag: \"a\" | content-length: 9",
+            ],
+            &[
+                "GET / => run",
+                "HEAD / | cache-control: no-cache => run",
+                "GET / => run",
+            ],
+        ),
+        R(
+            "one that says nothing of it changes nothing",
+            &[
+                "200 | cache-control: max-age=60 | x-a: 1",
+                "200 | cache-control: max-age=600 | x-a: 2",
+            ],
+            &[
+                "GET / => run",
+                "HEAD / | cache-control: no-cache => run",
+                "GET / => again & x-a: 1",
+                "wait 61",
+                "GET / => run",
+            ],
+        ),
+        R(
+            "nor does one that is not 200, or not for others",
+            &[
+                "200 | cache-control: max-age=60 | etag: \"a\"",
+                "404 | etag: \"b\"",
+                "200 | cache-control: private | etag: \"b\"",
+                "200 | cache-control: max-age=60 | etag: \"b\"",
+            ],
+            &[
+                "GET / => run",
+                "HEAD / | cache-control: no-cache => run",
+                "HEAD / | cache-control: no-cache => run",
+                "HEAD / | cache-control: no-cache | authorization: x => run",
+                "GET / => again",
+            ],
+        ),
+        R(
+            "what it varies by counts",
+            &[
+                "200 | cache-control: max-age=60 | vary: x-a | etag: \"1\"",
+                "200 | cache-control: max-age=60 | vary: x-a | etag: \"2\"",
+            ],
+            &[
+                "GET / | x-a: 1 => run",
+                "HEAD / | x-a: 2 | cache-control: no-cache => run",
+                "GET / | x-a: 1 => again",
+            ],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn rfc9111_4_4_invalidation() {
     check(&[
         R(

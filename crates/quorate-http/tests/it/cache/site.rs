@@ -52,9 +52,6 @@ impl Site {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let cache = configure(ResponseCache::builder(fleet.clone()))
-            .build()
-            .unwrap();
         let seen = Arc::<Mutex<Vec<Parts>>>::default();
         let known = seen.clone();
         let answer = move |request: Request<Body>| {
@@ -66,6 +63,39 @@ impl Site {
             };
             respond(parts, count)
         };
+        Self::around(fleet, configure, seen, answer)
+    }
+
+    /// A site that answers so, by the request and its content.
+    pub(super) fn with_content<F>(
+        configure: impl FnOnce(ResponseCacheBuilder) -> ResponseCacheBuilder,
+        respond: impl Fn(Parts, Bytes) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let answer = move |request: Request<Body>| {
+            let respond = respond.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                respond(parts, body.collect().await.unwrap().to_bytes()).await
+            }
+        };
+        Self::around(Fleet::embedded(), configure, Arc::default(), answer)
+    }
+
+    fn around<F>(
+        fleet: Fleet,
+        configure: impl FnOnce(ResponseCacheBuilder) -> ResponseCacheBuilder,
+        seen: Arc<Mutex<Vec<Parts>>>,
+        answer: impl Fn(Request<Body>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let cache = configure(ResponseCache::builder(fleet.clone()))
+            .build()
+            .unwrap();
         let router = Router::new().fallback(answer).layer(cache.layer());
         Self {
             fleet,
