@@ -2,6 +2,7 @@
 
 mod conditions;
 mod declared;
+mod declared_random;
 mod extensions;
 mod faults;
 mod flight;
