@@ -69,6 +69,29 @@ pub(crate) struct ScriptCall {
 /// Calls that are sent together, beyond which they go where they hold up nobody.
 const FEW: usize = 64;
 
+/// How the scripts of a batch are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sending {
+    ByHash,
+    /// What comes behind it finds it, on the same server.
+    EachOnceInFull,
+    /// Behind one address there may be several servers, each of which knows what it was sent.
+    InFull,
+}
+
+impl Sending {
+    /// Whether a call is sent with its script's text, where it is or is not the first of that script.
+    pub(super) const fn is_in_full(self, is_first: bool) -> bool {
+        match self {
+            Self::ByHash => false,
+            Self::EachOnceInFull => is_first,
+            Self::InFull => true,
+        }
+    }
+}
+
+pub(super) type Reply = std::result::Result<Frame, LinkError>;
+
 /// Runs scripts on one server.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptRunner {
@@ -158,75 +181,71 @@ impl ScriptRunner {
         self.run(call.script, &keys, &arguments, options).await
     }
 
-    /// Runs calls one after the other in one round trip, or two the first time a server sees one of their scripts.
-    /// Each has a reply of its own.
+    /// Runs calls one after the other in one round trip, or more when a server does not know one of their scripts: then
+    /// those that it did not run are sent again, and only those. Each has a reply of its own.
     pub(crate) async fn run_many(
         &self,
         calls: &[ScriptCall],
         options: CallOptions,
     ) -> Result<Vec<Result<Frame>>> {
-        let lane = if calls.len() > FEW {
-            Lane::Bulk
-        } else {
-            Lane::Command
-        };
-        let options = options.link().script(true).lane(lane);
-        // Rendered once: most calls are of one script.
-        let mut known: Vec<(&'static Script, Cow<'static, Rendered>)> = Vec::new();
-        for call in calls {
-            if !known
-                .iter()
-                .any(|(script, _)| std::ptr::eq(*script, call.script))
-            {
-                known.push((call.script, self.rendered(call.script)));
-            }
-        }
-        let rendered = |call: &ScriptCall| {
-            let found = known
-                .iter()
-                .find(|(script, _)| std::ptr::eq(*script, call.script));
-            &found.expect("each was rendered above").1
-        };
-        let mut batch = Batch::new();
-        for call in calls {
-            call.add_to(&mut batch, rendered(call), false);
-        }
-        if batch.is_empty() {
+        if calls.is_empty() {
             return Ok(Vec::new());
         }
-        let replies = self.link.pipeline(&batch, &options).await;
+        let all = (0..calls.len()).collect::<Vec<_>>();
+        let replies = self.send(calls, &all, Sending::ByHash, options).await;
         let mut replies = replies.map_err(from_link)?;
-        let unknown = |reply: &std::result::Result<Frame, LinkError>| matches!(reply, Err(error) if is_unknown(error));
-        let again: Vec<_> = (0..calls.len())
-            .filter(|at| unknown(&replies[*at]))
-            .collect();
-        if !again.is_empty() {
-            let mut batch = Batch::new();
-            let mut sent: Vec<&'static Script> = Vec::new();
-            for at in &again {
-                let call = &calls[*at];
-                // Once in full is enough: what comes behind it finds it.
-                let in_full = !sent.iter().any(|script| std::ptr::eq(*script, call.script));
-                sent.push(call.script);
-                call.add_to(&mut batch, rendered(call), in_full);
+        for sending in [Sending::EachOnceInFull, Sending::InFull] {
+            let unknown = |at: &usize| replies[*at].as_ref().is_err_and(is_unknown);
+            let again: Vec<_> = all.iter().copied().filter(unknown).collect();
+            if again.is_empty() {
+                break;
             }
-            let second = self.link.pipeline(&batch, &options).await;
-            // What was known to the server was carried out.
-            let second = second.map_err(|error| {
+            let answers = self.send(calls, &again, sending, options).await;
+            // The others were carried out.
+            let answers = answers.map_err(|error| {
                 let error = from_link(error);
-                let all = again.len() == calls.len();
-                if all {
+                if again.len() == calls.len() {
                     error
                 } else {
                     error.with_outcome(Outcome::Unknown)
                 }
             })?;
-            for (at, reply) in again.into_iter().zip(second) {
-                replies[at] = reply;
+            for (at, answer) in again.into_iter().zip(answers) {
+                replies[at] = answer;
             }
         }
         let replies = replies.into_iter();
         Ok(replies.map(|reply| reply.map_err(from_link)).collect())
+    }
+
+    /// Sends these of the calls.
+    async fn send(
+        &self,
+        calls: &[ScriptCall],
+        these: &[usize],
+        sending: Sending,
+        options: CallOptions,
+    ) -> std::result::Result<Vec<Reply>, LinkError> {
+        let lane = if calls.len() > FEW {
+            Lane::Bulk
+        } else {
+            Lane::Command
+        };
+        let mut batch = Batch::new();
+        // Rendered once: most calls are of one script.
+        let mut seen: Vec<(&'static Script, Cow<'static, Rendered>)> = Vec::new();
+        for call in these.iter().map(|at| &calls[*at]) {
+            let found = seen
+                .iter()
+                .position(|(script, _)| std::ptr::eq(*script, call.script));
+            let at = found.unwrap_or_else(|| {
+                seen.push((call.script, self.rendered(call.script)));
+                seen.len() - 1
+            });
+            call.add_to(&mut batch, &seen[at].1, sending.is_in_full(found.is_none()));
+        }
+        let options = options.link().script(true).lane(lane);
+        self.link.pipeline(&batch, &options).await
     }
 
     /// Sends a plain command.
@@ -299,16 +318,4 @@ pub(super) fn is_unknown(error: &LinkError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shebang_stays_first_and_the_offset_changes_the_hash() {
-        let script = Script::new("#!lua\nreturn now()\n");
-        let (plain, moved) = (script.render(0), script.render(5));
-        assert!(plain.text.starts_with("#!lua\n"));
-        assert!(moved.text.contains("OFFSET = 5"));
-        assert_ne!(plain.hash, moved.hash);
-        assert_eq!(plain.hash.len(), 40);
-    }
-}
+mod tests;

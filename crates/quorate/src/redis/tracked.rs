@@ -1,16 +1,14 @@
 //! Scripts that read what the server is to watch for the connection.
 
-use quorate_link::{Batch, Frame, LinkError};
+use quorate_link::{Batch, Frame};
 
 use super::reply::from_link;
-use super::script::{ScriptCall, ScriptRunner, is_unknown};
+use super::script::{Reply, ScriptCall, ScriptRunner, Sending, is_unknown};
 use crate::error::Result;
 use crate::port::CallOptions;
 
-type Reply = std::result::Result<Frame, LinkError>;
-
 impl ScriptRunner {
-    /// Runs scripts that only read, one after the other in one round trip, or two when the connection or its server is new.
+    /// Runs scripts that only read, one after the other in one round trip, or more when the connection or its server is new.
     /// Each says besides whether the server will tell when one of its keys changes.
     ///
     /// A command that says so goes before each of them, and holds for it alone.
@@ -23,11 +21,17 @@ impl ScriptRunner {
             let replies = self.run_many(calls, options).await?;
             return Ok(replies.into_iter().map(|reply| (reply, false)).collect());
         }
-        let mut replies = self.track(calls, false, options).await?;
+        let mut replies = self.track(calls, Sending::ByHash, options).await?;
         let is_new =
             |(said, read): &(Reply, Reply)| said.is_err() || read.as_ref().is_err_and(is_unknown);
         if replies.iter().any(is_new) {
-            replies = self.track(calls, true, options).await?;
+            replies = self.track(calls, Sending::EachOnceInFull, options).await?;
+        }
+        if replies
+            .iter()
+            .any(|(_, read)| read.as_ref().is_err_and(is_unknown))
+        {
+            replies = self.track(calls, Sending::InFull, options).await?;
         }
         // Another connection may have been made meanwhile.
         let can_be_told = self.link.can_push();
@@ -39,16 +43,19 @@ impl ScriptRunner {
     async fn track(
         &self,
         calls: &[ScriptCall],
-        is_new: bool,
+        sending: Sending,
         options: CallOptions,
     ) -> Result<Vec<(Reply, Reply)>> {
         let mut batch = Batch::new();
+        let is_new = !matches!(sending, Sending::ByHash);
         if is_new {
             batch.command(&[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"]);
         }
         for (at, call) in calls.iter().enumerate() {
             batch.command(&[b"CLIENT", b"CACHING", b"YES"]);
-            call.add_to(&mut batch, &self.rendered(call.script), is_new && at == 0);
+            let has_script = |before: &ScriptCall| std::ptr::eq(before.script, call.script);
+            let in_full = sending.is_in_full(!calls[..at].iter().any(has_script));
+            call.add_to(&mut batch, &self.rendered(call.script), in_full);
         }
         let options = options.link().script(true);
         let replies = self
