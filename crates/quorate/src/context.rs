@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     /// release what it holds.
     runtime: OnceLock<Handle>,
     closed: CancellationToken,
+    /// The same, for each call to look at: the token has a lock.
+    is_closed: AtomicBool,
 }
 
 /// Whether applying an operation twice does harm.
@@ -155,6 +158,7 @@ impl Context {
             tasks: TaskTracker::new(),
             runtime: OnceLock::new(),
             closed: CancellationToken::new(),
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -193,6 +197,15 @@ impl Context {
     {
         let call = self.begin_within(limits, operation);
         self.resume(call, target, None, attempt).await
+    }
+
+    /// Counts a call that was answered with a look into the process, which neither waits nor fails. It is not timed: the
+    /// clock would be most of it.
+    pub(crate) fn at_once(&self, operation: &Operation) -> Result<()> {
+        self.check_open()
+            .map_err(|error| error.with_operation(operation.name))?;
+        operation.meters().ok.increment(1);
+        Ok(())
     }
 
     /// Starts counting one call, for who makes its first attempt by itself.
@@ -255,8 +268,8 @@ impl Context {
             let error = if let Some(error) = failed.take() {
                 error
             } else {
-                if self.closed.is_cancelled() {
-                    break Err(Error::closed("the fleet"));
+                if let Err(closed) = self.check_open() {
+                    break Err(closed);
                 }
                 match attempt(self.attempt(&call, began)).await {
                     Ok(value) => break Ok(value),
@@ -271,9 +284,9 @@ impl Context {
                 "capability" => operation.capability, "operation" => operation.verb)
             .increment(1);
             tracing::debug!(operation = operation.name, number, %error, ?pause, "retrying");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.closed.cancelled() => break Err(error),
+            // On the heap: a call that succeeds at once need not carry it.
+            if !Box::pin(self.stays_open_for(pause)).await {
+                break Err(error);
             }
             number += 1;
             began = Instant::now();
@@ -303,6 +316,14 @@ impl Context {
         // A retry that could only begin after the end would report the wait instead of the cause.
         let ends = call.ends;
         (ends.is_none_or(|ends| after(Instant::now(), pause) < ends)).then_some(pause)
+    }
+
+    /// Waits for so long; `false` as soon as the fleet is closed.
+    async fn stays_open_for(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.closed.cancelled() => false,
+        }
     }
 
     /// When a call without a deadline of its own must have ended its present attempt.
@@ -345,7 +366,7 @@ impl Context {
 
     /// Refuses work on a closed fleet.
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.is_cancelled() {
+        if self.is_closed.load(Ordering::Acquire) {
             Err(Error::closed("the fleet"))
         } else {
             Ok(())
@@ -354,6 +375,7 @@ impl Context {
 
     /// Marks the fleet closed, so that background work ends, and waits for it until `deadline`.
     pub(crate) async fn shut_down(&self, deadline: Instant) {
+        self.is_closed.store(true, Ordering::Release);
         self.closed.cancel();
         self.tasks.close();
         if tokio::time::timeout_at(deadline, self.tasks.wait())

@@ -46,17 +46,22 @@ pub(crate) fn text_of<K: EntryKey + ?Sized>(key: &K) -> Result<String> {
     Ok(text)
 }
 
-/// What `look` makes of the text of a key, without allocating once the thread has done so before.
-pub(crate) fn with_text<K: EntryKey + ?Sized, R>(key: &K, look: impl FnOnce(&str) -> R) -> R {
+/// What `look` makes of the text of a key, and of an empty text to write to, without allocating once the thread has done so
+/// before.
+pub(crate) fn with_text<K: EntryKey + ?Sized, R>(
+    key: &K,
+    look: impl FnOnce(&str, &mut String) -> R,
+) -> R {
     thread_local! {
-        static TEXT: Cell<String> = const { Cell::new(String::new()) };
+        static TEXTS: Cell<[String; 2]> = const { Cell::new([String::new(), String::new()]) };
     }
-    // Taken out: a key that asks for another meanwhile finds an empty one.
-    let mut text = TEXT.take();
+    // Taken out: a key that asks for another meanwhile finds empty ones.
+    let [mut text, mut other] = TEXTS.take();
     text.clear();
+    other.clear();
     key.write_to(&mut text);
-    let looked = look(&text);
-    TEXT.set(text);
+    let looked = look(&text, &mut other);
+    TEXTS.set([text, other]);
     looked
 }
 
@@ -69,7 +74,13 @@ pub(crate) fn check(text: &str) -> Result<()> {
         let rule = format_args!("must be at most {MAX_ENTRY_KEY} bytes as text");
         return Err(Error::invalid("key", rule));
     }
-    if text.chars().any(char::is_control) {
+    // Nearly always it is ASCII, which is looked at quickly.
+    let has_control = if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    };
+    if has_control {
         return Err(Error::invalid("key", "must not contain control characters"));
     }
     Ok(())

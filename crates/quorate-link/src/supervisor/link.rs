@@ -102,7 +102,8 @@ impl Link {
         if let Some(reply) = self.try_call(parts, options) {
             return reply.await;
         }
-        let permit = self.reserve(encoded_len(parts), options).await?;
+        // On the heap: a call that goes out at once need not carry the wait.
+        let permit = Box::pin(self.reserve(encoded_len(parts), options)).await?;
         permit.enqueue(parts).await
     }
 

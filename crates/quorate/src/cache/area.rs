@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::entry_key;
+use crate::entry_key::{self, EntryKey, with_text};
 use crate::error::Result;
 use crate::key::Namespace;
 
@@ -18,6 +18,11 @@ pub const PARTITIONS: u16 = 64;
 pub struct CacheArea {
     namespace: Namespace,
     cache: String,
+    /// What is before the partition in the keys of entries, and what is behind it and before the name.
+    before: String,
+    behind: String,
+    /// What the hash of a name begins with.
+    seed: u64,
     /// Whether an entry was seen that only a script can read.
     needs_scripts: AtomicBool,
 }
@@ -26,14 +31,32 @@ pub struct CacheArea {
 #[derive(Clone, Debug)]
 pub struct CacheKey {
     area: Arc<CacheArea>,
-    name: String,
+    partition: u16,
+    /// That of the entry: made once, and of one piece.
+    text: Box<str>,
+    /// Where the name begins in it.
+    name: usize,
+}
+
+/// An entry that is looked at before anything else: its key is not kept.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheLook<'a> {
+    area: &'a CacheArea,
+    text: &'a str,
+    /// Where the name begins in it.
+    name: usize,
 }
 
 impl CacheArea {
     pub(super) fn new(namespace: &Namespace, cache: &str) -> Self {
+        let namespace = namespace.clone();
+        let before = namespace.qualify("cache:{");
         Self {
-            namespace: namespace.clone(),
+            namespace,
             cache: cache.to_owned(),
+            before,
+            behind: format!("}}:e:{cache}:"),
+            seed: hashed(hashed(OFFSET, cache.as_bytes()), b":"),
             needs_scripts: AtomicBool::new(false),
         }
     }
@@ -66,18 +89,64 @@ impl CacheArea {
     ///
     /// # Errors
     /// `InvalidInput` if no entry can be called that.
-    pub fn key(self: &Arc<Self>, name: String) -> Result<CacheKey> {
-        entry_key::check(&name)?;
+    pub fn key(self: &Arc<Self>, name: &str) -> Result<CacheKey> {
+        entry_key::check(name)?;
+        let mut text = String::with_capacity(self.length(name));
+        let partition = self.write_entry(name, &mut text);
         Ok(CacheKey {
             area: self.clone(),
-            name,
+            partition,
+            name: text.len() - name.len(),
+            text: text.into_boxed_str(),
         })
+    }
+
+    /// What `look` makes of the entry of a key, without allocating. `None` if no entry can be called that.
+    pub(super) fn with_entry<K: EntryKey + ?Sized, R>(
+        &self,
+        key: &K,
+        look: impl FnOnce(CacheLook<'_>) -> R,
+    ) -> Option<R> {
+        with_text(key, |name, text| {
+            entry_key::check(name).ok()?;
+            self.write_entry(name, text);
+            let name = text.len() - name.len();
+            let area = self;
+            Some(look(CacheLook { area, text, name }))
+        })
+    }
+
+    /// Appends the key of an entry, and says its partition.
+    fn write_entry(&self, name: &str, text: &mut String) -> u16 {
+        let partition = self.partition(name);
+        // At most two digits. Formatting them would cost more than all the rest.
+        let digit = |number: u16| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
+        text.push_str(&self.before);
+        if partition > 9 {
+            text.push(digit(partition / 10));
+        }
+        text.push(digit(partition));
+        text.push_str(&self.behind);
+        text.push_str(name);
+        partition
+    }
+
+    fn length(&self, name: &str) -> usize {
+        let digits = if self.partition(name) > 9 { 2 } else { 1 };
+        self.before.len() + digits + self.behind.len() + name.len()
+    }
+
+    fn partition(&self, name: &str) -> u16 {
+        // FNV-1a, which every version computes alike, folded: its low bits alone are not spread well.
+        let hash = hashed(self.seed, name.as_bytes());
+        let folded = (hash ^ (hash >> 32)) % u64::from(PARTITIONS);
+        u16::try_from(folded).unwrap_or(0)
     }
 
     /// What an entry or a lease of this cache is called, from its key on a server.
     #[must_use]
     pub fn name_of<'k>(&self, key: &'k str) -> Option<&'k str> {
-        let rest = key.strip_prefix(&*self.namespace.qualify("cache:{"))?;
+        let rest = key.strip_prefix(&*self.before)?;
         let (_, rest) = rest.split_once("}:")?;
         let rest = rest
             .strip_prefix("e:")
@@ -101,26 +170,29 @@ impl CacheKey {
     /// What it is called there.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.text[self.name..]
+    }
+
+    /// The entry, to look at it.
+    #[must_use]
+    pub fn look(&self) -> CacheLook<'_> {
+        CacheLook {
+            area: &self.area,
+            text: &self.text,
+            name: self.name,
+        }
     }
 
     /// The partition it is in.
     #[must_use]
-    pub fn partition(&self) -> u16 {
-        // FNV-1a, which every version computes alike, folded: its low bits alone are not spread well.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let parts = [self.area.cache.as_bytes(), b":", self.name.as_bytes()];
-        for byte in parts.into_iter().flatten() {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        let folded = (hash ^ (hash >> 32)) % u64::from(PARTITIONS);
-        u16::try_from(folded).unwrap_or(0)
+    pub const fn partition(&self) -> u16 {
+        self.partition
     }
 
     /// The key of the entry.
     #[must_use]
-    pub fn entry(&self) -> String {
-        self.of('e')
+    pub fn entry(&self) -> &str {
+        &self.text
     }
 
     /// The key of the lease of who loads it.
@@ -142,18 +214,45 @@ impl CacheKey {
     }
 
     fn of(&self, kind: char) -> String {
-        let (partition, cache, name) = (self.partition(), &self.area.cache, &self.name);
-        let namespace = self.area.namespace.as_str();
-        let colon = if namespace.is_empty() { "" } else { ":" };
-        // In one piece: it is made for each call.
-        format!("{namespace}{colon}cache:{{{partition}}}:{kind}:{cache}:{name}")
+        let (cache, partition) = (&self.area.cache, self.partition);
+        let (before, name) = (&self.area.before, self.name());
+        format!("{before}{partition}}}:{kind}:{cache}:{name}")
     }
+}
+
+impl<'a> CacheLook<'a> {
+    /// The cache it is in.
+    #[must_use]
+    pub const fn area(&self) -> &'a CacheArea {
+        self.area
+    }
+
+    /// What it is called there.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        &self.text[self.name..]
+    }
+
+    /// The key of the entry.
+    #[must_use]
+    pub const fn entry(&self) -> &'a str {
+        self.text
+    }
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, gone on with.
+fn hashed(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What errors call it.
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.area.cache, self.name)
+        write!(f, "{}:{}", self.area.cache, self.name())
     }
 }
 
@@ -169,13 +268,13 @@ mod tests {
     fn names_read_back_and_those_of_others_do_not() {
         let profiles = area("profiles");
         for name in ["7", "a:b", "{x}", "}:e:", "*"] {
-            let key = profiles.key(name.to_owned()).unwrap();
-            assert_eq!(profiles.name_of(&key.entry()), Some(name));
+            let key = profiles.key(name).unwrap();
+            assert_eq!(profiles.name_of(key.entry()), Some(name));
             assert_eq!(profiles.name_of(&key.lease()), Some(name));
             assert_eq!(profiles.name_of(&key.tags()), None);
-            assert_eq!(area("profile").name_of(&key.entry()), None);
+            assert_eq!(area("profile").name_of(key.entry()), None);
         }
-        let key = profiles.key("7".to_owned()).unwrap();
+        let key = profiles.key("7").unwrap();
         let partition = key.partition();
         assert_eq!(
             key.entry(),
@@ -188,7 +287,7 @@ mod tests {
     #[test]
     fn entries_stay_in_their_partitions_and_are_spread() {
         let profiles = area("profiles");
-        let of = |name: usize| profiles.key(name.to_string()).unwrap().partition();
+        let of = |name: usize| profiles.key(&name.to_string()).unwrap().partition();
         assert_eq!([of(0), of(1), of(2)], [45, 26, 23]);
         let mut counts = [0_u32; PARTITIONS as usize];
         (0..64_000).for_each(|name| counts[usize::from(of(name))] += 1);

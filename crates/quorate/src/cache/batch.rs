@@ -176,7 +176,7 @@ impl<K: ?Sized + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
         let (mut led, mut others) = (Vec::new(), Vec::new());
         for at in missing {
             let key = &entries[at];
-            match Flights::join(&self.shared.flights, key.entry()) {
+            match Flights::join(&self.inner.shared.flights, key.entry().to_owned()) {
                 Role::Lead(lead) => led.push(Led {
                     at,
                     key: key.clone(),
@@ -268,7 +268,7 @@ impl<K: ?Sized, V> Batch<'_, K, V> {
     ) -> Result<Due> {
         let keys: Vec<_> = led.iter().map(|led| led.key.clone()).collect();
         // Before they are asked for: whoever drops this meanwhile may hold them.
-        let mut leased = Leased::new(&self.cache.shared, &keys, self.id);
+        let mut leased = Leased::new(&self.cache.inner.shared, &keys, self.id);
         let taken = match self.cache.take(&keys, self.id, Wish::Value).await {
             Ok(taken) => taken,
             Err(error) if error.kind() == ErrorKind::Closed => return Err(error),

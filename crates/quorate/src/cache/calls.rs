@@ -33,10 +33,10 @@ impl<K: ?Sized, V> Cache<K, V> {
         id: LoadId,
         wish: Wish,
     ) -> Result<Vec<Taken>> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         let take = Take {
             id,
-            lease: self.spec.lease,
+            lease: self.inner.spec.lease,
             wish,
         };
         let taken = context
@@ -49,7 +49,11 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Which leases still hold.
     pub(super) async fn renew(&self, keys: &[CacheKey], id: LoadId) -> Result<Vec<bool>> {
-        let (context, port, lease) = (&self.shared.context, &self.shared.port, self.spec.lease);
+        let (context, port, lease) = (
+            &self.inner.shared.context,
+            &self.inner.shared.port,
+            self.inner.spec.lease,
+        );
         let renewed = context
             .run_within(self.limits, &RENEW, self.target(keys), |attempt| {
                 port.renew(keys, id, lease, CallOptions::until(attempt.deadline))
@@ -61,7 +65,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// Keeps what was loaded, where nothing happened since its load began that would make it an old one. `false`:
     /// something did.
     pub(super) async fn keep(&self, entries: &[(CacheKey, Put, Fence)]) -> Result<Vec<bool>> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         let target = match entries {
             [(key, ..)] => key.name(),
             _ => self.name(),
@@ -83,7 +87,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         terms: &Terms,
         failure: &Failure,
     ) -> Vec<Option<Stored>> {
-        let (throttle, told) = (self.spec.throttle, self.spec.cache_errors);
+        let (throttle, told) = (self.inner.spec.throttle, self.inner.spec.cache_errors);
         let is_remembered = !told.is_zero() || (had_old && !throttle.is_zero());
         let olds = match leased {
             Some(mut leased) if is_remembered => {
@@ -111,12 +115,12 @@ impl<K: ?Sized, V> Cache<K, V> {
         terms: &Terms,
         message: &str,
     ) -> Result<Vec<Option<Stored>>> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         let failed = FailedLoad {
             message: shortened(message),
             tags: terms.tags.clone(),
-            throttle: self.spec.throttle,
-            told: self.spec.cache_errors,
+            throttle: self.inner.spec.throttle,
+            told: self.inner.spec.cache_errors,
         };
         let found = context
             .run_within(self.limits, &FAIL, self.target(keys), |attempt| {
@@ -153,7 +157,7 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Between two signs of life.
     pub(super) fn pause(&self) -> Duration {
-        self.spec.lease / 3
+        self.inner.spec.lease / 3
     }
 
     /// What was loaded, encoded; whether it is kept, and on which terms.

@@ -101,7 +101,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let mut from = None::<ScanCursor>;
         let mut count = 0;
         loop {
-            let (context, start) = (&self.shared.context, from.as_ref());
+            let (context, start) = (&self.inner.shared.context, from.as_ref());
             let (some, next) = context
                 .run_within(self.limits, operation, self.name(), |attempt| {
                     self.end_page(glob, ended, start, CallOptions::until(attempt.deadline))
@@ -127,13 +127,13 @@ impl<K: ?Sized, V> Cache<K, V> {
         from: Option<&ScanCursor>,
         options: CallOptions,
     ) -> Result<(u64, Option<ScanCursor>)> {
-        let (port, area) = (&self.shared.port, &self.known.area);
+        let (port, area) = (&self.inner.shared.port, &self.inner.known.area);
         let sought = match ended {
             Ended::All => Sought::EntriesAndLoads,
             Ended::Loads => Sought::Loads,
         };
         let page = port.scan(area, glob, sought, from, options).await?;
-        let keys: Result<Vec<_>> = page.names.into_iter().map(|name| area.key(name)).collect();
+        let keys: Result<Vec<_>> = page.names.into_iter().map(|name| area.key(&name)).collect();
         let keys = keys?;
         if keys.is_empty() {
             return Ok((0, page.next));

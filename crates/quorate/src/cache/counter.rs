@@ -25,11 +25,21 @@ impl<K: EntryKey + ?Sized> Cache<K, i64> {
     /// When the future is dropped, it may or may not be added.
     pub async fn increment(&self, key: &K, by: i64) -> Result<i64> {
         let key = self.key(key, &INCREMENT)?;
-        if !self.spec.codec.encode(&-10).is_ok_and(|text| text == "-10") {
+        if !self
+            .inner
+            .spec
+            .codec
+            .encode(&-10)
+            .is_ok_and(|text| text == "-10")
+        {
             let rule = "must write numbers in digits where they are counted";
             return Err(Error::invalid("codec", rule).with_operation(INCREMENT.name));
         }
-        let (context, port, ttl) = (&self.shared.context, &self.shared.port, self.spec.ttl);
+        let (context, port, ttl) = (
+            &self.inner.shared.context,
+            &self.inner.shared.port,
+            self.inner.spec.ttl,
+        );
         let added = context
             .run_within(self.limits, &INCREMENT, key.name(), |attempt| {
                 port.add(&key, by, ttl, CallOptions::until(attempt.deadline))

@@ -79,9 +79,9 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// ```
     pub async fn entry(&self, key: &K) -> Result<Option<CacheEntry<V>>> {
         let key = self.key(key, &ENTRY)?;
-        self.known.meters.asked(key.name());
+        self.inner.known.meters.asked(key.name());
         let keys = std::slice::from_ref(&key);
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         // As one of several: what is read alone may come without the time.
         let stored = context
             .run_within(self.limits, &ENTRY, key.name(), |attempt| {
@@ -99,7 +99,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
 
     /// Counts a look at an entry, by whether there was one and it was fresh.
     fn count_entry(&self, found: Option<bool>) {
-        let meters = &self.known.meters;
+        let meters = &self.inner.known.meters;
         let counter = match found {
             Some(true) => &meters.hit,
             Some(false) => &meters.stale,

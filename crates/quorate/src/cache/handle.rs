@@ -18,7 +18,7 @@ use super::slot::Stored;
 use super::spec::{CacheSpec, Oversized, check_time};
 use crate::backoff::RetryPolicy;
 use crate::context::{Limits, Operation, Repeat};
-use crate::entry_key::{EntryKey, text_of};
+use crate::entry_key::{EntryKey, with_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Namespace;
 use crate::port::CallOptions;
@@ -61,10 +61,16 @@ const MOST: usize = 10_000;
 /// # Ok(()) }
 /// ```
 pub struct Cache<K: ?Sized, V> {
-    pub(super) shared: Arc<Caches>,
-    pub(super) spec: Arc<CacheSpec<K, V>>,
-    pub(super) known: Arc<Known>,
+    // One pointer: each call that loads clones the handle.
+    pub(super) inner: Arc<Inner<K, V>>,
     pub(super) limits: Limits,
+}
+
+/// What all handles of one spec that were cloned from each other share.
+pub(super) struct Inner<K: ?Sized, V> {
+    pub(super) shared: Arc<Caches>,
+    pub(super) spec: CacheSpec<K, V>,
+    pub(super) known: Arc<Known>,
     /// The values of it that are kept in the process.
     pub(super) near: Option<Arc<dyn NearValues<V>>>,
 }
@@ -75,11 +81,14 @@ impl<K: ?Sized, V> Cache<K, V> {
         let near = spec
             .near
             .map(|near| (near.open)(&known.near, shared.versions(), &near));
-        Self {
+        let inner = Inner {
             known,
             near,
             shared,
-            spec: Arc::new(spec.clone()),
+            spec: spec.clone(),
+        };
+        Self {
+            inner: Arc::new(inner),
             limits: Limits::default(),
         }
     }
@@ -87,14 +96,14 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// The cache's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.spec.name
+        &self.inner.spec.name
     }
 
     /// Whether both are handles of one cache: of the same fleet, with the same namespace and name.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let (one, another) = (&self.known.area, &other.known.area);
-        Arc::ptr_eq(&self.shared, &other.shared)
+        let (one, another) = (&self.inner.known.area, &other.inner.known.area);
+        Arc::ptr_eq(&self.inner.shared, &other.inner.shared)
             && one.namespace() == another.namespace()
             && one.cache() == another.cache()
     }
@@ -117,12 +126,12 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// How values are kept unless a call says otherwise.
     pub(super) fn terms(&self) -> Terms {
         Terms {
-            ttl: self.spec.ttl,
-            jitter: self.spec.jitter,
-            fail_safe: self.spec.fail_safe,
+            ttl: self.inner.spec.ttl,
+            jitter: self.inner.spec.jitter,
+            fail_safe: self.inner.spec.fail_safe,
             tags: Vec::new(),
             if_absent: false,
-            is_timed: self.spec.early > 0.0,
+            is_timed: self.inner.spec.early > 0.0,
         }
     }
 
@@ -134,24 +143,24 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// The value, encoded, however large it is.
     pub(super) fn encoded(&self, value: &V) -> Result<Bytes> {
-        let encoded = self.spec.codec.encode(value);
+        let encoded = self.inner.spec.codec.encode(value);
         encoded.map_err(|source| Error::new(ErrorKind::Encode).with_source(source))
     }
 
     /// Whether the cache keeps a value of this size.
     pub(super) fn admits(&self, bytes: &Bytes) -> Result<bool> {
-        let most = self.spec.max_bytes;
+        let most = self.inner.spec.max_bytes;
         if bytes.len() <= most {
-            self.known.meters.admitted(bytes.len());
+            self.inner.known.meters.admitted(bytes.len());
             return Ok(true);
         }
-        match self.spec.oversized {
+        match self.inner.spec.oversized {
             Oversized::Refuse => {
                 let rule = format_args!("must be at most {most} bytes, and has {}", bytes.len());
                 Err(Error::invalid("value", rule))
             }
             Oversized::Skip => {
-                self.known.meters.oversized.increment(1);
+                self.inner.known.meters.oversized.increment(1);
                 Ok(false)
             }
         }
@@ -159,10 +168,10 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// The value that was stored. What does not decode is as good as not there, and counted.
     pub(super) fn decode(&self, value: &Bytes) -> Option<V> {
-        match self.spec.codec.decode(value) {
+        match self.inner.spec.codec.decode(value) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.known.meters.undecodable.increment(1);
+                self.inner.known.meters.undecodable.increment(1);
                 tracing::debug!(cache = self.name(), %error, "a cached value does not decode");
                 None
             }
@@ -171,7 +180,7 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Counts a read.
     pub(super) fn count(&self, kind: ReadKind) {
-        self.known.meters.of(kind).increment(1);
+        self.inner.known.meters.of(kind).increment(1);
     }
 
     pub(super) async fn stored(
@@ -179,7 +188,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         key: &CacheKey,
         operation: &'static Operation,
     ) -> Result<Option<Stored>> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
                 port.get(key, CallOptions::until(attempt.deadline))
@@ -197,7 +206,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, self.name(), |attempt| {
                 port.get_many(keys, CallOptions::until(attempt.deadline))
@@ -206,7 +215,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     }
 
     pub(super) async fn remove_keys(&self, keys: &[CacheKey]) -> Result<u64> {
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, &REMOVE, self.name(), |attempt| {
                 port.remove(keys, CallOptions::until(attempt.deadline))
@@ -216,13 +225,10 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Counts what was found, or that nothing was.
     fn counted(&self, sought: Sought<V>) -> Read<Option<V>> {
-        match sought {
-            Sought::Fresh(read, _) => self.count_read(Some(read.value), read.kind),
-            Sought::Missing(_) => self.count_read(None, ReadKind::Miss),
-        }
-    }
-
-    fn count_read(&self, value: Option<V>, kind: ReadKind) -> Read<Option<V>> {
+        let (value, kind) = match sought {
+            Sought::Fresh(read, _) => (Some(read.value), read.kind),
+            Sought::Missing(_) => (None, ReadKind::Miss),
+        };
         self.count(kind);
         Read::new(value, kind)
     }
@@ -250,8 +256,8 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// # Cancel safety
     /// Yes.
     pub async fn read(&self, key: &K) -> Result<Read<Option<V>>> {
-        if let Some(value) = self.near_hit(key) {
-            return Ok(self.count_read(Some(value), ReadKind::NearHit));
+        if let Some(sought) = self.at_once(key, &GET)? {
+            return Ok(self.counted(sought));
         }
         let key = self.key(key, &GET)?;
         Ok(self.counted(self.seek(&key, &GET).await?))
@@ -299,7 +305,12 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         let prepared = self
             .key_of(key)
             .and_then(|key| Ok((key, self.encode(value)?)));
-        PutEntry::new(self.shared.clone(), prepared, self.terms(), self.limits)
+        PutEntry::new(
+            self.inner.shared.clone(),
+            prepared,
+            self.terms(),
+            self.limits,
+        )
     }
 
     /// Keeps several values, in one round trip; at most 10 000. They are not kept at one moment.
@@ -322,7 +333,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         }
         let terms = self.terms();
         PutEntries::new(
-            self.shared.clone(),
+            self.inner.shared.clone(),
             self.name(),
             prepared,
             terms,
@@ -368,7 +379,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// # Cancel safety
     /// Yes.
     pub async fn exists(&self, key: &K) -> Result<bool> {
-        Ok(self.look(key, &EXISTS).await?.is_some())
+        Ok(self.time_left(key, &EXISTS).await?.is_some())
     }
 
     /// How long an entry is kept; `None` if there is none.
@@ -379,12 +390,12 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// # Cancel safety
     /// Yes.
     pub async fn remaining(&self, key: &K) -> Result<Option<Duration>> {
-        self.look(key, &REMAINING).await
+        self.time_left(key, &REMAINING).await
     }
 
-    async fn look(&self, key: &K, operation: &'static Operation) -> Result<Option<Duration>> {
+    async fn time_left(&self, key: &K, operation: &'static Operation) -> Result<Option<Duration>> {
         let key = self.key(key, operation)?;
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
                 port.remaining(&key, CallOptions::until(attempt.deadline))
@@ -403,7 +414,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     pub async fn expire(&self, key: &K, ttl: Duration) -> Result<bool> {
         let key = self.key(key, &EXPIRE)?;
         check_time(ttl).map_err(|rule| Error::invalid("ttl", rule).with_operation(EXPIRE.name))?;
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, &EXPIRE, key.name(), |attempt| {
                 port.expire(&key, ttl, CallOptions::until(attempt.deadline))
@@ -425,7 +436,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     }
 
     fn key_of(&self, key: &K) -> Result<CacheKey> {
-        self.known.area.key(text_of(key)?)
+        with_text(key, |name, _| self.inner.known.area.key(name))
     }
 }
 
@@ -442,11 +453,8 @@ pub(super) fn check_count(count: usize) -> Result<()> {
 impl<K: ?Sized, V> Clone for Cache<K, V> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
-            spec: self.spec.clone(),
-            known: self.known.clone(),
+            inner: self.inner.clone(),
             limits: self.limits,
-            near: self.near.clone(),
         }
     }
 }
@@ -454,8 +462,8 @@ impl<K: ?Sized, V> Clone for Cache<K, V> {
 impl<K: ?Sized, V> fmt::Debug for Cache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("spec", &self.spec)
-            .field("port", &format_args!("{}", self.shared.port))
+            .field("spec", &self.inner.spec)
+            .field("port", &format_args!("{}", self.inner.shared.port))
             .finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -33,7 +34,7 @@ pub struct GetOrLoad<'a, K: ?Sized, V, F> {
     terms: Terms,
     wish: Wish,
     patience: Option<Duration>,
-    lives: std::marker::PhantomData<&'a ()>,
+    lives: PhantomData<&'a ()>,
 }
 
 impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
@@ -46,7 +47,7 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
             terms,
             wish: Wish::Value,
             patience: None,
-            lives: std::marker::PhantomData,
+            lives: PhantomData,
         }
     }
 
@@ -124,11 +125,15 @@ impl<'a, K: ?Sized, V, F> GetOrLoad<'a, K, V, F> {
         let cache = &self.cache;
         let bound = self.patience.map(WaitBound::from_now);
         // Nearly always it is there, and then this is all.
-        if self.wish == Wish::Value
-            && let Sought::Fresh(read, _) = cache.seek_or_report(&key).await?
-        {
-            cache.count(read.kind);
-            return Ok(read);
+        if self.wish == Wish::Value {
+            let sought = match cache.at_once_of(&key, &GET_OR_LOAD)? {
+                Some(sought) => sought,
+                None => cache.seek_or_report(&key).await?,
+            };
+            if let Sought::Fresh(read, _) = sought {
+                cache.count(read.kind);
+                return Ok(read);
+            }
         }
         let loading = Loading {
             cache: cache.clone(),

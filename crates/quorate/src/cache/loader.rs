@@ -171,10 +171,21 @@ where
     /// # Cancel safety
     /// As [`get`](Self::get).
     pub async fn read(&self, key: &K) -> Result<Read<V>> {
+        let at_once = self.cache.at_once(key, &GET_OR_LOAD)?;
+        if let Some(Sought::Fresh(read, ahead)) = at_once {
+            self.refresh_early(key, ahead);
+            self.cache.count(read.kind);
+            return Ok(read);
+        }
         let entry = self.cache.key(key, &GET_OR_LOAD)?;
         let began = Instant::now();
-        let seeking = self.cache.seek_or_report(&entry);
-        let sought = self.in_time(began, &entry, seeking).await?;
+        let sought = match at_once {
+            Some(missing) => missing,
+            None => {
+                let seeking = self.cache.seek_or_report(&entry);
+                self.in_time(began, &entry, seeking).await?
+            }
+        };
         self.settle(key, entry, sought, began).await
     }
 
@@ -257,7 +268,7 @@ where
     ) -> Result<Read<V>> {
         let read = match sought {
             Sought::Fresh(read, ahead) => {
-                self.refresh_early(key, entry, ahead);
+                self.refresh_early(key, ahead);
                 read
             }
             Sought::Missing(old) => self.load_patiently(key, entry, old, began).await?,
@@ -277,9 +288,12 @@ where
     }
 
     /// Begins to load what is still fresh, if it is time to and nobody does.
-    fn refresh_early(&self, key: &K, entry: CacheKey, ahead: Ahead) {
-        let beta = self.cache.spec.early;
-        if beta > 0.0 && ahead.is_due(beta, rand::random()) {
+    fn refresh_early(&self, key: &K, ahead: Ahead) {
+        let beta = self.cache.inner.spec.early;
+        if beta > 0.0
+            && ahead.is_due(beta, rand::random())
+            && let Ok(entry) = self.cache.entry_key(key)
+        {
             let loading = self.loading(entry, Wish::Early(ahead.stored));
             if let Role::Lead(lead) = loading.join() {
                 // Nobody waits for it.
@@ -342,7 +356,7 @@ where
         let (tell, told) = oneshot::channel();
         let load = (self.load)(key.to_owned());
         let loading = loading.clone();
-        let context = &self.cache.shared.context;
+        let context = &self.cache.inner.shared.context;
         let closed = context.closed().clone();
         context.spawn(async move {
             let read = tokio::select! {

@@ -78,12 +78,15 @@ impl<K: ?Sized, V> Loading<K, V> {
     }
 
     pub(super) fn join(&self) -> Role {
-        Flights::join(&self.cache.shared.flights, self.key.entry())
+        Flights::join(
+            &self.cache.inner.shared.flights,
+            self.key.entry().to_owned(),
+        )
     }
 
     /// What somebody else's load came to. `None`: it was given up, or what it loaded is none of our values.
     pub(super) async fn follow(&self, follow: Follow) -> Option<Result<Read<V>>> {
-        match follow.landed(self.cache.spec.lease).await? {
+        match follow.landed(self.cache.inner.spec.lease).await? {
             Landed::Failed(failure) => Some(Err(self.failed(&failure))),
             Landed::Value(value) => {
                 let value = self.cache.decode(&value)?;
@@ -118,7 +121,7 @@ impl<K: ?Sized, V> Loading<K, V> {
     where
         F: Future<Output = Result<Option<Loaded<V>>, LoaderError>>,
     {
-        let (id, shared) = (LoadId::random(), &self.cache.shared);
+        let (id, shared) = (LoadId::random(), &self.cache.inner.shared);
         let mut turns = Turns::new(shared, &self.key);
         let (mut wish, mut has_waited, mut before) = (self.wish, false, None);
         loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
+use super::area::{CacheArea, CacheKey, CacheLook, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
 use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Slot, Stored, Take, Taken};
 use super::table::CacheTable;
@@ -47,9 +47,13 @@ fn channel(key: &CacheKey) -> Channel {
 
 #[async_trait]
 impl CachePort for MemoryCaches {
+    fn look(&self, entry: CacheLook<'_>) -> Option<Option<Stored>> {
+        let read = |slot: &Slot, tags: &Tags, now| slot.read(tags, now);
+        Some(self.table.look(entry, read).flatten())
+    }
+
     async fn get(&self, key: &CacheKey, _options: CallOptions) -> Result<Option<Stored>> {
-        let read = self.table.look(key, |slot, tags, now| slot.read(tags, now));
-        Ok(read.flatten())
+        Ok(self.look(key.look()).flatten())
     }
 
     async fn get_many(
@@ -57,10 +61,7 @@ impl CachePort for MemoryCaches {
         keys: &[CacheKey],
         _options: CallOptions,
     ) -> Result<Vec<Option<Stored>>> {
-        let read = |key| {
-            let read = self.table.look(key, |slot, tags, now| slot.read(tags, now));
-            read.flatten()
-        };
+        let read = |key: &CacheKey| self.look(key.look()).flatten();
         Ok(keys.iter().map(read).collect())
     }
 
@@ -183,7 +184,7 @@ impl CachePort for MemoryCaches {
 
     async fn remaining(&self, key: &CacheKey, _options: CallOptions) -> Result<Option<Duration>> {
         let left = |slot: &Slot, tags: &Tags, now| slot.remaining(tags, now);
-        Ok(self.table.look(key, left).flatten())
+        Ok(self.table.look(key.look(), left).flatten())
     }
 
     async fn expire(&self, key: &CacheKey, keep: Duration, _options: CallOptions) -> Result<bool> {

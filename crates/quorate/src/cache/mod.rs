@@ -44,7 +44,7 @@ mod tracking;
 
 pub use crate::scan::{Scan, ScanCursor, ScanPage};
 pub(crate) use announcer::{Telling, figures};
-pub use area::{CacheArea, CacheKey, PARTITIONS};
+pub use area::{CacheArea, CacheKey, CacheLook, PARTITIONS};
 pub use entry::CacheEntry;
 pub use figures::{CacheFigures, CacheMinute, HotKey, ReadCounts, TellCaches};
 pub use handle::Cache;

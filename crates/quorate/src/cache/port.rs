@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::area::{CacheArea, CacheKey};
+use super::area::{CacheArea, CacheKey, CacheLook};
 use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken};
 use crate::error::Result;
 use crate::events::Channel;
@@ -82,6 +82,9 @@ pub trait Changes: Debug + Send + Sync + 'static {
 ///   `remove` may find nothing left, and a repeated `put` of a load find its lease ended.
 #[async_trait]
 pub trait CachePort: Debug + Display + Send + Sync + 'static {
+    /// What is there, where that can be told at once and costs no more than to look: `None` where it has to be asked for.
+    fn look(&self, entry: CacheLook<'_>) -> Option<Option<Stored>>;
+
     /// What is there.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quorate_link::{Frame, Lane, Link};
 
-use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
+use super::area::{CacheArea, CacheKey, CacheLook, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
 use super::record::{is_plain, stored, taken, timed};
 use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
@@ -127,7 +127,7 @@ impl RedisCaches {
         page: ScanPage,
         options: CallOptions,
     ) -> Result<ScanPage> {
-        let keys = page.names.into_iter().map(|name| area.key(name));
+        let keys = page.names.into_iter().map(|name| area.key(&name));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let calls: Vec<_> = keys.iter().map(remaining_call).collect();
         let replies = self.scripts.run_many(&calls, options).await?;
@@ -144,7 +144,7 @@ impl RedisCaches {
 
 /// A script for a key, with what it takes.
 fn call(script: &'static Script, key: &CacheKey, arguments: Vec<Vec<u8>>) -> ScriptCall {
-    let keys = [key.entry(), key.tags(), key.lease()];
+    let keys = [key.entry().to_owned(), key.tags(), key.lease()];
     ScriptCall {
         script,
         keys: keys.into_iter().map(String::into_bytes).collect(),
@@ -175,7 +175,7 @@ fn left(reply: &Frame) -> Result<Option<Duration>> {
 fn get_calls(keys: &[CacheKey]) -> Vec<ScriptCall> {
     let call = |key: &CacheKey| ScriptCall {
         script: &GET,
-        keys: vec![key.entry().into_bytes(), key.tags().into_bytes()],
+        keys: vec![key.entry().into(), key.tags().into_bytes()],
         arguments: Vec::new(),
     };
     keys.iter().map(call).collect()
@@ -215,21 +215,24 @@ fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
 
 #[async_trait]
 impl CachePort for RedisCaches {
+    fn look(&self, _entry: CacheLook<'_>) -> Option<Option<Stored>> {
+        // The server has to be asked.
+        None
+    }
+
     async fn get(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Stored>> {
+        // On the heap, both times: a plain read need not carry what a script takes.
         if key.area().needs_scripts() {
-            return self.read_by_script(key, options).await;
+            return Box::pin(self.read_by_script(key, options)).await;
         }
-        let entry = key.entry();
-        let reply = self
-            .scripts
-            .call(&[b"GET", entry.as_bytes()], options)
-            .await?;
+        let parts = [b"GET".as_slice(), key.entry().as_bytes()];
+        let reply = self.scripts.call(&parts, options).await?;
         match &reply {
             Frame::Null => Ok(None),
             Frame::Bulk(value) if is_plain(value) => stored(reply, Micros::new(0)).map(Some),
             _ => {
                 key.area().will_need_scripts();
-                self.read_by_script(key, options).await
+                Box::pin(self.read_by_script(key, options)).await
             }
         }
     }
@@ -250,7 +253,7 @@ impl CachePort for RedisCaches {
         fence: Fence,
         options: CallOptions,
     ) -> Result<bool> {
-        let _told = self.tracking.own_change(|| vec![key.entry()]);
+        let _told = self.tracking.own_change(|| vec![key.entry().to_owned()]);
         let call = put_call(key, put, fence);
         flag(&self.scripts.run_call(&call, options).await?)
     }
@@ -260,7 +263,12 @@ impl CachePort for RedisCaches {
         entries: &[(CacheKey, Put, Fence)],
         options: CallOptions,
     ) -> Result<Vec<bool>> {
-        let keys = || entries.iter().map(|(key, ..)| key.entry()).collect();
+        let keys = || {
+            entries
+                .iter()
+                .map(|(key, ..)| key.entry().to_owned())
+                .collect()
+        };
         let _told = self.tracking.own_change(keys);
         let calls = entries
             .iter()
@@ -340,7 +348,7 @@ impl CachePort for RedisCaches {
     }
 
     async fn remove(&self, keys: &[CacheKey], options: CallOptions) -> Result<u64> {
-        let entries = || keys.iter().map(CacheKey::entry).collect();
+        let entries = || keys.iter().map(|key| key.entry().to_owned()).collect();
         let _told = self.tracking.own_change(entries);
         let calls = keys
             .iter()
@@ -364,7 +372,7 @@ impl CachePort for RedisCaches {
     }
 
     async fn expire(&self, key: &CacheKey, keep: Duration, options: CallOptions) -> Result<bool> {
-        let _told = self.tracking.own_change(|| vec![key.entry()]);
+        let _told = self.tracking.own_change(|| vec![key.entry().to_owned()]);
         let call = call(&EXPIRE, key, vec![millis(keep)]);
         let reply = self.scripts.run_call(&call, options).await?;
         let left = reply.as_int().ok_or_else(|| unexpected(&reply))?;
@@ -383,7 +391,7 @@ impl CachePort for RedisCaches {
             millis(keep),
             key.announced_on().into_bytes(),
         ];
-        let _told = self.tracking.own_change(|| vec![key.entry()]);
+        let _told = self.tracking.own_change(|| vec![key.entry().to_owned()]);
         let call = call(&ADD, key, arguments);
         let reply = self.scripts.run_call(&call, options).await?;
         match reply.as_str() {

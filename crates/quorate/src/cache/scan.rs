@@ -19,7 +19,7 @@ impl<K: ?Sized, V> Cache<K, V> {
     /// On a server this looks at every key of the whole database, some hundred at a time: it is for operators
     /// and clean-up, not for requests.
     pub fn scan(&self, glob: &str) -> Scan {
-        let (shared, area) = (self.shared.clone(), self.known.area.clone());
+        let (shared, area) = (self.inner.shared.clone(), self.inner.known.area.clone());
         let (text, limits) = (glob.to_owned(), self.limits);
         let scan = Scan::new(move |from| {
             let (shared, area, glob) = (shared.clone(), area.clone(), text.clone());

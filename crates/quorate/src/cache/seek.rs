@@ -1,12 +1,14 @@
 //! Looking for a value before it is loaded.
 
-use super::area::CacheKey;
+use super::area::{CacheKey, CacheLook};
 use super::early::Ahead;
 use super::handle::Cache;
 use super::loading::GET_OR_LOAD;
+use super::near::NearValues;
 use super::read::{Read, ReadKind};
 use super::slot::Stored;
 use crate::context::Operation;
+use crate::entry_key::{EntryKey, with_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::ErrorSource;
 
@@ -18,16 +20,77 @@ pub(super) enum Sought<V> {
     Missing(Option<Stored>),
 }
 
+impl<K: EntryKey + ?Sized, V> Cache<K, V> {
+    /// What there is of a value, where that can be told at once. Neither waits nor allocates.
+    pub(super) fn at_once(
+        &self,
+        key: &K,
+        operation: &'static Operation,
+    ) -> Result<Option<Sought<V>>> {
+        if let Some(near) = &self.inner.near {
+            return Ok(with_text(key, |name, _| self.look_near(&**near, name)));
+        }
+        let sought = self
+            .inner
+            .known
+            .area
+            .with_entry(key, |entry| self.look(entry));
+        // What is wrong with a key is told by who asks for it.
+        self.looked_at(sought.flatten(), operation)
+    }
+}
+
 impl<K: ?Sized, V> Cache<K, V> {
+    /// The same, of a key that is known already.
+    pub(super) fn at_once_of(
+        &self,
+        key: &CacheKey,
+        operation: &'static Operation,
+    ) -> Result<Option<Sought<V>>> {
+        match &self.inner.near {
+            Some(near) => Ok(self.look_near(&**near, key.name())),
+            None => self.looked_at(self.look(key.look()), operation),
+        }
+    }
+
+    fn look_near(&self, near: &dyn NearValues<V>, name: &str) -> Option<Sought<V>> {
+        let (value, ahead) = near.get(name)?;
+        self.inner.known.meters.asked(name);
+        Some(Sought::Fresh(Read::new(value, ReadKind::NearHit), ahead))
+    }
+
+    fn look(&self, entry: CacheLook<'_>) -> Option<Sought<V>> {
+        let stored = self.inner.shared.port.look(entry)?;
+        self.inner.known.meters.asked(entry.name());
+        Some(self.understand(stored))
+    }
+
+    fn looked_at(
+        &self,
+        sought: Option<Sought<V>>,
+        operation: &'static Operation,
+    ) -> Result<Option<Sought<V>>> {
+        match sought {
+            Some(sought) => self
+                .inner
+                .shared
+                .context
+                .at_once(operation)
+                .map(|()| Some(sought)),
+            None => Ok(None),
+        }
+    }
+
     /// Looks for a value: in the process, where values are kept there, and in the backend.
     pub(super) async fn seek(
         &self,
         key: &CacheKey,
         operation: &'static Operation,
     ) -> Result<Sought<V>> {
-        self.known.meters.asked(key.name());
-        if let Some(near) = &self.near {
-            return self.seek_near(&**near, key, operation).await;
+        self.inner.known.meters.asked(key.name());
+        if let Some(near) = &self.inner.near {
+            // On the heap: a read that goes past it need not carry it.
+            return Box::pin(self.seek_near(&**near, key, operation)).await;
         }
         Ok(self.understand(self.stored(key, operation).await?))
     }
@@ -39,9 +102,9 @@ impl<K: ?Sized, V> Cache<K, V> {
         operation: &'static Operation,
     ) -> Result<Vec<Sought<V>>> {
         for key in keys {
-            self.known.meters.asked(key.name());
+            self.inner.known.meters.asked(key.name());
         }
-        if let Some(near) = &self.near {
+        if let Some(near) = &self.inner.near {
             return self.seek_many_near(&**near, keys, operation).await;
         }
         let found = self.stored_many(keys, operation).await?;
@@ -88,6 +151,10 @@ impl<K: ?Sized, V> Cache<K, V> {
 
     /// Tells whoever looks after the service of an error that the caller is spared.
     pub(super) fn report(&self, error: &Error) {
-        self.shared.context.hooks.error(ErrorSource::Cache, error);
+        self.inner
+            .shared
+            .context
+            .hooks
+            .error(ErrorSource::Cache, error);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 
-use super::area::CacheKey;
+use super::area::{CacheKey, CacheLook};
 use super::port::Changes;
 use super::room::{Room, Roomed, Turn};
 use super::slot::{FailedLoad, Fence, LoadId, Put, Slot, Stored};
@@ -61,21 +61,21 @@ impl CacheTable {
         let none = Tags::default();
         let tags = known.get(key.area().namespace()).unwrap_or(&none);
         let entry = key.entry();
-        let reply = self.change(&entry, |slot, now| apply(slot, tags, now));
+        let reply = self.change(entry, |slot, now| apply(slot, tags, now));
         drop(known);
-        self.make_room(&entry);
+        self.make_room(entry);
         reply
     }
 
     pub(super) fn look<R>(
         &self,
-        key: &CacheKey,
+        entry: CacheLook<'_>,
         look: impl FnOnce(&Slot, &Tags, Micros) -> R,
     ) -> Option<R> {
         let known = self.tags.read();
         let none = Tags::default();
-        let tags = known.get(key.area().namespace()).unwrap_or(&none);
-        self.slots.look(&*key.entry(), |roomed, clock| {
+        let tags = known.get(entry.area().namespace()).unwrap_or(&none);
+        self.slots.look(entry.entry(), |roomed, clock| {
             roomed.mark_used();
             look(&roomed.slot, tags, clock.now())
         })
@@ -90,9 +90,9 @@ impl CacheTable {
         let tags = known.entry(namespace.clone()).or_default();
         tags.will_keep(put.keep);
         let entry = key.entry();
-        let kept = self.change(&entry, |slot, now| slot.put(tags, now, put, fence));
+        let kept = self.change(entry, |slot, now| slot.put(tags, now, put, fence));
         drop(known);
-        self.make_room(&entry);
+        self.make_room(entry);
         kept
     }
 
@@ -167,14 +167,14 @@ mod tests {
     }
 
     fn is_there(table: &CacheTable, key: &CacheKey) -> bool {
-        let read = table.look(key, |slot, tags, now| slot.read(tags, now));
+        let read = table.look(key.look(), |slot, tags, now| slot.read(tags, now));
         read.flatten().is_some()
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_put_first_and_not_read_goes_first() {
         let (table, area) = table(100_000);
-        let key = |number: u32| area.key(number.to_string()).unwrap();
+        let key = |number: u32| area.key(&number.to_string()).unwrap();
         for number in 0..1000 {
             table.put(&key(number), &put(1000), Fence::Always);
             assert!(is_there(&table, &key(0)), "it is read all the time");
@@ -189,7 +189,7 @@ mod tests {
     async fn what_has_ended_or_was_removed_takes_no_room_and_no_place() {
         let (table, area) = table(10_000_000);
         for number in 0..50_000_u32 {
-            let key = area.key(number.to_string()).unwrap();
+            let key = area.key(&number.to_string()).unwrap();
             table.put(&key, &put(10), Fence::Always);
             if number % 2 == 0 {
                 table.transition(&key, |slot, tags, now| slot.remove(tags, now));
@@ -204,7 +204,7 @@ mod tests {
         assert!(places < 10_000, "{places} places");
         tokio::time::advance(SECOND * 20).await;
         for number in 0..5_000_u32 {
-            let key = area.key(format!("again {number}")).unwrap();
+            let key = area.key(&format!("again {number}")).unwrap();
             table.transition(&key, |slot, tags, now| slot.remove(tags, now));
         }
         assert_eq!(table.room.weight().0, 0);
@@ -213,7 +213,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_larger_than_all_there_may_be_does_not_stay() {
         let (table, area) = table(100_000);
-        let key = area.key("large".to_owned()).unwrap();
+        let key = area.key("large").unwrap();
         for _ in 0..3 {
             table.put(&key, &put(200_000), Fence::Always);
             assert!(!is_there(&table, &key));
@@ -224,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_value_that_goes_leaves_its_load() {
         let (table, area) = table(100_000);
-        let key = area.key("old".to_owned()).unwrap();
+        let key = area.key("old").unwrap();
         table.put(&key, &put(1000), Fence::Always);
         tokio::time::advance(SECOND * 2).await;
         let take = Take {
@@ -234,7 +234,7 @@ mod tests {
         };
         table.transition(&key, |slot, tags, now| slot.take(tags, now, take));
         for number in 0..200_u32 {
-            let other = area.key(number.to_string()).unwrap();
+            let other = area.key(&number.to_string()).unwrap();
             table.put(&other, &put(1000), Fence::Always);
         }
         assert!(!is_there(&table, &key));

@@ -8,6 +8,7 @@ mod home;
 mod journal;
 #[cfg(feature = "file")]
 mod kept;
+mod states;
 mod table;
 
 pub(crate) use disk::Disk;

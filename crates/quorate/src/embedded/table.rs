@@ -2,7 +2,6 @@
 //! needs any more freed.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::ExpiryIndex;
 use super::journal::{Changed, Journal, Ticket};
+use super::states::States;
 use crate::clock::{HomeClock, Micros};
 use crate::key::Key;
 
@@ -48,7 +48,7 @@ pub(crate) struct Table<S, K = Key> {
 
 #[derive(Debug)]
 struct Rows<S, K> {
-    states: HashMap<K, S>,
+    states: States<S, K>,
     forgotten: ExpiryIndex<K>,
     changed: Changed<K>,
 }
@@ -56,7 +56,7 @@ struct Rows<S, K> {
 impl<S, K: Eq + Hash> Default for Rows<S, K> {
     fn default() -> Self {
         Self {
-            states: HashMap::new(),
+            states: States::default(),
             forgotten: ExpiryIndex::default(),
             changed: Changed::default(),
         }
@@ -105,18 +105,19 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q> + for<'a> From<&'a Q>,
     {
-        let mut rows = self.part(key).lock();
+        let hash = self.hash(key);
+        let mut rows = self.part(hash).lock();
         let now = self.clock.now();
         let round = self.journal.as_ref().map(|journal| journal.open());
-        rows.sweep(now, round);
+        rows.sweep(now, round, |key| self.hash(key));
         // In place: a state may be large, and a transition is small.
-        let known = rows.states.get_mut(key);
+        let known = rows.states.get_mut(hash, key);
         let was_there = known.is_some();
         let (reply, changed) = match known {
-            Some(state) => apply(state, now),
-            None => apply(rows.states.entry(K::from(key)).or_default(), now),
+            Some((_, state)) => apply(state, now),
+            None => apply(rows.states.get_or_default(hash, K::from(key)), now),
         };
-        let freed = rows.keep(key, now, round);
+        let freed = rows.keep(hash, key, now, round);
         let Some(round) = round else {
             return (reply, Ticket::NONE);
         };
@@ -134,8 +135,10 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q>,
     {
-        let rows = self.part(key).lock();
-        rows.states.get(key).map(|state| look(state, &self.clock))
+        let hash = self.hash(key);
+        let rows = self.part(hash).lock();
+        let state = rows.states.get(hash, key);
+        state.map(|state| look(state, &self.clock))
     }
 
     /// Looks at the state of the unit `key`, and says what has to be waited for before what was seen may be told.
@@ -148,15 +151,17 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q>,
     {
-        let rows = self.part(key).lock();
-        let seen = rows.states.get(key).map(|state| look(state, &self.clock));
+        let hash = self.hash(key);
+        let rows = self.part(hash).lock();
+        let state = rows.states.get(hash, key);
+        let seen = state.map(|state| look(state, &self.clock));
         (seen, rows.changed.ticket(key))
     }
 
     /// Looks at every state in one part of the table, from 0. Returns whether there is a next part.
     pub(crate) fn each_of(&self, part: usize, mut look: impl FnMut(&K, &S, &HomeClock)) -> bool {
         if let Some(rows) = self.parts.get(part) {
-            for (key, state) in &rows.lock().states {
+            for (key, state) in rows.lock().states.iter() {
                 look(key, state, &self.clock);
             }
         }
@@ -170,9 +175,14 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
             .map_or(Ticket::NONE, |rows| rows.lock().changed.ticket_of_all())
     }
 
-    fn part<Q: ?Sized + Hash>(&self, key: &Q) -> &Mutex<Rows<S, K>> {
-        let hash = self.hasher.hash_one(key);
-        &self.parts[usize::try_from(hash % PARTS as u64).unwrap_or(0)]
+    /// Made once for a call: it is the larger part of finding a short key.
+    fn hash<Q: ?Sized + Hash>(&self, key: &Q) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn part(&self, hash: u64) -> &Mutex<Rows<S, K>> {
+        // Other bits of it than those that find a row in its part.
+        &self.parts[usize::try_from((hash >> 32) % PARTS as u64).unwrap_or(0)]
     }
 
     /// States in the table, and dates in its index.
@@ -197,7 +207,7 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         for part in &self.parts {
             let rows = part.lock();
             for (key, sides) in rows.changed.rows() {
-                let state = rows.states.get(key);
+                let state = rows.states.get(self.hash(key), key);
                 show(key, None, state);
                 sides.for_each(|side| show(key, Some(side), state));
             }
@@ -226,10 +236,11 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         put_back: impl FnOnce(&mut S) -> Option<()>,
     ) -> Option<()> {
         let now = self.clock.now();
-        let mut rows = self.part(&key).lock();
-        let done = put_back(rows.states.entry(key.clone()).or_default());
+        let hash = self.hash(&key);
+        let mut rows = self.part(hash).lock();
+        let done = put_back(rows.states.get_or_default(hash, key.clone()));
         let round = self.journal.as_ref().map(|journal| journal.open());
-        if rows.keep(&key, now, round)
+        if rows.keep(hash, &key, now, round)
             && let Some(round) = round
         {
             rows.changed.mark(key, round, false);
@@ -241,12 +252,12 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
 impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
     /// Frees what is not needed any more of a state, and takes note of when there will be more; in `round`, of the
     /// side rows that changed as well. Returns whether anything was freed.
-    fn keep<Q>(&mut self, key: &Q, now: Micros, round: Option<u64>) -> bool
+    fn keep<Q>(&mut self, hash: u64, key: &Q, now: Micros, round: Option<u64>) -> bool
     where
         Q: ?Sized + Eq + Hash,
         K: Borrow<Q>,
     {
-        let Some(state) = self.states.get_mut(key) else {
+        let Some((kept, state)) = self.states.get_mut(hash, key) else {
             return false;
         };
         let mut due = state.forgotten_at(now);
@@ -259,32 +270,27 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
         let sides = state.changed_sides();
         if !sides.is_empty()
             && let Some(round) = round
-            && let Some((key, _)) = self.states.get_key_value(key)
         {
-            self.changed.mark_sides(key.clone(), sides, round);
+            self.changed.mark_sides(kept.clone(), sides, round);
         }
         match due {
             Some(at) if at <= now => {
-                self.states.remove(key);
+                self.states.remove(hash, key);
                 self.forgotten.remove(key);
             }
             None => self.forgotten.remove(key),
             Some(at) if self.forgotten.is_due_at(key, at) => {}
-            Some(at) => {
-                if let Some((key, _)) = self.states.get_key_value(key) {
-                    self.forgotten.set(key.clone(), at);
-                }
-            }
+            Some(at) => self.forgotten.set(kept.clone(), at),
         }
         freed
     }
 
-    fn sweep(&mut self, now: Micros, round: Option<u64>) {
+    fn sweep(&mut self, now: Micros, round: Option<u64>, hash: impl Fn(&K) -> u64) {
         for _ in 0..SWEEP {
             let Some(key) = self.forgotten.pop_due(now) else {
                 return;
             };
-            if self.keep(&key, now, round)
+            if self.keep(hash(&key), &key, now, round)
                 && let Some(round) = round
             {
                 self.changed.mark(key, round, false);

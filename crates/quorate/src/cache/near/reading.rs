@@ -8,27 +8,12 @@ use crate::cache::port::Tracked;
 use crate::cache::read::{Read, ReadKind};
 use crate::cache::seek::Sought;
 use crate::context::Operation;
-use crate::entry_key::{EntryKey, with_text};
 use crate::error::Result;
 use crate::port::CallOptions;
 
 /// Entries that are asked for at once, beyond which they are not kept: one sweep over everything must not put out what is
 /// read often, and not hold up the connection that says what changes.
 const FEW: usize = 64;
-
-impl<K: EntryKey + ?Sized, V> Cache<K, V> {
-    /// The value that is kept in the process. Neither waits nor allocates.
-    pub(in crate::cache) fn near_hit(&self, key: &K) -> Option<V> {
-        let near = self.near.as_ref()?;
-        with_text(key, |name| {
-            let value = near.get(name);
-            if value.is_some() {
-                self.known.meters.asked(name);
-            }
-            value
-        })
-    }
-}
 
 impl<K: ?Sized, V> Cache<K, V> {
     /// A value that is kept in the process, or in the backend; then it is kept in the process from now on.
@@ -49,7 +34,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         keys: &[CacheKey],
         operation: &'static Operation,
     ) -> Result<Vec<Sought<V>>> {
-        let near_hit = |key: &CacheKey| match near.get_with_time(key.name()) {
+        let near_hit = |key: &CacheKey| match near.get(key.name()) {
             Some((value, ahead)) => Sought::Fresh(Read::new(value, ReadKind::NearHit), ahead),
             None => Sought::Missing(None),
         };
@@ -78,12 +63,12 @@ impl<K: ?Sized, V> Cache<K, V> {
         keys: &[CacheKey],
         operation: &'static Operation,
     ) -> Result<Vec<Sought<V>>> {
-        let versions = self.shared.versions();
-        self.shared.keep_near();
+        let versions = self.inner.shared.versions();
+        self.inner.shared.keep_near();
         // Before it is asked for: what changes from here on is noticed.
         let look = |key: &CacheKey| versions.look(key.entry().as_bytes(), key.tags().as_bytes());
         let seen: Vec<Seen> = keys.iter().map(look).collect();
-        let (context, port) = (&self.shared.context, &self.shared.port);
+        let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         let target = keys.first().map_or_else(|| self.name(), CacheKey::name);
         let tracked = context
             .run_within(self.limits, operation, target, |attempt| {

@@ -36,11 +36,8 @@ pub(crate) type Opened = Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>;
 
 /// The values of one cache that are kept in the process.
 pub(crate) trait NearValues<V>: Send + Sync {
-    /// A value that nothing is known to have changed.
-    fn get(&self, name: &str) -> Option<V>;
-
-    /// The same, with how long it is fresh.
-    fn get_with_time(&self, name: &str) -> Option<(V, Ahead)>;
+    /// A value that nothing is known to have changed, with how long it is fresh.
+    fn get(&self, name: &str) -> Option<(V, Ahead)>;
 
     /// Keeps a value for as long as it is fresh.
     fn keep(&self, name: &str, value: &V, terms: Terms, seen: Seen);
@@ -150,11 +147,7 @@ impl<V: Clone + Send + Sync> View<V> {
 }
 
 impl<V: Clone + Send + Sync> NearValues<V> for View<V> {
-    fn get(&self, name: &str) -> Option<V> {
-        self.current(name).map(|(kept, _)| kept.value)
-    }
-
-    fn get_with_time(&self, name: &str) -> Option<(V, Ahead)> {
+    fn get(&self, name: &str) -> Option<(V, Ahead)> {
         let (kept, now) = self.current(name)?;
         let ahead = Ahead {
             stored: kept.stored,
