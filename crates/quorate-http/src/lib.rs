@@ -21,6 +21,7 @@
 //! * [`Identity`], [`Credentials`], [`Denied`], [`ConnectionTokens`]: who a client is, and what it may do.
 //! * `client` (a feature): the hub's client, for Rust programs.
 //! * [`cache`]: the responses of a service, kept for all of its instances: a tower layer.
+//! * [`limit`]: who asks too often is turned away, over all instances: a tower layer.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
@@ -36,6 +37,7 @@ mod hub;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+pub mod limit;
 mod origin;
 mod problem;
 mod rejection;

@@ -18,6 +18,7 @@ use crate::events::{EventsPort, Hub};
 use crate::fleet::{Fleet, Home, Inner};
 use crate::history::{GroupPort, HistoryPort, MemoryGroups, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
+use crate::limit::{LimitPort, Limiters};
 use crate::lock::{LockPort, Locks, MemoryLocks};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
 #[cfg(feature = "redis")]
@@ -58,6 +59,7 @@ pub struct FleetBuilder {
     events: Option<Arc<dyn EventsPort>>,
     history: Option<Arc<dyn HistoryPort>>,
     groups: Option<Arc<dyn GroupPort>>,
+    limits: Option<Arc<dyn LimitPort>>,
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
     stores: Option<Arc<dyn StorePort>>,
@@ -235,6 +237,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps limits in a backend of your own.
+    pub fn limit_port(mut self, port: Arc<dyn LimitPort>) -> Self {
+        self.limits = Some(port);
+        self
+    }
+
     /// Keeps locks in a backend of your own.
     pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
         self.locks = Some(port);
@@ -389,6 +397,12 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.locks()),
         };
+        let limits: Arc<dyn LimitPort> = match (&self.limits, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => Arc::new(home.limits()),
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.limits()),
+        };
         let presence: Arc<dyn PresencePort> = match (&self.presence, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => {
@@ -438,6 +452,8 @@ impl FleetBuilder {
             port: locks,
             hub: hub.clone(),
         });
+        let limiters = Limiters::new(context.clone(), limits, self.clock.clone());
+        let limiters = Arc::new(limiters);
         let lease = settings.presence_lease;
         let presences = Presences::new(context.clone(), presence, hub.clone(), lease);
         let stores = Arc::new(Stores {
@@ -456,6 +472,7 @@ impl FleetBuilder {
             context,
             hub,
             locks,
+            limiters,
             presences,
             stores,
             caches,

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::hooks::ErrorSource;
 use crate::key::Namespace;
+use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
 use crate::lock::{Lock, Locks};
 use crate::presence::{Presence, Presences};
 #[cfg(feature = "redis")]
@@ -66,6 +67,7 @@ pub struct Fleet {
 pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) limiters: Arc<Limiters>,
     pub(crate) locks: Arc<Locks>,
     pub(crate) presences: Arc<Presences>,
     pub(crate) stores: Arc<Stores>,
@@ -244,6 +246,20 @@ impl Fleet {
     #[must_use]
     pub fn lock(&self, name: &str) -> Lock {
         Lock::new(self.inner.locks.clone(), &self.namespace, name)
+    }
+
+    /// The limiter called `name`, with a policy or an array of them. A name has 1 to 128 letters, digits and `_ . / -`.
+    #[must_use]
+    pub fn limiter(&self, name: &str, policies: impl Into<Policies>) -> Limiter {
+        let shared = self.inner.limiters.clone();
+        Limiter::new(shared, &self.namespace, name, policies.into())
+    }
+
+    /// The concurrency limit called `name`: at most `most` at a time of each of its keys. A name as a limiter's.
+    #[must_use]
+    pub fn concurrency(&self, name: &str, most: u64) -> ConcurrencyLimit {
+        let shared = self.inner.limiters.clone();
+        ConcurrencyLimit::new(shared, &self.namespace, name, most)
     }
 
     /// The roster called `name`: who is present there.

@@ -30,6 +30,9 @@ pub enum ErrorSource {
     /// A cache that could not be asked, or given what was loaded; or a load that failed and whose caller was given an
     /// old value.
     Cache,
+    /// What was counted and could not be taken back, or a slot whose lease could not be renewed or given back, in the
+    /// background.
+    Limit,
     /// A lease that could not be renewed or released in the background.
     Lock,
     /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
@@ -50,6 +53,7 @@ impl ErrorSource {
             Self::File => "file",
             Self::Group => "group",
             Self::Cache => "cache",
+            Self::Limit => "limit",
             Self::Lock => "lock",
             Self::Presence => "presence",
         }

@@ -27,6 +27,7 @@
 //!
 //! * [`events`]: typed topics over every instance; what is lost shows as a gap.
 //! * [`history`]: topics that keep their messages; who was away reads what it missed.
+//! * [`limit`]: how often something may be done: exact over the fleet, one round trip per decision.
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
 //! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
 //! * [`cache`]: values that can be loaded again: one load in the fleet, tags, no old value after an invalidation.
@@ -69,6 +70,7 @@ mod glob;
 pub mod history;
 mod hooks;
 mod key;
+pub mod limit;
 pub mod lock;
 mod port;
 pub mod presence;
@@ -98,6 +100,7 @@ pub use fleet::Fleet;
 pub use history::{GroupStatus, Keep, Position};
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
+pub use limit::{Decision, Limiter, Policy};
 pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};
 pub use port::CallOptions;
 pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};
@@ -131,6 +134,8 @@ mod documents {
     struct Store;
     #[doc = include_str!("../../../docs/guide/cache.md")]
     struct Cache;
+    #[doc = include_str!("../../../docs/guide/limits.md")]
+    struct Limits;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
     #[doc = include_str!("../../../docs/guide/presence.md")]

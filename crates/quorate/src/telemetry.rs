@@ -43,6 +43,9 @@ pub const CACHE_READS: &str = "quorate_cache_reads_total";
 pub const CACHE_UNDECODABLE: &str = "quorate_cache_undecodable_total";
 /// Counter of values that were not cached because they are too large, by `cache`.
 pub const CACHE_OVERSIZED: &str = "quorate_cache_oversized_total";
+/// Counter of decisions of limiters, by `limiter` and `result` (`allowed`, `denied`, `shadow` where a limiter in shadow mode
+/// would have denied, and `open` or `share` where the home could not be asked).
+pub const LIMIT_DECISIONS: &str = "quorate_limit_decisions_total";
 /// Gauge of lock guards held by this process.
 pub const LOCKS_HELD: &str = "quorate_locks_held";
 /// Counter of leases lost before they were released.

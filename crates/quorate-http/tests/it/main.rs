@@ -14,6 +14,7 @@ mod events;
 mod kept;
 mod limits;
 mod presence;
+mod rate_limit;
 mod requests;
 mod script;
 mod sse;

@@ -7,13 +7,15 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{cache, events, figures, health, history, hub, locks, presence, session, store};
+use super::{
+    cache, events, figures, health, history, hub, limits, locks, presence, session, store,
+};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Quorate",
-        description = "Events, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
+        description = "Events, limits, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
                        problem documents (RFC 9457) with `code`, `outcome` and `retryable`. The \
                        streams `/v1/sse` and `/v1/ws` are described in docs/protocol.md."
     ),
@@ -27,6 +29,9 @@ use super::{cache, events, figures, health, history, hub, locks, presence, sessi
         hub::client,
         sse,
         ws,
+        limits::consume,
+        limits::refund,
+        limits::reset,
         locks::acquire,
         locks::extend,
         locks::release,

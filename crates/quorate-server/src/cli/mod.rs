@@ -4,6 +4,7 @@ mod backend;
 mod cache;
 mod doctor;
 mod history;
+mod limit;
 mod lock;
 mod publish;
 mod serve;
@@ -20,7 +21,7 @@ use crate::observe;
 
 /// Everything a fleet of services has to agree on.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong input; `lock run`, `store`, `cache`
+/// Exit codes: 0 success, 1 failure, 2 wrong input; `limit`, `lock run`, `store`, `cache`
 /// and `doctor` have more.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, max_term_width = 100)]
@@ -39,6 +40,11 @@ enum Command {
     Subscribe(subscribe::Args),
     History(history::Args),
     Doctor(doctor::Args),
+    /// Ask limiters, and forget what they counted.
+    ///
+    /// Exit codes: 0; 1; 2; 75 where a request would be refused.
+    #[command(subcommand)]
+    Limit(limit::Command),
     /// Use locks.
     #[command(subcommand)]
     Lock(lock::Command),
@@ -72,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Subscribe(args) => subscribe::run(args).await,
             Command::History(args) => history::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
+            Command::Limit(command) => limit::run(command).await,
             Command::Lock(command) => lock::run(command).await,
             Command::Store(command) => store::run(command).await,
             Command::Cache(command) => cache::run(command).await,

@@ -19,6 +19,7 @@ mod hub;
 mod limits;
 mod locks;
 mod operation;
+mod rate_limits;
 mod shutdown;
 mod store;
 mod streams;

@@ -18,6 +18,7 @@ pub mod cache;
 pub mod events;
 pub mod group;
 pub mod history;
+pub mod limit;
 pub mod lock;
 pub mod presence;
 pub mod store;

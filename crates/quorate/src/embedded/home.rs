@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::events::{Bus, EventsPort, MemoryEvents};
 use crate::history::Log;
 use crate::hooks::Hooks;
+use crate::limit::{MemoryLimits, Slots, Tallies};
 use crate::lock::LockState;
 use crate::presence::RosterState;
 use crate::state::Monitor;
@@ -41,6 +42,8 @@ pub(crate) struct EmbeddedHome {
     locks: Arc<Table<LockState>>,
     rosters: Arc<Table<RosterState>>,
     stores: Arc<Table<Entry, Arc<str>>>,
+    limits: Arc<Table<Tallies, Arc<str>>>,
+    slots: Arc<Table<Slots, Arc<str>>>,
     caches: Arc<CacheTable>,
     #[cfg(feature = "file")]
     file: Option<Arc<HomeFile>>,
@@ -66,6 +69,8 @@ impl EmbeddedHome {
             locks,
             rosters: Arc::new(Table::new(clock.clone())),
             stores,
+            limits: Arc::new(Table::new(clock.clone())),
+            slots: Arc::new(Table::new(clock.clone())),
             caches: Arc::new(CacheTable::new(Table::new(clock.clone()), CACHE_BYTES)),
             #[cfg(feature = "file")]
             file: None,
@@ -178,6 +183,10 @@ impl EmbeddedHome {
 
     pub(crate) fn stores(&self) -> MemoryStores {
         MemoryStores::new(self.stores.clone(), self.disk())
+    }
+
+    pub(crate) fn limits(&self) -> MemoryLimits {
+        MemoryLimits::new(self.limits.clone(), self.slots.clone(), self.disk())
     }
 
     pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Fleet;
 use crate::cache::CachePort;
 use crate::history::{GroupPort, HistoryPort};
+use crate::limit::LimitPort;
 use crate::lock::LockPort;
 use crate::presence::PresencePort;
 use crate::store::StorePort;
@@ -28,6 +29,12 @@ impl Fleet {
     #[must_use]
     pub fn lock_port(&self) -> Arc<dyn LockPort> {
         self.inner.locks.port.clone()
+    }
+
+    /// The backend of this instance's limits, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn limit_port(&self) -> Arc<dyn LimitPort> {
+        self.inner.limiters.port.clone()
     }
 
     /// The backend of this instance's rosters, as [`lock_port`](Self::lock_port) is that of its locks.

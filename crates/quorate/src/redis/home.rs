@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::events::RedisEvents;
 use crate::history::{RedisGroups, RedisHistory};
 use crate::hooks::ErrorSource;
+use crate::limit::RedisLimits;
 use crate::lock::RedisLocks;
 use crate::presence::RedisPresence;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
@@ -75,6 +76,10 @@ impl RedisHome {
 
     pub(crate) fn locks(&self) -> RedisLocks {
         RedisLocks::new(self.scripts.clone())
+    }
+
+    pub(crate) fn limits(&self) -> RedisLimits {
+        RedisLimits::new(self.scripts.clone())
     }
 
     pub(crate) fn presence(&self) -> RedisPresence {

@@ -3,7 +3,8 @@
 use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
-    cache_suite, events_suite, group_suite, history_suite, lock_suite, presence_suite, store_suite,
+    cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
+    store_suite,
 };
 
 mod cache {
@@ -40,6 +41,15 @@ mod history {
     history_suite!(redis, OnServer(ServerKind::Redis));
     history_suite!(valkey, OnServer(ServerKind::Valkey));
     history_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod limit {
+    use super::*;
+    limit_suite!(embedded, Embedded);
+    limit_suite!(file, EmbeddedFile);
+    limit_suite!(redis, OnServer(ServerKind::Redis));
+    limit_suite!(valkey, OnServer(ServerKind::Valkey));
+    limit_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod lock {

@@ -1,0 +1,119 @@
+//! `/v1/limits` and `quorate limit`.
+
+use quorate::{Fleet, Policy};
+use quorate_testing::servers::{Server, ServerKind};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::support::{Served, quorate, run};
+
+#[tokio::test]
+async fn requests_are_counted_refused_refunded_and_forgotten() {
+    let served = Served::start().await;
+    let path = "/v1/limits/api/user%2F7";
+    let policies = json!(["log:2/60s", "bucket:10/1s+50"]);
+    let ask = async |more: Value| {
+        let mut body = json!({ "policies": policies });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let answer = served.post(path, body).await;
+        assert_eq!(answer.status, 200);
+        answer.json()
+    };
+    let checked = ask(json!({"check": true})).await;
+    assert_eq!(
+        (&checked["allowed"], &checked["receipt"]),
+        (&json!(true), &Value::Null)
+    );
+    let first = ask(json!({"cost": 2})).await;
+    assert_eq!(first["allowed"], true);
+    assert_eq!(first["policies"][0]["name"], "log-60s");
+    assert_eq!(first["policies"][0]["remaining"], 0);
+    assert_eq!(first["policies"][1]["limit"], 50);
+    let refused = ask(json!({})).await;
+    assert_eq!(
+        (&refused["allowed"], &refused["policy"]),
+        (&json!(false), &json!("log-60s"))
+    );
+    let wait = refused["retry_after_ms"].as_u64().unwrap();
+    assert!((1..=60_000).contains(&wait), "{refused}");
+    assert_eq!(ask(json!({"action": "pdf"})).await["allowed"], true);
+
+    let refund = json!({"policies": policies, "receipt": first["receipt"]});
+    let refunded = served.post(&format!("{path}/refund"), refund).await;
+    assert_eq!(refunded.json(), json!({"done": true}));
+    assert_eq!(ask(json!({})).await["policies"][0]["remaining"], 1);
+    for done in [true, false] {
+        let reset = served
+            .post(&format!("{path}/reset"), json!({ "policies": policies }))
+            .await;
+        assert_eq!(reset.json(), json!({ "done": done }));
+    }
+    assert_eq!(ask(json!({})).await["policies"][0]["remaining"], 1);
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_refused_with_it() {
+    let served = Served::start().await;
+    for (path, body, says) in [
+        (
+            "api/k",
+            json!({"policies": []}),
+            "policies must be from 1 to 4",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:2"]}),
+            "policy must be an algorithm",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:0/1s"]}),
+            "limit must be from 1 to 10000",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:2/1s"], "cost": 3}),
+            "cost must be at most 2",
+        ),
+        (
+            "a:b/k",
+            json!({"policies": ["log:2/1s"]}),
+            "limiter may contain only",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:2/1s"], "many": 1}),
+            "`many` is not a member",
+        ),
+    ] {
+        let answer = served.post(&format!("/v1/limits/{path}"), body).await;
+        answer.problem(400, "INVALID_ARGUMENT", says);
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_asks_and_forgets() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let fleet = Fleet::connect(&redis.url()).await.unwrap();
+    let limiter = fleet.limiter("api", Policy::sliding_log(1, Duration::from_secs(60)));
+    assert!(limiter.consume("k").await.unwrap().is_allowed());
+    let command = async |verb: &str, policy: &str| {
+        let args = ["limit", verb, "api", "k", "--policy", policy];
+        run(quorate().args(args).env("QUORATE_BACKEND", redis.url())).await
+    };
+    let refused = command("check", "log:1/1m").await;
+    assert_eq!(refused.code, Some(75), "{refused:?}");
+    let document: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(
+        (&document["allowed"], &document["policy"]),
+        (&json!(false), &json!("log-60s"))
+    );
+    assert_eq!(command("reset", "log:1/1m").await.code, Some(0));
+    let allowed = command("check", "log:1/1m").await;
+    assert_eq!(allowed.code, Some(0), "{allowed:?}");
+    let wrong = command("check", "tree:1/1m").await;
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("policy must be"), "{wrong:?}");
+}

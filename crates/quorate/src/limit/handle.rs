@@ -1,0 +1,296 @@
+//! A limiter as users hold it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decision::{Receipt, Usage};
+use super::down::{Reach, WhenDown};
+use super::meters::AllMeters;
+use super::port::{LimitKey, LimitPort};
+use super::request::{Ask, LimitRequest};
+use super::setup::{Policies, Setup};
+use super::usage::Tallies;
+use crate::clock::{HomeClock, TestClock};
+use crate::context::{Context, Limits, Operation, Repeat};
+use crate::embedded::Table;
+use crate::entry_key::EntryKey;
+use crate::error::{Error, Result};
+use crate::key::Namespace;
+use crate::port::CallOptions;
+
+static USAGE: Operation = Operation::new("limit.usage", "limit", "usage", Repeat::Harmless);
+static REFUND: Operation =
+    Operation::new("limit.refund", "limit", "refund", Repeat::OnlyIfNotApplied);
+static RESET: Operation = Operation::new("limit.reset", "limit", "reset", Repeat::Harmless);
+static BLOCK: Operation = Operation::new("limit.block", "limit", "block", Repeat::Harmless);
+
+const LONGEST_BLOCK: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What the limiters of an instance share.
+#[derive(Debug)]
+pub(crate) struct Limiters {
+    pub(crate) context: Arc<Context>,
+    pub(crate) port: Arc<dyn LimitPort>,
+    pub(super) reach: Reach,
+    pub(super) meters: AllMeters,
+    /// What this instance counts on its own while the home cannot be asked.
+    pub(super) shares: Table<Tallies, Arc<str>>,
+}
+
+impl Limiters {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        port: Arc<dyn LimitPort>,
+        moved: Option<TestClock>,
+    ) -> Self {
+        Self {
+            context,
+            port,
+            reach: Reach::default(),
+            meters: AllMeters::default(),
+            shares: Table::new(HomeClock::new(moved)),
+        }
+    }
+}
+
+/// Limits how often something may be done, over the whole fleet: 100 means 100, however many instances there are.
+///
+/// A limiter has a name, one to four policies, and counts each key on its own. A request is decided by the home at one
+/// moment, in one round trip: it is counted with all policies, or refused and counted with none.
+///
+/// # Clone
+/// Cheap; clones are the same limiter.
+///
+/// # Lost replies
+/// When the reply to [`consume`](Self::consume) is lost, the request may have been counted although nobody was told, and the
+/// call fails with [`Outcome::Unknown`](crate::Outcome). It is not repeated, since then it could be counted twice. So a
+/// lost reply costs the key at most what the request cost, and never allows more than the limit.
+///
+/// # Changes
+/// A limiter with another limit goes on with what was counted. With other algorithms or windows it counts in keys of its own:
+/// while instances with the old and the new ones run beside each other, each of both allows its own limit.
+///
+/// # Example
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+/// use quorate::{Decision, Fleet, Policy};
+/// use std::time::Duration;
+///
+/// let fleet = Fleet::embedded();
+/// let second = Duration::from_secs(1);
+/// let api = fleet.limiter("api", [
+///     Policy::token_bucket(10, second).burst(20),
+///     Policy::sliding_log(1000, second * 3600),
+/// ]);
+/// match api.consume("user:7").await? {
+///     Decision::Allow { remaining, .. } => println!("{remaining} left"),
+///     Decision::Deny { retry_after, policy, .. } => println!("{policy}: again in {retry_after:?}"),
+///     _ => {}
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    pub(super) shared: Arc<Limiters>,
+    // Kept as an error until it is used: naming a limiter is not a place to fail.
+    setup: std::result::Result<Arc<Setup>, Arc<Error>>,
+    pub(super) action: Option<Arc<str>>,
+    pub(super) limits: Limits,
+    pub(super) is_shadow: bool,
+    pub(super) when_down: WhenDown,
+}
+
+impl Limiter {
+    pub(crate) fn new(
+        shared: Arc<Limiters>,
+        namespace: &Namespace,
+        name: &str,
+        policies: Policies,
+    ) -> Self {
+        let setup = Setup::new(namespace, name, policies, &shared.meters);
+        Self {
+            shared,
+            setup: setup.map(Arc::new).map_err(Arc::new),
+            action: None,
+            limits: Limits::default(),
+            is_shadow: false,
+            when_down: WhenDown::default(),
+        }
+    }
+
+    /// The limiter's name; empty if it, or a policy, breaks a rule.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.setup.as_ref().map_or("", |setup| &setup.name)
+    }
+
+    /// Whether the name and the policies keep the rules, as every call asks first.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule.
+    pub fn check_terms(&self) -> Result<()> {
+        self.setup("limit").map(drop)
+    }
+
+    /// The same limiter for one action, whose requests are counted on their own: a key may do it as often as the policies
+    /// say, whatever else it does.
+    ///
+    /// An action has 1 to 128 letters, digits and `_ . / -`; the calls refuse another one.
+    #[must_use]
+    pub fn action(mut self, action: impl Into<Arc<str>>) -> Self {
+        self.action = Some(action.into());
+        self
+    }
+
+    /// Bounds each call of this handle with all its attempts, instead of the fleet's own deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.limits.deadline = Some(deadline);
+        self
+    }
+
+    /// What to do when the home cannot be asked, instead of failing.
+    ///
+    /// A limiter with another answer than [`Closed`](WhenDown::Closed) does not ask a home again at once that could not be
+    /// asked: one request per second finds out whether it is back. The first one waits for as long as a call may take:
+    /// give it a [`deadline`](Self::deadline). The calls of a share of less than one request are refused with
+    /// `InvalidInput`.
+    #[must_use]
+    pub fn when_down(mut self, when: WhenDown) -> Self {
+        self.when_down = when;
+        if let (WhenDown::Share { instances }, Ok(setup)) = (when, &self.setup)
+            && let Err(error) = setup.terms.share(instances)
+        {
+            self.setup = Err(Arc::new(error));
+        }
+        self
+    }
+
+    /// Decides and counts, and refuses nobody: what would be refused is allowed with
+    /// [`Basis::Shadow`](super::Basis::Shadow), and shows in the metrics. For trying a limit out.
+    #[must_use]
+    pub fn shadow(mut self) -> Self {
+        self.is_shadow = true;
+        self
+    }
+
+    /// Counts a request of a key, or refuses it.
+    pub fn consume<K: EntryKey + ?Sized>(&self, key: &K) -> LimitRequest {
+        LimitRequest::new(self, key, Ask::Take)
+    }
+
+    /// What [`consume`](Self::consume) would say now. Nothing is counted, and nothing changes.
+    pub fn check<K: EntryKey + ?Sized>(&self, key: &K) -> LimitRequest {
+        LimitRequest::new(self, key, Ask::Look)
+    }
+
+    /// How a key stands.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn usage<K: EntryKey + ?Sized>(&self, key: &K) -> Result<Usage> {
+        let setup = self.setup(USAGE.name)?;
+        let key = named(&USAGE, setup.key(key, self.action.as_deref()))?;
+        let port = &self.shared.port;
+        let verdict = self
+            .shared
+            .context
+            .run_within(self.limits, &USAGE, key.shown(), |attempt| {
+                let options = CallOptions::until(attempt.deadline);
+                port.look(&key, &setup.terms.rates, 0, options)
+            })
+            .await?;
+        Ok(Usage::new(setup.terms.policies.clone(), verdict))
+    }
+
+    /// Takes back a request that was counted, as far as it still counts. Whether anything of it did.
+    ///
+    /// No policy then allows more than if the request had never been made: what a window has left behind stays
+    /// behind, and of a token bucket comes back what has not run out since.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend. When the reply is lost it is not repeated.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the request may or may not be taken back.
+    pub async fn refund<K: EntryKey + ?Sized>(&self, key: &K, receipt: Receipt) -> Result<bool> {
+        let setup = self.setup(REFUND.name)?;
+        let key = named(&REFUND, setup.key(key, self.action.as_deref()))?;
+        self.take_back(&key, &receipt).await
+    }
+
+    pub(super) async fn take_back(&self, key: &LimitKey, receipt: &Receipt) -> Result<bool> {
+        let setup = self.setup(REFUND.name)?;
+        // What it cost is given back as it was taken: by the limits of that call.
+        let terms = match receipt.limits() {
+            None => setup.terms.clone(),
+            Some(limits) => named(&REFUND, setup.terms.with_limits(limits))?,
+        };
+        let (port, rates) = (&self.shared.port, &terms.rates);
+        self.shared
+            .context
+            .run_within(self.limits, &REFUND, key.shown(), |attempt| {
+                let options = CallOptions::until(attempt.deadline);
+                port.give_back(key, rates, receipt.at(), receipt.cost(), options)
+            })
+            .await
+    }
+
+    /// Forgets what was counted of a key, and lifts a block. Whether there was anything.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the key may or may not be forgotten.
+    pub async fn reset<K: EntryKey + ?Sized>(&self, key: &K) -> Result<bool> {
+        let setup = self.setup(RESET.name)?;
+        let key = named(&RESET, setup.key(key, self.action.as_deref()))?;
+        let port = &self.shared.port;
+        self.shared
+            .context
+            .run_within(self.limits, &RESET, key.shown(), |attempt| {
+                port.reset(&key, CallOptions::until(attempt.deadline))
+            })
+            .await
+    }
+
+    /// Refuses every request of a key for `time`, whatever it has left: at most 366 days, and zero lifts a block.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the key or the time breaks a rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the key may or may not be blocked.
+    pub async fn block<K: EntryKey + ?Sized>(&self, key: &K, time: Duration) -> Result<()> {
+        let setup = self.setup(BLOCK.name)?;
+        let key = named(&BLOCK, setup.key(key, self.action.as_deref()))?;
+        if time > LONGEST_BLOCK {
+            let error = Error::invalid("time", "must be at most 366 days");
+            return Err(error.with_operation(BLOCK.name));
+        }
+        let port = &self.shared.port;
+        self.shared
+            .context
+            .run_within(self.limits, &BLOCK, key.shown(), |attempt| {
+                let options = CallOptions::until(attempt.deadline);
+                port.block(&key, &setup.terms.rates, time, options)
+            })
+            .await
+    }
+
+    pub(super) fn setup(&self, operation: &'static str) -> Result<&Arc<Setup>> {
+        self.setup.as_ref().map_err(|error| {
+            Error::new(error.kind())
+                .with_message(error.message().unwrap_or_default())
+                .with_operation(operation)
+        })
+    }
+}
+
+fn named<T>(operation: &Operation, result: Result<T>) -> Result<T> {
+    result.map_err(|error| error.with_operation(operation.name))
+}

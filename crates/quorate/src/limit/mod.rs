@@ -1,0 +1,44 @@
+//! Limits: how often something may be done, over the whole fleet.
+//!
+//! A request is decided by the home at one moment, with all policies of its limiter: it is counted with each of them, or
+//! refused and counted with none. Between two that come at once, one is first: a limit of 100 means 100.
+
+mod concurrency;
+mod decision;
+mod down;
+mod handle;
+mod memory;
+mod meters;
+mod permit;
+mod policy;
+mod policy_text;
+mod port;
+#[cfg(feature = "redis")]
+mod redis;
+mod request;
+mod reserve;
+mod setup;
+mod slots;
+mod tally;
+#[cfg(feature = "redis")]
+mod template;
+mod usage;
+
+pub use concurrency::{Admission, ConcurrencyLimit, Enter};
+pub use decision::{Basis, Decision, PolicyUsage, Receipt, Usage};
+pub use down::WhenDown;
+pub use handle::Limiter;
+pub(crate) use handle::Limiters;
+pub(crate) use memory::MemoryLimits;
+pub use permit::Permit;
+pub use policy::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_POLICIES, Policy, Rate};
+pub use port::{LimitKey, LimitPort};
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisLimits;
+pub use request::LimitRequest;
+pub use reserve::{Reserved, reserve};
+pub use setup::Policies;
+pub use slots::Entered;
+pub(crate) use slots::Slots;
+pub(crate) use usage::Tallies;
+pub use usage::{Standing, Verdict};

@@ -1,0 +1,208 @@
+//! A request under construction: it is decided when it is awaited.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::decision::{Basis, Decision, Receipt, Usage};
+use super::down::{WhenDown, is_down};
+use super::handle::Limiter;
+use super::port::LimitKey;
+use super::setup::{Setup, Terms};
+use crate::context::{Operation, Repeat};
+use crate::entry_key::EntryKey;
+use crate::error::{Error, Result};
+use crate::port::CallOptions;
+
+static CONSUME: Operation = Operation::new(
+    "limit.consume",
+    "limit",
+    "consume",
+    Repeat::OnlyIfNotApplied,
+);
+static CHECK: Operation = Operation::new("limit.check", "limit", "check", Repeat::Harmless);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Take,
+    Look,
+}
+
+impl Ask {
+    const fn operation(self) -> &'static Operation {
+        match self {
+            Self::Take => &CONSUME,
+            Self::Look => &CHECK,
+        }
+    }
+}
+
+/// A request about to be decided: optional arguments, then `.await`.
+///
+/// # Errors
+/// `InvalidInput` with the field and the rule, before anything is touched: for a name, a policy or a key that breaks one,
+/// and for a cost that no policy could ever allow. And those of the backend. A refusal is not an error but
+/// [`Decision::Deny`].
+///
+/// # Cancel safety
+/// When the future is dropped, the request may or may not be counted.
+#[must_use = "nothing is decided until it is awaited"]
+#[derive(Clone, Debug)]
+pub struct LimitRequest {
+    limiter: Limiter,
+    ask: Ask,
+    key: std::result::Result<LimitKey, Arc<Error>>,
+    cost: u64,
+    limits: Option<Vec<u64>>,
+}
+
+impl LimitRequest {
+    pub(super) fn new<K: EntryKey + ?Sized>(limiter: &Limiter, key: &K, ask: Ask) -> Self {
+        let named = limiter.setup(ask.operation().name);
+        let key = named.and_then(|setup| setup.key(key, limiter.action.as_deref()));
+        Self {
+            limiter: limiter.clone(),
+            ask,
+            key: key.map_err(Arc::new),
+            cost: 1,
+            limits: None,
+        }
+    }
+
+    /// What the request costs, instead of 1.
+    pub fn cost(mut self, cost: u64) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Decides by another limit, for this call: such as that of the customer's plan. For limiters with one policy.
+    pub fn limit(self, limit: u64) -> Self {
+        self.limits([limit])
+    }
+
+    /// Decides by other limits, one for each policy in their order, for this call.
+    pub fn limits(mut self, limits: impl Into<Vec<u64>>) -> Self {
+        self.limits = Some(limits.into());
+        self
+    }
+
+    async fn run(self) -> Result<Decision> {
+        let (setup, terms) = self.check_input()?;
+        let (_, key) = self.target()?;
+        let decision = self.decide(&key, &terms).await?;
+        Ok(self.settle(setup, decision))
+    }
+
+    /// Whose request it is.
+    pub(super) fn target(&self) -> Result<(Limiter, LimitKey)> {
+        let key = self.key.as_ref().map_err(|error| {
+            let same = Error::new(error.kind());
+            let same = same.with_message(error.message().unwrap_or_default());
+            same.with_operation(self.ask.operation().name)
+        })?;
+        Ok((self.limiter.clone(), key.clone()))
+    }
+
+    /// Whether it keeps the rules.
+    pub(super) fn check_input(&self) -> Result<(&Setup, Terms)> {
+        let operation = self.ask.operation();
+        let named = |error: Error| error.with_operation(operation.name);
+        let setup = self.limiter.setup(operation.name)?;
+        self.target()?;
+        let terms = match &self.limits {
+            None => setup.terms.clone(),
+            Some(limits) => setup.terms.with_limits(limits).map_err(named)?,
+        };
+        terms.check_cost(self.cost).map_err(named)?;
+        Ok((setup, terms))
+    }
+
+    /// The home's answer, or the limiter's own if that cannot be had.
+    async fn decide(&self, key: &LimitKey, terms: &Terms) -> Result<Decision> {
+        let (shared, when) = (&self.limiter.shared, self.limiter.when_down);
+        if when == WhenDown::Closed {
+            return self.ask_home(key, terms).await;
+        }
+        let alone = || shared.answer_alone(when, self.ask, key, terms, self.cost);
+        if !shared.reach.is_to_be_asked()
+            && let Some(decision) = alone()
+        {
+            return Ok(decision);
+        }
+        let answer = self.ask_home(key, terms).await;
+        shared.reach.note(&answer);
+        match answer {
+            Err(error) if is_down(&error) => alone().ok_or(error),
+            answer => answer,
+        }
+    }
+
+    async fn ask_home(&self, key: &LimitKey, terms: &Terms) -> Result<Decision> {
+        let limiter = &self.limiter;
+        let (context, port, rates) = (&limiter.shared.context, &limiter.shared.port, &terms.rates);
+        let verdict = context
+            .run_within(
+                limiter.limits,
+                self.ask.operation(),
+                key.shown(),
+                |attempt| {
+                    let options = CallOptions::until(attempt.deadline);
+                    match self.ask {
+                        Ask::Take => port.take(key, rates, self.cost, options),
+                        Ask::Look => port.look(key, rates, self.cost, options),
+                    }
+                },
+            )
+            .await?;
+        let counted = self.ask == Ask::Take && verdict.is_allowed();
+        let receipt = counted.then(|| {
+            let receipt = Receipt::new(verdict.at, self.cost);
+            match &self.limits {
+                None => receipt,
+                Some(limits) => receipt.with_limits(limits.clone()),
+            }
+        });
+        Ok(Usage::new(terms.policies.clone(), verdict).decide(receipt))
+    }
+
+    /// Counts the decision, and refuses nobody in shadow mode.
+    fn settle(&self, setup: &Setup, decision: Decision) -> Decision {
+        let decision = match decision {
+            Decision::Deny {
+                limit,
+                retry_after,
+                usage,
+                ..
+            } if self.limiter.is_shadow => Decision::Allow {
+                remaining: 0,
+                limit,
+                reset_after: retry_after,
+                receipt: None,
+                basis: Basis::Shadow,
+                usage,
+            },
+            decision => decision,
+        };
+        if self.ask == Ask::Take {
+            match (decision.is_allowed(), decision.basis()) {
+                (_, Basis::Shadow) => setup.meters.let_through(),
+                (_, Basis::Open) => setup.meters.open(),
+                (_, Basis::Share) => setup.meters.share(),
+                (true, _) => setup.meters.allowed(),
+                (false, _) => setup.meters.denied(),
+            }
+        }
+        decision
+    }
+}
+
+impl IntoFuture for LimitRequest {
+    type Output = Result<Decision>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

@@ -1,0 +1,43 @@
+#!lua
+-- Counts a request with every policy, or with none of them. Mirrors `Tallies::take`. A template: see `template.rs`.
+-- KEYS[1]  the key's state, a string of numbers: when something was last counted, until when it is blocked (us),
+--          three for each policy, and the requests of logs
+-- ARGV[1]  the policies, as numbers: how long any of it lasts (us), and of each: limit, window (us), drained, token
+-- ARGV[2]  cost
+-- returns  numbers: the time (us), and of each policy what is left, when nothing counts (us from now), and how long to
+--          wait (us), or -1 if it allows it; or the time, and how much longer the key is blocked (us)
+-- atomic   the look at all policies, and the counting with all of them, are one decision
+-- put state
+local cost = tonumber(ARGV[2])
+if blocked > time then
+  return struct.pack('<dd', time, blocked - time)
+end
+--each local waitN, leftN, resetN = -1, 0, 0
+-- put advance
+-- put wait
+if not (LIST_OR(waitN >= 0)) then
+  --log local first, gone, most = true, math.huge, 64
+  --logs first, gone, most = first and bN == 0, math.min(gone, aN), math.max(most, limitN)
+  -- put take
+  newest = time
+  -- put standing
+  local keep = math.ceil(math.max(LIST(resetN)) / 1000)
+  --plain redis.call('SET', KEYS[1], struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)), 'PX', keep)
+  --log local request = struct.pack('<dd', time, cost)
+  --log if first then
+  --logs   aN = 0
+  --log   redis.call('SET', KEYS[1], struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)) .. request, 'PX', keep)
+  --log elseif gone >= most then
+  --log   local rest = redis.call('GETRANGE', KEYS[1], HEADER + gone * 16, -1)
+  --logs   aN = aN - gone
+  --log   local state = struct.pack(STATE, newest, blocked, LIST(aN, bN, cN))
+  --log   redis.call('SET', KEYS[1], state .. rest .. request, 'PX', keep)
+  --log else
+  --log   redis.call('SETRANGE', KEYS[1], 0, struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)))
+  --log   redis.call('APPEND', KEYS[1], request)
+  --log   redis.call('PEXPIRE', KEYS[1], keep)
+  --log end
+else
+  -- put standing
+end
+return struct.pack(REPLY, time, LIST(leftN, resetN, waitN))
