@@ -53,6 +53,8 @@ pub enum Decision {
 pub enum Basis {
     /// The home, over all instances.
     Fleet,
+    /// This instance, by what it has taken of the home beforehand.
+    Local,
     /// The home would have refused, and the limiter is in shadow mode.
     Shadow,
     /// This instance alone, by its share: the home could not be asked.
@@ -206,6 +208,10 @@ impl Usage {
             reset_after: standing.reset_after,
             retry_after: standing.retry_after,
         })
+    }
+
+    pub(super) const fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 
     /// The decision on a request, which `receipt` says it was counted with.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::decision::{Receipt, Usage};
 use super::down::{Reach, WhenDown};
+use super::local::Hand;
 use super::meters::AllMeters;
 use super::port::{LimitKey, LimitPort};
 use super::request::{Ask, LimitRequest};
@@ -35,6 +36,8 @@ pub(crate) struct Limiters {
     pub(super) meters: AllMeters,
     /// What this instance counts on its own while the home cannot be asked.
     pub(super) shares: Table<Tallies, Arc<str>>,
+    /// What this instance has taken beforehand.
+    pub(super) hand: Hand,
 }
 
 impl Limiters {
@@ -43,12 +46,14 @@ impl Limiters {
         port: Arc<dyn LimitPort>,
         moved: Option<TestClock>,
     ) -> Self {
+        let clock = HomeClock::new(moved);
         Self {
             context,
             port,
             reach: Reach::default(),
             meters: AllMeters::default(),
-            shares: Table::new(HomeClock::new(moved)),
+            shares: Table::new(clock.clone()),
+            hand: Hand::new(Table::new(clock)),
         }
     }
 }
@@ -98,6 +103,8 @@ pub struct Limiter {
     pub(super) limits: Limits,
     pub(super) is_shadow: bool,
     pub(super) when_down: WhenDown,
+    /// How much an instance takes at a time, to decide by itself.
+    pub(super) batch: Option<u64>,
 }
 
 impl Limiter {
@@ -115,6 +122,7 @@ impl Limiter {
             limits: Limits::default(),
             is_shadow: false,
             when_down: WhenDown::default(),
+            batch: None,
         }
     }
 
@@ -160,6 +168,27 @@ impl Limiter {
         self.when_down = when;
         if let (WhenDown::Share { instances }, Ok(setup)) = (when, &self.setup)
             && let Err(error) = setup.terms.share(instances)
+        {
+            self.setup = Err(Arc::new(error));
+        }
+        self
+    }
+
+    /// Takes `batch` of a key at a time, and decides by itself for as long as there is some in hand: one round trip for
+    /// many requests.
+    ///
+    /// What is in hand was counted when it was taken, and may be used when it no longer counts: in any window up to
+    /// [`overshoot(instances, batch)`](super::overshoot) more than the limit. What is in hand and not used is missing to the
+    /// others, until it no longer counts. A refusal is repeated for up to a second without asking. Decisions have
+    /// [`Basis::Local`](super::Basis::Local) and no receipt; `check` and `usage` count what is in hand as used. Calls with
+    /// other limits than the limiter's ask the home.
+    ///
+    /// From 2 to the least limit of the policies; the calls refuse another one.
+    #[must_use]
+    pub fn local(mut self, batch: u64) -> Self {
+        self.batch = Some(batch);
+        if let Ok(setup) = &self.setup
+            && let Err(error) = setup.terms.check_batch(batch)
         {
             self.setup = Err(Arc::new(error));
         }
@@ -229,6 +258,7 @@ impl Limiter {
             None => setup.terms.clone(),
             Some(limits) => named(&REFUND, setup.terms.with_limits(limits))?,
         };
+        named(&REFUND, terms.check_receipt(receipt))?;
         let (port, rates) = (&self.shared.port, &terms.rates);
         self.shared
             .context
@@ -249,6 +279,7 @@ impl Limiter {
     pub async fn reset<K: EntryKey + ?Sized>(&self, key: &K) -> Result<bool> {
         let setup = self.setup(RESET.name)?;
         let key = named(&RESET, setup.key(key, self.action.as_deref()))?;
+        self.shared.hand.forget(&key);
         let port = &self.shared.port;
         self.shared
             .context
@@ -272,6 +303,8 @@ impl Limiter {
             let error = Error::invalid("time", "must be at most 366 days");
             return Err(error.with_operation(BLOCK.name));
         }
+        // The other instances go on with what they have in hand.
+        self.shared.hand.forget(&key);
         let port = &self.shared.port;
         self.shared
             .context

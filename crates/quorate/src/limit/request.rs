@@ -51,10 +51,10 @@ impl Ask {
 #[must_use = "nothing is decided until it is awaited"]
 #[derive(Clone, Debug)]
 pub struct LimitRequest {
-    limiter: Limiter,
+    pub(super) limiter: Limiter,
     ask: Ask,
     key: std::result::Result<LimitKey, Arc<Error>>,
-    cost: u64,
+    pub(super) cost: u64,
     limits: Option<Vec<u64>>,
 }
 
@@ -119,11 +119,26 @@ impl LimitRequest {
         Ok((setup, terms))
     }
 
-    /// The home's answer, or the limiter's own if that cannot be had.
     async fn decide(&self, key: &LimitKey, terms: &Terms) -> Result<Decision> {
+        match (self.limiter.batch, self.ask) {
+            // What is in hand was taken by the limits of the limiter.
+            (Some(batch), Ask::Take) if self.limits.is_none() => {
+                Box::pin(self.decide_local(key, terms, batch)).await
+            }
+            _ => self.decide_home(key, terms, self.cost).await,
+        }
+    }
+
+    /// The home's answer, or the limiter's own if that cannot be had.
+    pub(super) async fn decide_home(
+        &self,
+        key: &LimitKey,
+        terms: &Terms,
+        cost: u64,
+    ) -> Result<Decision> {
         let (shared, when) = (&self.limiter.shared, self.limiter.when_down);
         if when == WhenDown::Closed {
-            return self.ask_home(key, terms).await;
+            return self.ask_home(key, terms, cost).await;
         }
         let alone = || shared.answer_alone(when, self.ask, key, terms, self.cost);
         if !shared.reach.is_to_be_asked()
@@ -131,7 +146,7 @@ impl LimitRequest {
         {
             return Ok(decision);
         }
-        let answer = self.ask_home(key, terms).await;
+        let answer = self.ask_home(key, terms, cost).await;
         shared.reach.note(&answer);
         match answer {
             Err(error) if is_down(&error) => alone().ok_or(error),
@@ -139,26 +154,22 @@ impl LimitRequest {
         }
     }
 
-    async fn ask_home(&self, key: &LimitKey, terms: &Terms) -> Result<Decision> {
+    async fn ask_home(&self, key: &LimitKey, terms: &Terms, cost: u64) -> Result<Decision> {
         let limiter = &self.limiter;
         let (context, port, rates) = (&limiter.shared.context, &limiter.shared.port, &terms.rates);
+        let operation = self.ask.operation();
         let verdict = context
-            .run_within(
-                limiter.limits,
-                self.ask.operation(),
-                key.shown(),
-                |attempt| {
-                    let options = CallOptions::until(attempt.deadline);
-                    match self.ask {
-                        Ask::Take => port.take(key, rates, self.cost, options),
-                        Ask::Look => port.look(key, rates, self.cost, options),
-                    }
-                },
-            )
+            .run_within(limiter.limits, operation, key.shown(), |attempt| {
+                let options = CallOptions::until(attempt.deadline);
+                match self.ask {
+                    Ask::Take => port.take(key, rates, cost, options),
+                    Ask::Look => port.look(key, rates, cost, options),
+                }
+            })
             .await?;
         let counted = self.ask == Ask::Take && verdict.is_allowed();
         let receipt = counted.then(|| {
-            let receipt = Receipt::new(verdict.at, self.cost);
+            let receipt = Receipt::new(verdict.at, cost);
             match &self.limits {
                 None => receipt,
                 Some(limits) => receipt.with_limits(limits.clone()),

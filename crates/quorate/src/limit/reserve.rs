@@ -69,7 +69,13 @@ impl Reserved {
 /// # Ok(()) }
 /// ```
 pub async fn reserve(requests: impl IntoIterator<Item = LimitRequest>) -> Result<Reserved> {
-    let requests: Vec<_> = requests.into_iter().collect();
+    let mut requests: Vec<_> = requests.into_iter().collect();
+    if requests.len() > 1 {
+        // What is in hand has no receipt, and could not be taken back.
+        for request in &mut requests {
+            request.limiter.batch = None;
+        }
+    }
     for request in &requests {
         request.check_input()?;
     }

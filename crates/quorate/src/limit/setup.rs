@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::decision::Receipt;
 use super::meters::{AllMeters, Meters};
 use super::policy::{MAX_POLICIES, Policy, Rate, Span};
 use super::port::LimitKey;
@@ -97,6 +98,25 @@ impl Terms {
         }
         let each = self.policies.iter().map(|policy| policy.share(instances));
         Self::new(each.collect())
+    }
+
+    /// Refuses receipts that no request was ever given: they may come from outside.
+    pub(super) fn check_receipt(&self, receipt: &Receipt) -> Result<()> {
+        self.check_cost(receipt.cost())?;
+        if receipt.at().get() >= 1 << 53 {
+            return Err(Error::invalid("receipt", "must be one that was given"));
+        }
+        Ok(())
+    }
+
+    /// Refuses batches that no policy could ever allow, or that are none.
+    pub(super) fn check_batch(&self, batch: u64) -> Result<()> {
+        let least = self.policies.iter().map(Policy::capacity).min();
+        if batch < 2 || least.is_some_and(|least| batch > least) {
+            let rule = "must be from 2 to the least limit of the policies";
+            return Err(Error::invalid("batch", rule));
+        }
+        Ok(())
     }
 
     /// Refuses what no policy could ever allow.

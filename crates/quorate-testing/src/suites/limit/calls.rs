@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use quorate::limit::{Basis, Reserved, reserve};
-use quorate::{Decision, ErrorKind, Fleet, Outcome, Policy};
+use quorate::limit::{Basis, Receipt, Reserved, reserve};
+use quorate::{Decision, ErrorKind, Fleet, Micros, Outcome, Policy};
 
 use super::{HOUR, SECOND, each, left, receipt, remaining, retry_after};
 use crate::harness::Home;
@@ -286,6 +286,22 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
         assert_eq!(error.outcome(), Outcome::NotApplied);
         assert_eq!(error.message(), Some(rule));
     }
+    for (at, cost, rule) in [
+        (0, 0, "cost must be at least 1"),
+        (
+            0,
+            u64::MAX,
+            "cost must be at most 5, which is all that is ever allowed",
+        ),
+        (u64::MAX, 1, "receipt must be one that was given"),
+    ] {
+        let forged = Receipt::new(Micros::new(at), cost);
+        let error = api.refund("k", forged).await.unwrap_err();
+        assert_eq!(error.message(), Some(rule));
+    }
+    let batches = api.clone().local(6).consume("k").await.unwrap_err();
+    let rule = "batch must be from 2 to the least limit of the policies";
+    assert_eq!(batches.message(), Some(rule));
     let exports = fleet.concurrency("exports", 1);
     for (entry, rule) in [
         (
