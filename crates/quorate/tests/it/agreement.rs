@@ -1,13 +1,13 @@
 //! What the differential tests share: a server and the pure functions are given the same random steps, and must
 //! answer the same.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use quorate::{CallOptions, Fleet, Key, TestClock};
-use quorate_testing::harness::namespace;
+use quorate_testing::harness::{elapse_on_server, namespace};
 use quorate_testing::servers::{ServerKind, shared};
 
 /// One home under test.
@@ -30,8 +30,13 @@ impl Home {
     }
 
     /// A name of this round's own.
+    pub(crate) fn name(&self, name: impl Display) -> String {
+        format!("{name}-{}", self.round)
+    }
+
+    /// The key of such a name.
     pub(crate) fn key(&self, name: &str) -> Key {
-        Key::new(self.fleet.namespace(), &format!("{name}-{}", self.round)).unwrap()
+        Key::new(self.fleet.namespace(), &self.name(name)).unwrap()
     }
 
     /// Time passes.
@@ -39,6 +44,21 @@ impl Home {
         self.clock.advance(time);
         "elapsed".to_owned()
     }
+
+    /// The same where a server's own clock ends keys.
+    pub(crate) async fn elapse_with_keys(&self, time: Duration) -> String {
+        if self.fleet.redis().is_err() {
+            return self.elapse(time);
+        }
+        elapse_on_server(&self.fleet, &self.clock, time).await;
+        "elapsed".to_owned()
+    }
+}
+
+/// Without fractions of half an hour.
+pub(crate) fn halves(time: Duration) -> String {
+    let halves = (time.as_secs_f64() / 1800.0).round();
+    format!("{halves} halves of an hour")
 }
 
 pub(crate) fn options() -> CallOptions {

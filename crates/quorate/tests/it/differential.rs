@@ -8,7 +8,7 @@ use quorate::LeaseId;
 use quorate::lock::AcquireReply;
 use quorate_testing::servers::ServerKind;
 
-use crate::agreement::{Home, Subject, agree, options};
+use crate::agreement::{Home, Subject, agree, halves, options};
 
 const SEQUENCES: usize = 40;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -79,8 +79,7 @@ impl Subject for Locks {
                         format!("acquired, token {:?}", token.get().cmp(&last))
                     }
                     AcquireReply::Held { remaining } => {
-                        let halves = (remaining.as_secs_f64() / 1800.0).round();
-                        format!("held for {halves} halves of an hour")
+                        format!("held for {}", halves(remaining))
                     }
                 }
             }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 use quorate::cache::{CacheKey, FailedLoad, Fence, LoadId, Put, Stored, Take, Taken, Wish};
-use quorate::{CacheSpec, CallOptions, Codec, Fleet, Micros, TestClock};
-use quorate_testing::harness::{elapse_on_server, namespace};
-use quorate_testing::servers::{ServerKind, shared};
+use quorate::{CacheSpec, Codec, Micros};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, halves, options};
 
 const SEQUENCES: usize = 30;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -110,20 +109,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..50)
 }
 
-/// One home under test.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
-}
-
-/// Without fractions of an hour.
-fn halves(time: Duration) -> String {
-    format!(
-        "{} halves of an hour",
-        (time.as_secs_f64() / 1800.0).round()
-    )
-}
-
 fn shown(stored: Option<Stored>) -> String {
     let Some(stored) = stored else {
         return "nothing".to_owned();
@@ -132,22 +117,21 @@ fn shown(stored: Option<Stored>) -> String {
     format!("{:?} with {:?}", stored.value, stored.tags)
 }
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self { fleet, clock }
+/// Nothing is learned from its answers.
+#[derive(Default)]
+struct Caches;
+
+impl Subject for Caches {
+    type Step = Step;
+    type Names = Vec<LoadId>;
+
+    fn names() -> Self::Names {
+        (0..3).map(|_| LoadId::random()).collect()
     }
 
-    fn key(&self, key: usize, round: usize) -> CacheKey {
-        let cache = self.fleet.cache(&BYTES);
-        cache.entry_key(&format!("{round}:{key}")).unwrap()
-    }
-
-    async fn answer(&self, step: &Step, round: usize, loads: &[LoadId]) -> String {
-        let port = self.fleet.cache_port();
-        let call = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+    async fn answer(&mut self, home: &Home, step: &Step, loads: &Self::Names) -> String {
+        let port = home.fleet.cache_port();
+        let entry = |key: usize| entry_key(home, key);
         match step {
             Step::Put {
                 key,
@@ -170,7 +154,7 @@ impl Subject {
                     1 => Fence::Absent,
                     load => Fence::Load(loads[usize::from(*load) - 2]),
                 };
-                let kept = port.put(&self.key(*key, round), &put, fence, call).await;
+                let kept = port.put(&entry(*key), &put, fence, options()).await;
                 format!("kept {}", kept.unwrap())
             }
             Step::Take {
@@ -179,8 +163,8 @@ impl Subject {
                 minutes,
                 wish,
             } => {
-                let keys = [self.key(*key, round)];
-                let there = port.get(&keys[0], call).await.unwrap();
+                let keys = [entry(*key)];
+                let there = port.get(&keys[0], options()).await.unwrap();
                 let wish = match (wish, there) {
                     (Wish::Early(THIS), Some(there)) => Wish::Early(there.stored),
                     _ => *wish,
@@ -190,7 +174,7 @@ impl Subject {
                     lease: HOUR / 60 * *minutes,
                     wish,
                 };
-                match port.take(&keys, take, call).await.unwrap().remove(0) {
+                match port.take(&keys, take, options()).await.unwrap().remove(0) {
                     Taken::Fresh(stored) => format!("fresh {}", shown(Some(stored))),
                     Taken::Throttled(stored) => format!("throttled {}", shown(Some(stored))),
                     Taken::Failed(message) => format!("failed: {message}"),
@@ -199,8 +183,8 @@ impl Subject {
                 }
             }
             Step::Renew { key, load, minutes } => {
-                let (keys, lease) = ([self.key(*key, round)], HOUR / 60 * *minutes);
-                let renewed = port.renew(&keys, loads[*load], lease, call).await;
+                let (keys, lease) = ([entry(*key)], HOUR / 60 * *minutes);
+                let renewed = port.renew(&keys, loads[*load], lease, options()).await;
                 format!("renewed {:?}", renewed.unwrap())
             }
             Step::Fail {
@@ -216,13 +200,13 @@ impl Subject {
                     throttle: HOUR * *throttle,
                     told: HOUR * *told,
                 };
-                let keys = [self.key(*key, round)];
-                let found = port.fail(&keys, loads[*load], &failed, call).await;
+                let keys = [entry(*key)];
+                let found = port.fail(&keys, loads[*load], &failed, options()).await;
                 format!("failed, {}", shown(found.unwrap().remove(0)))
             }
             Step::GiveUp { key, load } => {
-                let keys = [self.key(*key, round)];
-                let given = port.give_up(&keys, loads[*load], call).await.unwrap();
+                let keys = [entry(*key)];
+                let given = port.give_up(&keys, loads[*load], options()).await.unwrap();
                 format!("given up {given:?}")
             }
             Step::EndLoad(key) => {
@@ -230,47 +214,47 @@ impl Subject {
                 format!("ended {}", ended.unwrap())
             }
             Step::Remove(key) => {
-                let removed = port.remove(&[self.key(*key, round)], call).await.unwrap();
+                let removed = port.remove(&[entry(*key)], options()).await.unwrap();
                 format!("removed {removed}")
             }
             Step::Expire { key, hours } => {
-                let key = self.key(*key, round);
-                let moved = port.expire(&key, HOUR * *hours, call).await.unwrap();
+                let key = entry(*key);
+                let moved = port.expire(&key, HOUR * *hours, options()).await.unwrap();
                 format!("moved {moved}")
             }
             Step::Add { key, by } => {
-                let added = port.add(&self.key(*key, round), *by, HOUR, call).await;
+                let added = port.add(&entry(*key), *by, HOUR, options()).await;
                 format!("added {:?}", added.unwrap())
             }
             Step::Invalidate(tags) => {
-                let namespace = self.fleet.namespace();
-                port.invalidate(namespace, &names(tags), call)
+                let namespace = home.fleet.namespace();
+                port.invalidate(namespace, &names(tags), options())
                     .await
                     .unwrap();
                 "invalidated".to_owned()
             }
             Step::Get => {
-                let keys: Vec<_> = (0..3).map(|key| self.key(key, round)).collect();
+                let keys: Vec<_> = (0..3).map(entry).collect();
                 let mut seen = Vec::new();
-                for (key, many) in keys.iter().zip(port.get_many(&keys, call).await.unwrap()) {
-                    let one = shown(port.get(key, call).await.unwrap());
+                for (key, many) in keys
+                    .iter()
+                    .zip(port.get_many(&keys, options()).await.unwrap())
+                {
+                    let one = shown(port.get(key, options()).await.unwrap());
                     assert_eq!(one, shown(many), "alone, and with others");
-                    let left = port.remaining(key, call).await.unwrap();
+                    let left = port.remaining(key, options()).await.unwrap();
                     seen.push(format!("{one} for {:?}", left.map(halves)));
                 }
                 seen.join("; ")
             }
-            Step::Elapse { halves } => {
-                let time = HOUR / 2 * *halves;
-                if self.fleet.redis().is_ok() {
-                    elapse_on_server(&self.fleet, &self.clock, time).await;
-                } else {
-                    self.clock.advance(time);
-                }
-                "elapsed".to_owned()
-            }
+            Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
         }
     }
+}
+
+fn entry_key(home: &Home, key: usize) -> CacheKey {
+    let cache = home.fleet.cache(&BYTES);
+    cache.entry_key(&home.name(key)).unwrap()
 }
 
 fn names(tags: &[u8]) -> Vec<String> {
@@ -278,19 +262,7 @@ fn names(tags: &[u8]) -> Vec<String> {
 }
 
 async fn cache_scripts_agree_with_the_pure_functions(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let here = Subject::on("memory:").await;
-    let there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        let loads: Vec<_> = (0..3).map(|_| LoadId::random()).collect();
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round, &loads).await;
-            let answer = there.answer(step, round, &loads).await;
-            assert_eq!(answer, expected, "step {number} of {steps:#?}");
-        }
-    }
+    agree::<Caches>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-use quorate::store::{Expiry, Once, Remaining, StorePort, When, Write, WriteOptions};
-use quorate::{CallOptions, Codec, Fleet, StoreSpec, TestClock};
-use quorate_testing::harness::{elapse_on_server, namespace};
-use quorate_testing::servers::{ServerKind, shared};
+use quorate::store::{Expiry, Once, Remaining, StoreKey, StorePort, When, Write, WriteOptions};
+use quorate::{Codec, StoreSpec};
+use quorate_testing::servers::ServerKind;
+
+use crate::agreement::{Home, Subject, agree, halves, options};
 
 const SEQUENCES: usize = 20;
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
@@ -84,98 +83,63 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..40)
 }
 
-/// One home under test.
-struct Subject {
-    fleet: Fleet,
-    clock: TestClock,
-}
+/// Nothing is learned from its answers.
+#[derive(Default)]
+struct Stores;
 
-impl Subject {
-    async fn on(url: &str) -> Self {
-        let clock = TestClock::new();
-        let builder = Fleet::builder().url(url).namespace(namespace());
-        let fleet = builder.test_clock(clock.clone()).build().await.unwrap();
-        Self { fleet, clock }
-    }
+impl Subject for Stores {
+    type Step = Step;
+    type Names = ();
 
-    /// What the home answers, without fractions of an hour.
-    async fn answer(&self, step: &Step, round: usize) -> String {
-        let port = self.fleet.store_port();
-        let store = self.fleet.store(&BYTES);
-        let key = |key: usize| store.entry_key(&format!("{round}:{key}")).unwrap();
-        let call = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
+    fn names() {}
+
+    async fn answer(&mut self, home: &Home, step: &Step, (): &()) -> String {
+        let port = home.fleet.store_port();
         match step {
-            Step::Write {
-                key: name,
-                write,
-                once,
-            } => {
+            Step::Write { key, write, once } => {
                 let once = once.map(|(id, hours)| Once {
                     id: id.to_string(),
                     fingerprint: write.fingerprint(),
                     remember: HOUR * hours,
                 });
-                let options = WriteOptions::new(call).once(once);
-                let (written, _) = port.write(&key(*name), write, options).await.unwrap();
-                format!("{written:?}, {}", self.look(&*port, *name, round).await)
+                let key = entry_key(home, *key);
+                let write_options = WriteOptions::new(options()).once(once);
+                let (written, _) = port.write(&key, write, write_options).await.unwrap();
+                format!("{written:?}, {}", look(&*port, &key).await)
             }
-            Step::Look(name) => self.look(&*port, *name, round).await,
+            Step::Look(key) => look(&*port, &entry_key(home, *key)).await,
             Step::SetMany(entries, hours) => {
+                let entries = entries.iter();
                 let entries: Vec<_> = entries
-                    .iter()
-                    .map(|(name, value)| (key(*name), value.clone()))
+                    .map(|(key, value)| (entry_key(home, *key), value.clone()))
                     .collect();
                 let ttl = hours.map(|hours| HOUR * hours);
-                port.set_many(&entries, ttl, call).await.unwrap();
+                port.set_many(&entries, ttl, options()).await.unwrap();
                 "set".to_owned()
             }
-            Step::Elapse { halves } => {
-                let time = HOUR / 2 * *halves;
-                if self.fleet.redis().is_ok() {
-                    elapse_on_server(&self.fleet, &self.clock, time).await;
-                } else {
-                    self.clock.advance(time);
-                }
-                "elapsed".to_owned()
-            }
+            Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
         }
-    }
-
-    async fn look(&self, port: &dyn StorePort, name: usize, round: usize) -> String {
-        let key = self
-            .fleet
-            .store(&BYTES)
-            .entry_key(&format!("{round}:{name}"))
-            .unwrap();
-        let call = CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5));
-        let value = port.get(&key, call).await.unwrap();
-        let left = match port.remaining(&key, call).await.unwrap() {
-            None => "no end, no entry".to_owned(),
-            Some(Remaining::Forever) => "no end".to_owned(),
-            Some(Remaining::For(left)) => {
-                format!(
-                    "{} halves of an hour",
-                    (left.as_secs_f64() / 1800.0).round()
-                )
-            }
-        };
-        format!("{value:?} for {left}")
     }
 }
 
+fn entry_key(home: &Home, key: usize) -> StoreKey {
+    let store = home.fleet.store(&BYTES);
+    store.entry_key(&home.name(key)).unwrap()
+}
+
+/// The value and its end, without fractions of an hour.
+async fn look(port: &dyn StorePort, key: &StoreKey) -> String {
+    let value = port.get(key, options()).await.unwrap();
+    let left = match port.remaining(key, options()).await.unwrap() {
+        None => "no end, no entry".to_owned(),
+        Some(Remaining::Forever) => "no end".to_owned(),
+        Some(Remaining::For(left)) => halves(left),
+    };
+    format!("{value:?} for {left}")
+}
+
 async fn store_scripts_agree_with_the_pure_function(kind: ServerKind) {
-    let server = shared(kind).await.unwrap();
-    let here = Subject::on("memory:").await;
-    let there = Subject::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
-    for round in 0..SEQUENCES {
-        let steps = steps().new_tree(&mut runner).unwrap().current();
-        for (number, step) in steps.iter().enumerate() {
-            let expected = here.answer(step, round).await;
-            let answer = there.answer(step, round).await;
-            assert_eq!(answer, expected, "step {number} of {steps:#?}");
-        }
-    }
+    agree::<Stores>(kind, SEQUENCES, steps()).await;
 }
 
 #[tokio::test]
