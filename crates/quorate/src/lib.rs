@@ -54,6 +54,7 @@
 //! | `redis` | yes | the Redis and Valkey home; without it, the in-process home alone |
 
 mod backoff;
+mod bounds;
 mod builder;
 pub mod cache;
 mod clock;

@@ -17,8 +17,8 @@ use utoipa::ToSchema;
 
 use super::document::Document;
 use super::values::{
-    Condition, Deleted, EXPIRES_IN, JsonValue, KeyPage, KeyQuery, PageQuery, answer, invalid,
-    max_bytes, millis, precondition_failed, ttl,
+    Condition, Deleted, EXPIRES_IN, JsonValue, KeyPage, KeyQuery, answer, invalid, max_bytes,
+    millis, precondition_failed, ttl,
 };
 use crate::app::App;
 
@@ -222,13 +222,9 @@ pub(crate) async fn list(
     query: Result<Query<KeyQuery>, QueryRejection>,
 ) -> Result<Json<KeyPage>, Rejection> {
     let (Path(name), Query(query)) = (path?, query?);
-    if query.prefix.is_some() {
-        return Err(invalid("prefix is for stores; caches are listed by match").into());
-    }
-    let page = PageQuery::new(query.limit, query.from.as_deref())?;
+    let asked = query.by_glob()?;
     let cache = open(&app, &name)?;
-    let glob = query.glob.as_deref().unwrap_or("*");
-    Ok(page.read(cache.scan(glob)).await?)
+    Ok(asked.page.read(cache.scan(&asked.text)).await?)
 }
 
 /// Which entries are to go.

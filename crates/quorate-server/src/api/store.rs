@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::document::{Document, duration};
 use super::values::{
-    Condition, Deleted, EXPIRES_IN, JsonValue, KeyPage, KeyQuery, PageQuery, answer, entity_tag,
+    Condition, Deleted, EXPIRES_IN, JsonValue, KeyPage, KeyQuery, answer, entity_tag,
     idempotency_key, invalid, max_bytes, millis, precondition_failed, ttl,
 };
 use crate::app::App;
@@ -24,9 +24,6 @@ type Entry = Result<Path<(String, String)>, PathRejection>;
 
 /// What `?ttl=` says for the end that the entry had.
 const KEEP: &str = "keep";
-
-/// The longest time to live: the library's.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn open(app: &App, name: &str) -> quorate::Result<Store<str, Bytes>> {
     let spec = StoreSpec::try_with_codec(name, Codec::bytes())?.max_bytes(max_bytes(app));
@@ -286,10 +283,7 @@ pub(crate) async fn increment(
     let Document(body) = body?;
     let mut spec = StoreSpec::<str, i64>::try_new(&*name)?;
     match body.ttl {
-        Some(ttl) if !(Duration::from_millis(1)..=LONGEST).contains(&ttl) => {
-            return Err(invalid("ttl must be from 1 ms to 100 years").into());
-        }
-        Some(ttl) => spec = spec.ttl(ttl),
+        Some(ttl) => spec = spec.try_ttl(ttl)?,
         None if body.extend => return Err(invalid("extend must come with a ttl").into()),
         None => {}
     }
@@ -335,11 +329,7 @@ pub(crate) async fn list(
     query: Result<Query<KeyQuery>, QueryRejection>,
 ) -> Result<Json<KeyPage>, Rejection> {
     let (Path(name), Query(query)) = (path?, query?);
-    if query.glob.is_some() {
-        return Err(invalid("match is for caches; stores are listed by prefix").into());
-    }
-    let page = PageQuery::new(query.limit, query.from.as_deref())?;
+    let asked = query.by_prefix()?;
     let store = open(&app, &name)?;
-    let prefix = query.prefix.unwrap_or_default();
-    Ok(page.read(store.scan(&prefix)).await?)
+    Ok(asked.page.read(store.scan(&asked.text)).await?)
 }

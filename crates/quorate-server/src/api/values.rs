@@ -180,7 +180,7 @@ pub(super) fn millis(time: Duration) -> HeaderValue {
     HeaderValue::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Which keys are asked for.
+/// Which page of keys is asked for.
 #[derive(Debug, Default)]
 pub(super) struct PageQuery {
     limit: Option<usize>,
@@ -189,7 +189,7 @@ pub(super) struct PageQuery {
 
 impl PageQuery {
     /// Takes what concerns pages out of a query.
-    pub(super) fn new(limit: Option<usize>, from: Option<&str>) -> Result<Self, Problem> {
+    fn new(limit: Option<usize>, from: Option<&str>) -> Result<Self, Problem> {
         if limit.is_some_and(|limit| !(1..=MOST_KEYS).contains(&limit)) {
             return Err(invalid(format!("limit must be from 1 to {MOST_KEYS}")));
         }
@@ -244,11 +244,45 @@ pub(crate) struct Deleted {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct KeyQuery {
-    pub(super) prefix: Option<String>,
+    prefix: Option<String>,
     #[serde(rename = "match")]
-    pub(super) glob: Option<String>,
-    pub(super) limit: Option<usize>,
-    pub(super) from: Option<String>,
+    glob: Option<String>,
+    limit: Option<usize>,
+    from: Option<String>,
+}
+
+/// Which keys are asked for.
+#[derive(Debug)]
+pub(super) struct AskedKeys {
+    /// What they begin with, or the glob that they match.
+    pub(super) text: String,
+    pub(super) page: PageQuery,
+}
+
+impl KeyQuery {
+    /// As stores are listed.
+    pub(super) fn by_prefix(self) -> Result<AskedKeys, Problem> {
+        if self.glob.is_some() {
+            let rule = "match is for caches; stores are listed by prefix";
+            return Err(invalid(rule));
+        }
+        Ok(AskedKeys {
+            page: PageQuery::new(self.limit, self.from.as_deref())?,
+            text: self.prefix.unwrap_or_default(),
+        })
+    }
+
+    /// As caches are listed.
+    pub(super) fn by_glob(self) -> Result<AskedKeys, Problem> {
+        if self.prefix.is_some() {
+            let rule = "prefix is for stores; caches are listed by match";
+            return Err(invalid(rule));
+        }
+        Ok(AskedKeys {
+            page: PageQuery::new(self.limit, self.from.as_deref())?,
+            text: self.glob.unwrap_or_else(|| "*".to_owned()),
+        })
+    }
 }
 
 pub(super) fn invalid(rule: impl Into<String>) -> Problem {

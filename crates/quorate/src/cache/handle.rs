@@ -15,8 +15,9 @@ use super::read::{Read, ReadKind};
 use super::seek::Sought;
 use super::shared::{Caches, Known};
 use super::slot::Stored;
-use super::spec::{CacheSpec, Oversized, check_time};
+use super::spec::{CacheSpec, Oversized};
 use crate::backoff::RetryPolicy;
+use crate::bounds::{OF_CACHES, check_count};
 use crate::context::{Limits, Operation, Repeat};
 use crate::entry_key::{EntryKey, with_text};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,8 +32,6 @@ static REMAINING: Operation =
     Operation::new("cache.remaining", "cache", "remaining", Repeat::Harmless);
 static EXISTS: Operation = Operation::new("cache.exists", "cache", "exists", Repeat::Harmless);
 static EXPIRE: Operation = Operation::new("cache.expire", "cache", "expire", Repeat::Harmless);
-/// Entries of one call for several.
-const MOST: usize = 10_000;
 
 /// Values that can be loaded again, kept for a while, the same for every instance.
 ///
@@ -413,7 +412,8 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     /// When the future is dropped, the end may or may not be moved.
     pub async fn expire(&self, key: &K, ttl: Duration) -> Result<bool> {
         let key = self.key(key, &EXPIRE)?;
-        check_time(ttl).map_err(|rule| Error::invalid("ttl", rule).with_operation(EXPIRE.name))?;
+        let ttl = OF_CACHES.checked("ttl", ttl);
+        let ttl = ttl.map_err(|error| error.with_operation(EXPIRE.name))?;
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, &EXPIRE, key.name(), |attempt| {
@@ -438,16 +438,6 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
     fn key_of(&self, key: &K) -> Result<CacheKey> {
         with_text(key, |name, _| self.inner.known.area.key(name))
     }
-}
-
-pub(super) fn check_count(count: usize) -> Result<()> {
-    if count > MOST {
-        return Err(Error::invalid(
-            "keys",
-            format_args!("must be at most {MOST}"),
-        ));
-    }
-    Ok(())
 }
 
 impl<K: ?Sized, V> Clone for Cache<K, V> {

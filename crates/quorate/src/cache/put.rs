@@ -8,10 +8,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::area::CacheKey;
-use super::handle::check_count;
 use super::shared::Caches;
 use super::slot::{Fence, Put};
-use super::spec::check_time;
+use crate::bounds::{OF_CACHES, check_count};
 use crate::context::{Limits, Operation, Repeat};
 use crate::error::{Error, Result};
 use crate::port::CallOptions;
@@ -65,9 +64,9 @@ impl Terms {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        check_time(self.ttl).map_err(|rule| Error::invalid("ttl", rule))?;
+        OF_CACHES.checked("ttl", self.ttl)?;
         if !self.fail_safe.is_zero() {
-            check_time(self.fail_safe).map_err(|rule| Error::invalid("stale_for", rule))?;
+            OF_CACHES.checked("stale_for", self.fail_safe)?;
         }
         check_tags(&self.tags)
     }

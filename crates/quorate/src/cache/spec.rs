@@ -9,15 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::near::{self, NearSpec};
+use crate::bounds::OF_CACHES;
 use crate::codec::Codec;
 use crate::entry_key::check_area;
 use crate::error::{Error, Result};
 
 /// How long entries are fresh unless the spec or a call says otherwise.
 const TTL: Duration = Duration::from_secs(3600);
-
-/// The longest time to keep anything: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long a load is not tried again after one failed, where an old value stands in.
 const THROTTLE: Duration = Duration::from_secs(30);
@@ -154,7 +152,7 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
     /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
-        if let Err(rule) = check_time(ttl) {
+        if let Err(rule) = OF_CACHES.check(ttl) {
             panic!("{}", rule);
         }
         self.ttl = ttl;
@@ -180,7 +178,7 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
     /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
     #[must_use]
     pub const fn fail_safe(mut self, time: Duration) -> Self {
-        if let Err(rule) = check_time(time) {
+        if let Err(rule) = OF_CACHES.check(time) {
             panic!("{}", rule);
         }
         self.fail_safe = time;
@@ -194,10 +192,9 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
     /// If it is more than a year; in a `const` this is a compile error.
     #[must_use]
     pub const fn throttle(mut self, time: Duration) -> Self {
-        assert!(
-            time.as_nanos() <= LONGEST.as_nanos(),
-            "throttle must be at most a year"
-        );
+        if let Err(rule) = OF_CACHES.check_or_zero(time) {
+            panic!("{}", rule);
+        }
         self.throttle = time;
         self
     }
@@ -211,7 +208,7 @@ impl<K: ?Sized, V> CacheSpec<K, V> {
     /// If it is less than a millisecond or more than a year; in a `const` this is a compile error.
     #[must_use]
     pub const fn cache_errors(mut self, time: Duration) -> Self {
-        if let Err(rule) = check_time(time) {
+        if let Err(rule) = OF_CACHES.check(time) {
             panic!("{}", rule);
         }
         self.cache_errors = time;
@@ -347,15 +344,4 @@ impl<K: ?Sized, V> fmt::Debug for CacheSpec<K, V> {
             .field("near", &self.near)
             .finish()
     }
-}
-
-/// The rule for times to keep.
-pub(super) const fn check_time(time: Duration) -> Result<(), &'static str> {
-    if time.as_nanos() < 1_000_000 {
-        return Err("must be at least 1 ms");
-    }
-    if time.as_nanos() > LONGEST.as_nanos() {
-        return Err("must be at most a year");
-    }
-    Ok(())
 }

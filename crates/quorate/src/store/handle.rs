@@ -9,9 +9,10 @@ use bytes::Bytes;
 use super::area::{Area, StoreKey};
 use super::entry::{Expiry, Remaining, When, Write};
 use super::port::StorePort;
-use super::spec::{StoreSpec, check_time};
+use super::spec::StoreSpec;
 use super::write::{ConditionalWrite, Increment, Pending, RemoveEntry, SetEntry, SetMany};
 use crate::backoff::RetryPolicy;
+use crate::bounds::{OF_STORES, check_count};
 use crate::context::{Context, Limits, Operation, Repeat};
 use crate::entry_key::{EntryKey, text_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,9 +52,6 @@ static INCREMENT: Operation = Operation::new(
     "increment",
     Repeat::OnlyIfNotApplied,
 );
-
-/// Entries of one call for several.
-pub(super) const MOST: usize = 10_000;
 
 /// What the stores of an instance share.
 #[derive(Debug)]
@@ -287,7 +285,7 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
 
     /// Lets an entry live for `ttl` from now. The answer says whether there is one.
     pub fn expire(&self, key: &K, ttl: Duration) -> RemoveEntry {
-        let write = checked(ttl).map(|ttl| Write::Expire {
+        let write = OF_STORES.checked("ttl", ttl).map(|ttl| Write::Expire {
             expiry: Expiry::After(ttl),
         });
         RemoveEntry::new(self.pending(&EXPIRE, key, write))
@@ -419,22 +417,4 @@ impl<K: ?Sized, V> fmt::Debug for Store<K, V> {
             .field("port", &format_args!("{}", self.shared.port))
             .finish()
     }
-}
-
-/// A time to live, if it can be one.
-pub(super) fn checked(ttl: Duration) -> Result<Duration> {
-    match check_time(ttl) {
-        Ok(()) => Ok(ttl),
-        Err(rule) => Err(Error::invalid("ttl", rule)),
-    }
-}
-
-pub(super) fn check_count(count: usize) -> Result<()> {
-    if count > MOST {
-        return Err(Error::invalid(
-            "keys",
-            format_args!("must be at most {MOST}"),
-        ));
-    }
-    Ok(())
 }

@@ -8,12 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::bounds::OF_STORES;
 use crate::codec::Codec;
 use crate::entry_key::check_area;
 use crate::error::{Error, Result};
-
-/// The longest time to live: a hundred years.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How long an idempotency key is remembered unless the spec or the write says otherwise.
 const REMEMBER: Duration = Duration::from_secs(600);
@@ -128,11 +126,19 @@ impl<K: ?Sized, V> StoreSpec<K, V> {
     /// If it is less than a millisecond or more than a hundred years; in a `const` this is a compile error.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
-        if let Err(rule) = check_time(ttl) {
+        if let Err(rule) = OF_STORES.check(ttl) {
             panic!("{}", rule);
         }
         self.ttl = Some(ttl);
         self
+    }
+
+    /// [`ttl`](Self::ttl) of a time that is known only at run time.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it breaks that rule.
+    pub fn try_ttl(self, ttl: Duration) -> Result<Self> {
+        OF_STORES.checked("ttl", ttl).map(|ttl| self.ttl(ttl))
     }
 
     /// How long idempotency keys are remembered unless a write says otherwise. Default 10 minutes.
@@ -141,7 +147,7 @@ impl<K: ?Sized, V> StoreSpec<K, V> {
     /// As [`ttl`](Self::ttl).
     #[must_use]
     pub const fn remember(mut self, time: Duration) -> Self {
-        if let Err(rule) = check_time(time) {
+        if let Err(rule) = OF_STORES.check(time) {
             panic!("{}", rule);
         }
         self.remember = time;
@@ -189,17 +195,6 @@ impl<K: ?Sized, V> fmt::Debug for StoreSpec<K, V> {
             .field("max_bytes", &self.max_bytes)
             .finish()
     }
-}
-
-/// The rule for times to live.
-pub(super) const fn check_time(time: Duration) -> Result<(), &'static str> {
-    if time.as_nanos() < 1_000_000 {
-        return Err("must be at least 1 ms");
-    }
-    if time.as_nanos() > LONGEST.as_nanos() {
-        return Err("must be at most 100 years");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

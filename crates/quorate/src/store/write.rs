@@ -9,9 +9,9 @@ use futures_util::future::BoxFuture;
 
 use super::area::StoreKey;
 use super::entry::{Expiry, Once, Write, Written};
-use super::handle::{Stores, check_count, checked};
+use super::handle::Stores;
 use super::port::WriteOptions;
-use super::spec::check_time;
+use crate::bounds::{OF_STORES, check_count};
 use crate::context::{Limits, Operation, Repeat};
 use crate::durability::{Durability, Durable, Reached};
 use crate::error::{Error, ErrorKind, Result};
@@ -113,7 +113,7 @@ impl Pending {
 
 fn once(id: String, write: &Write, remember: Duration) -> Result<Once> {
     check_name("idempotency_key", &id)?;
-    check_time(remember).map_err(|rule| Error::invalid("remember", rule))?;
+    let remember = OF_STORES.checked("remember", remember)?;
     Ok(Once {
         id,
         fingerprint: write.fingerprint(),
@@ -126,7 +126,8 @@ macro_rules! options {
     (ttl) => {
         /// Lets the entry live for `ttl` from now: at least 1 ms, at most 100 years.
         pub fn ttl(mut self, ttl: Duration) -> Self {
-            self.0.set_expiry(checked(ttl).map(Expiry::After));
+            self.0
+                .set_expiry(OF_STORES.checked("ttl", ttl).map(Expiry::After));
             self
         }
 
@@ -325,7 +326,7 @@ impl SetMany {
 
     /// Lets the entries live for `ttl` from now: at least 1 ms, at most 100 years.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = checked(ttl).map(Some);
+        self.ttl = OF_STORES.checked("ttl", ttl).map(Some);
         self
     }
 
