@@ -151,3 +151,70 @@ pub(crate) async fn invalidate_tags(
         })
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    use super::*;
+    use crate::{CacheSpec, Fleet};
+
+    /// The caches that something is counted of.
+    #[derive(Default)]
+    struct Counted(Mutex<Vec<String>>);
+
+    impl Recorder for Counted {
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let label = key.labels().find(|label| label.key() == "cache");
+            self.0
+                .lock()
+                .extend(label.map(|label| label.value().to_owned()));
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    }
+
+    #[tokio::test]
+    async fn caches_beyond_the_bound_work_and_are_counted_together() {
+        let fleet = Fleet::embedded();
+        let cache = |name: usize| {
+            let spec = CacheSpec::<str, u64>::try_new(format!("c{name}")).unwrap();
+            fleet.cache(&spec)
+        };
+        let counted = Counted::default();
+        let caches: Vec<_> =
+            metrics::with_local_recorder(&counted, || (0..MOST_KNOWN + 2).map(cache).collect());
+        let mut counted = counted.0.into_inner();
+        counted.sort_unstable();
+        counted.dedup();
+        assert_eq!(counted.len(), MOST_KNOWN + 1);
+        assert_eq!(counted[0], OTHERS);
+        let shared = &caches[0].shared;
+        assert_eq!(shared.all_known().len(), MOST_KNOWN);
+        // Each of them is a cache of its own.
+        for (name, cache) in caches.iter().enumerate() {
+            cache.put("a", &(name as u64)).await.unwrap();
+        }
+        for name in [0, MOST_KNOWN - 1, MOST_KNOWN, MOST_KNOWN + 1] {
+            let found = cache(name).get("a").await.unwrap();
+            assert_eq!(found, Some(name as u64));
+        }
+        // Those that are known stay so.
+        assert!(Arc::ptr_eq(&cache(0).known, &caches[0].known));
+    }
+}

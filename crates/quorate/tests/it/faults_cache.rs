@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use quorate::cache::{LoadId, Take, Taken, Wish};
 use quorate::{CacheSpec, CallOptions, ErrorKind, ErrorSource, Fleet, FleetBuilder, ReadKind};
-use quorate_testing::harness::{eventually, within};
+use quorate_testing::harness::{PATIENCE, eventually, within};
 use quorate_testing::proxy::{Direction, Proxy};
 use quorate_testing::servers::{Server, ServerKind};
 use tokio::sync::Semaphore;
@@ -216,7 +216,9 @@ async fn fault_a_load_in_the_background_that_is_cut_off_is_replaced_and_fenced()
 async fn fault_who_cannot_subscribe_waits_no_longer_than_the_lease() {
     let server = Server::start(ServerKind::Redis).await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
-    let fleet = brisk(proxy.url()).build().await.unwrap();
+    // It is not the time of a call that ends the wait.
+    let fleet = brisk(proxy.url()).command_timeout(PATIENCE * 3);
+    let fleet = fleet.deadline(PATIENCE * 3).build().await.unwrap();
     let cache = fleet.cache(&ROWS);
     assert_eq!(cache.get(&1).await.unwrap(), None);
     // What is connected stays so; the connection for subscriptions is made when it is needed.
@@ -239,6 +241,35 @@ async fn fault_who_cannot_subscribe_waits_no_longer_than_the_lease() {
         Some(7),
         "with the fleet's consent"
     );
+}
+
+/// Also while it is not known yet whether there is anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_hard_timeout_bounds_the_look_for_what_is_there() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    // It is not the time of a call that ends the wait.
+    let fleet = Fleet::builder()
+        .url(proxy.url())
+        .command_timeout(PATIENCE * 3)
+        .deadline(PATIENCE * 3)
+        .ping_interval(PATIENCE * 3);
+    let fleet = fleet.build().await.unwrap();
+    let loader = fleet
+        .cache(&ROWS)
+        .with_loader(async |key| Ok::<_, Error>(key));
+    let hasty = loader.clone().hard_timeout(Duration::from_millis(50));
+    within("it is connected", loader.get(&1)).await.unwrap();
+    proxy.hold(Direction::Both);
+    let alone = within("time is up", hasty.get(&1)).await.unwrap_err();
+    let many = within("time is up", hasty.get_many([&1, &2])).await;
+    for error in [alone, many.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        let said = error.message().unwrap();
+        assert_eq!(said, "the load takes longer than 50ms");
+    }
+    proxy.heal().await.unwrap();
+    assert_eq!(within("it is there", loader.get(&1)).await.unwrap(), 1);
 }
 
 async fn a_failure_that_nobody_waits_for_is_reported(url: &str) {

@@ -60,6 +60,7 @@ macro_rules! cache_suite {
                 a_scan_of_a_cache_gives_every_key_once,
                 a_scan_of_a_cache_takes_a_glob,
                 a_scan_of_a_cache_leaves_out_what_is_loading,
+                a_scan_of_a_cache_leaves_out_what_failed,
                 a_scan_of_a_cache_goes_on_where_another_stopped,
                 a_glob_that_cannot_be_is_refused,
                 an_invalidated_tag_ends_its_entries,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
+use std::io::Error;
 
 use futures_util::{StreamExt, TryStreamExt};
 use quorate::cache::ScanCursor;
@@ -71,7 +72,7 @@ pub async fn a_scan_of_a_cache_leaves_out_what_is_loading(home: Home) {
     let load = async move {
         began.send(()).unwrap();
         gone.await.unwrap();
-        Ok::<_, std::io::Error>(text("x"))
+        Ok::<_, Error>(text("x"))
     };
     let loading = tokio::spawn(cache.get_or_load("a", load).into_future());
     begins.await.unwrap();
@@ -79,6 +80,22 @@ pub async fn a_scan_of_a_cache_leaves_out_what_is_loading(home: Home) {
     go.send(()).unwrap();
     loading.await.unwrap().unwrap();
     assert_eq!(names(&cache, "*").await, ["a"]);
+}
+
+/// It is no entry either; a clear forgets it, and does not count it.
+pub async fn a_scan_of_a_cache_leaves_out_what_failed(home: Home) {
+    const TOLD: CacheSpec<str, String> = CacheSpec::new("told").cache_errors(MINUTE);
+    let cache = home.fleet().cache(&TOLD);
+    let failing = async { Err::<String, _>(Error::other("the database is away")) };
+    cache.get_or_load("a", failing).await.unwrap_err();
+    assert!(names(&cache, "*").await.is_empty());
+    cache.put("b", &text("x")).await.unwrap();
+    assert_eq!(names(&cache, "*").await, ["b"]);
+    let load = || async { Ok::<_, Error>(text("x")) };
+    let told = cache.get_or_load("a", load()).await.unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Load, "which is remembered");
+    assert_eq!(cache.clear().await.unwrap(), 1);
+    assert_eq!(cache.get_or_load("a", load()).await.unwrap(), "x");
 }
 
 /// With what its last page said, on any instance.
