@@ -9,6 +9,7 @@ use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::FutureExt;
 use quorate::{CacheSpec, ErrorKind, Fleet, LoadingCache, Outcome, ReadKind};
 use tokio::sync::Semaphore;
 
@@ -147,11 +148,15 @@ pub async fn who_waits_is_not_ended_by_unsubscribing_everything(home: Home) {
     let never = async { Err::<String, _>(Error::other("somebody else loads")) };
     let waiting = texts(home.fleet()).get_or_load("a", never);
     let waiting = tokio::spawn(IntoFuture::into_future(waiting));
+    eventually("it waits", async || {
+        !home.fleet().subscriptions().is_empty()
+    })
+    .await;
     for _ in 0..5 {
+        home.fleet().unsubscribe_all();
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        home.fleet().unsubscribe_all();
     }
     gate.open.add_permits(1);
     assert_eq!(loading.await.unwrap().unwrap(), "loaded");
@@ -174,15 +179,13 @@ pub async fn what_is_not_kept_is_not_handed_to_who_asks_after_a_removal(home: Ho
     let first = tokio::spawn(IntoFuture::into_future(first));
     gate.is_asked().await;
     cache.remove("a").await.unwrap();
-    let after = cache.get_or_load("a", async { Ok::<_, Error>(text("after")) });
-    let after = tokio::spawn(IntoFuture::into_future(after));
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
+    let loader = cache.with_loader(|_: String| async { Ok::<_, Error>(text("after")) });
+    // It looks for nothing first, and so joins at once.
+    let mut after = Box::pin(loader.refresh("a"));
+    assert!((&mut after).now_or_never().is_none());
     gate.open.add_permits(1);
     assert_eq!(first.await.unwrap().unwrap(), "before");
-    let after = within("the value", after).await.unwrap();
-    assert_eq!(after.unwrap(), "after");
+    assert_eq!(within("the value", after).await.unwrap(), "after");
 }
 
 /// In its own process or in another one: then it has loaded nothing, and the load goes on.
