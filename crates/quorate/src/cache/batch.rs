@@ -335,12 +335,13 @@ impl<K: ?Sized, V> Batch<'_, K, V> {
     async fn keep(
         &self,
         led: Vec<Led>,
-        leased: Option<Leased>,
+        mut leased: Option<Leased>,
         mut loaded: HashMap<String, Loaded<V>>,
         began: Instant,
     ) -> Result<FoundAt<V>> {
         let (mut found, mut handed, mut refused) = (Vec::new(), Vec::new(), None);
         let mut entries: Vec<(CacheKey, Put, Fence)> = Vec::new();
+        let mut passing = Vec::new();
         for led in led {
             // Whoever waits for one that is not named asks its own loader.
             let Some(loaded) = loaded.remove(led.key.name()) else {
@@ -352,6 +353,8 @@ impl<K: ?Sized, V> Batch<'_, K, V> {
                     if is_kept {
                         let put = terms.put(value.clone(), began.elapsed());
                         entries.push((led.key.clone(), put, Fence::Load(self.id)));
+                    } else {
+                        passing.push(led.key.clone());
                     }
                     found.push((led.at, Some(Read::new(loaded.value, ReadKind::Loaded))));
                     handed.push((led.lead, value, is_kept));
@@ -363,14 +366,19 @@ impl<K: ?Sized, V> Batch<'_, K, V> {
                 }
             }
         }
-        let kept = self.send(&entries, leased).await;
-        land_loaded(handed, kept);
+        let kept = self.send(&entries, leased.as_mut()).await;
+        let leads = self.still_lead(&passing, leased.as_ref()).await;
+        land_loaded(handed, kept, leads);
         refused.map_or(Ok(found), Err)
     }
 
     /// Which of them are kept. What cannot be is nobody's failure.
-    async fn send(&self, entries: &[(CacheKey, Put, Fence)], leased: Option<Leased>) -> Vec<bool> {
-        let Some(mut leased) = leased.filter(|_| !entries.is_empty()) else {
+    async fn send(
+        &self,
+        entries: &[(CacheKey, Put, Fence)],
+        leased: Option<&mut Leased>,
+    ) -> Vec<bool> {
+        let Some(leased) = leased.filter(|_| !entries.is_empty()) else {
             return Vec::new();
         };
         match self.cache.keep(entries).await {
@@ -384,6 +392,18 @@ impl<K: ?Sized, V> Batch<'_, K, V> {
                 vec![true; entries.len()]
             }
         }
+    }
+
+    /// Of which nobody wrote or removed the entry since the load began, as far as can be told.
+    async fn still_lead(&self, keys: &[CacheKey], leased: Option<&Leased>) -> Vec<bool> {
+        if keys.is_empty() || leased.is_none() {
+            return Vec::new();
+        }
+        let renewed = self.cache.renew(keys, self.id).await;
+        renewed.unwrap_or_else(|error| {
+            self.cache.report(&error);
+            Vec::new()
+        })
     }
 
     /// After a failed load: old values where they were kept for that and still are there, or the failure.
@@ -441,10 +461,11 @@ fn own<V>(led: Vec<Led>, mut loaded: HashMap<String, Loaded<V>>) -> FoundAt<V> {
 }
 
 /// Hands what was loaded to all who wait, unless it was overtaken: then they ask again.
-fn land_loaded(handed: Vec<(Lead, Bytes, bool)>, kept: Vec<bool>) {
-    let mut kept = kept.into_iter();
+fn land_loaded(handed: Vec<(Lead, Bytes, bool)>, kept: Vec<bool>, leads: Vec<bool>) {
+    let (mut kept, mut leads) = (kept.into_iter(), leads.into_iter());
     for (lead, value, is_put) in handed {
-        if !is_put || kept.next().unwrap_or(true) {
+        let is_new = if is_put { kept.next() } else { leads.next() };
+        if is_new.unwrap_or(true) {
             lead.land(Landed::Value(value));
         }
     }

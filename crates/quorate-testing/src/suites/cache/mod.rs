@@ -150,6 +150,7 @@ macro_rules! cache_suite {
                 who_waits_is_not_ended_by_unsubscribing_everything,
                 what_is_not_kept_is_not_handed_to_who_asks_after_a_removal,
                 who_waits_for_another_load_waits_only_as_long_as_it_said,
+                what_a_batch_does_not_keep_is_not_handed_to_who_asks_after_a_removal,
             ]
         );
     };

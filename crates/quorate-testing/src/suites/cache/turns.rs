@@ -224,3 +224,35 @@ pub async fn who_waits_for_another_load_waits_only_as_long_as_it_said(home: Home
     let loaded = loaded.wait_at_most(std::time::Duration::ZERO).await;
     assert_eq!(loaded.unwrap(), "own");
 }
+
+/// Of several as well, key by key.
+pub async fn what_a_batch_does_not_keep_is_not_handed_to_who_asks_after_a_removal(home: Home) {
+    let cache = texts(home.fleet());
+    let gate = Gate::new();
+    let batch = tokio::spawn({
+        let (cache, gate) = (cache.clone(), gate.clone());
+        async move {
+            let load = |keys: Vec<String>| {
+                let gate = gate.clone();
+                async move {
+                    gate.pass().await;
+                    let before = |key| (key, quorate::Loaded::new(text("before")).no_store());
+                    Ok::<Vec<_>, Error>(keys.into_iter().map(before).collect())
+                }
+            };
+            cache.get_or_load_many(["a", "b"], load).await
+        }
+    });
+    gate.is_asked().await;
+    cache.remove("a").await.unwrap();
+    let loader = cache.with_loader(|_: String| async { Ok::<_, Error>(text("after")) });
+    let mut after = Box::pin(loader.refresh("a"));
+    let mut along = Box::pin(loader.refresh("b"));
+    assert!((&mut after).now_or_never().is_none());
+    assert!((&mut along).now_or_never().is_none());
+    gate.open.add_permits(1);
+    let before = Some(text("before"));
+    assert_eq!(batch.await.unwrap().unwrap(), [before.clone(), before]);
+    assert_eq!(within("the value", after).await.unwrap(), "after");
+    assert_eq!(within("the value", along).await.unwrap(), "before");
+}
