@@ -204,7 +204,7 @@ mod tests {
         counted.dedup();
         assert_eq!(counted.len(), MOST_KNOWN + 1);
         assert_eq!(counted[0], OTHERS);
-        let shared = &caches[0].shared;
+        let shared = &caches[0].inner.shared;
         assert_eq!(shared.all_known().len(), MOST_KNOWN);
         // Each of them is a cache of its own.
         for (name, cache) in caches.iter().enumerate() {
@@ -215,6 +215,6 @@ mod tests {
             assert_eq!(found, Some(name as u64));
         }
         // Those that are known stay so.
-        assert!(Arc::ptr_eq(&cache(0).known, &caches[0].known));
+        assert!(Arc::ptr_eq(&cache(0).inner.known, &caches[0].inner.known));
     }
 }

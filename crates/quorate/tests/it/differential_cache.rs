@@ -210,7 +210,7 @@ impl Subject for Caches {
                 format!("given up {given:?}")
             }
             Step::EndLoad(key) => {
-                let ended = port.end_loads(&[self.key(*key, round)], call).await;
+                let ended = port.end_loads(&[entry(*key)], options()).await;
                 format!("ended {}", ended.unwrap())
             }
             Step::Remove(key) => {
