@@ -284,7 +284,8 @@ impl Limiter {
         self.shared
             .context
             .run_within(self.limits, &RESET, key.shown(), |attempt| {
-                port.reset(&key, CallOptions::until(attempt.deadline))
+                let options = CallOptions::until(attempt.deadline);
+                port.reset(&key, &setup.terms.rates, options)
             })
             .await
     }

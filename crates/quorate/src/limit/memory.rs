@@ -100,12 +100,8 @@ impl LimitPort for MemoryLimits {
         self.transition(key, |tallies, now| tallies.give_back(now, rates, at, cost))
     }
 
-    async fn reset(&self, key: &LimitKey, _options: CallOptions) -> Result<bool> {
-        self.transition(key, |tallies, now| {
-            let there = tallies.needed_until() > now;
-            *tallies = Tallies::default();
-            there
-        })
+    async fn reset(&self, key: &LimitKey, rates: &[Rate], _options: CallOptions) -> Result<bool> {
+        self.transition(key, |tallies, now| tallies.reset(now, rates))
     }
 
     async fn block(

@@ -110,11 +110,11 @@ pub trait LimitPort: Debug + Display + Send + Sync + 'static {
         options: CallOptions,
     ) -> Result<bool>;
 
-    /// Forgets a key.
+    /// Forgets a key. Whether anything of it counted, or it was blocked.
     ///
     /// # Errors
     /// Those of the backend.
-    async fn reset(&self, key: &LimitKey, options: CallOptions) -> Result<bool>;
+    async fn reset(&self, key: &LimitKey, rates: &[Rate], options: CallOptions) -> Result<bool>;
 
     /// Refuses all requests of a key for so long; zero lifts it.
     ///

@@ -31,6 +31,7 @@ struct Scripts {
     look: Script,
     give_back: Script,
     block: Script,
+    reset: Script,
 }
 
 /// Limits of one server.
@@ -89,6 +90,7 @@ fn scripts(rates: &[Rate]) -> &'static Scripts {
             look: script(include_str!("scripts/look.lua")),
             give_back: script(include_str!("scripts/give_back.lua")),
             block: script(include_str!("scripts/block.lua")),
+            reset: script(include_str!("scripts/reset.lua")),
         }))
     })
 }
@@ -184,9 +186,9 @@ impl LimitPort for RedisLimits {
         flag(&self.run(script, key, &arguments, options).await?)
     }
 
-    async fn reset(&self, key: &LimitKey, options: CallOptions) -> Result<bool> {
-        let parts: [&[u8]; 2] = [b"DEL", key.text().as_bytes()];
-        flag(&self.scripts.call(&parts, options).await?)
+    async fn reset(&self, key: &LimitKey, rates: &[Rate], options: CallOptions) -> Result<bool> {
+        let script = &scripts(rates).reset;
+        flag(&self.run(script, key, &[&packed(rates)], options).await?)
     }
 
     async fn block(

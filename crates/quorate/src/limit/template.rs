@@ -37,14 +37,14 @@ pub(super) fn render(template: &str, algorithms: &[Algorithm]) -> String {
     let numbers = |count: usize| format!("'<{}'", "d".repeat(count));
     let count = algorithms.len();
     text.replace("POLICIES", &numbers(1 + 4 * count))
-        .replace("STATE", &numbers(2 + 3 * count))
+        .replace("STATE", &numbers(3 + 3 * count))
         .replace("REPLY", &numbers(1 + 3 * count))
         .replace("HEADER", &header(count).to_string())
 }
 
 /// The bytes of a state before its requests.
 pub(super) const fn header(count: usize) -> usize {
-    8 * (2 + 3 * count)
+    8 * (3 + 3 * count)
 }
 
 struct Rendering<'a> {
@@ -160,10 +160,10 @@ mod tests {
         let two = [Algorithm::FixedWindow, Algorithm::TokenBucket];
         assert_eq!(
             render(template, &two),
-            "#!lua flags=x\nlocal a = '<dddddddd'\nlocal x1 = limit1 + N\nlocal x2 = limit2 + N\n\
+            "#!lua flags=x\nlocal a = '<ddddddddd'\nlocal x1 = limit1 + N\nlocal x2 = limit2 + N\n\
              if wait1 > 0 or wait2 > 0 then return a1, b, a2, b end\n"
         );
-        assert_eq!(header(2), 64);
+        assert_eq!(header(2), 72);
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
             &[Algorithm::SlidingLog, Algorithm::FixedWindow],
         );
         for line in [
-            "'GETRANGE', KEYS[1], 0, 64 - 1",
+            "'GETRANGE', KEYS[1], 0, 72 - 1",
             "local function let_go",
             "b1 = b1 + cost",
             "b2 = b2 + cost",

@@ -139,6 +139,14 @@ impl Tallies {
         self.blocked = now.plus(time).get();
     }
 
+    /// Forgets all of it. Whether anything counted, or it was blocked.
+    pub(crate) fn reset(&mut self, now: Micros, rates: &[Rate]) -> bool {
+        let now = self.advance(now.get(), rates);
+        let counted = self.blocked > now || self.reset_after(now, rates) > 0;
+        *self = Self::default();
+        counted
+    }
+
     /// When nothing of it is needed any more.
     pub(crate) fn needed_until(&self) -> Micros {
         Micros::new(self.ends.max(self.blocked))

@@ -168,9 +168,8 @@ impl Subject for Limits {
                 format!("{blocked:?}")
             }
             Step::Reset { limiter: number } => {
-                // Whether there was anything is not asked: keys end by the server's own time.
-                limiter(home, number).reset("k").await.unwrap();
-                "reset".to_owned()
+                let reset = limiter(home, number).reset("k").await;
+                format!("reset {}", reset.unwrap())
             }
             Step::Elapse { days } => home.elapse(DAY * days),
         }

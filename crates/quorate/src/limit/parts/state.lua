@@ -4,12 +4,12 @@ local longest, LIST(limitN, windowN, drainedN, tokenN) = struct.unpack(POLICIES,
 local time = now()
 --plain local raw = redis.call('GET', KEYS[1])
 --log local raw = redis.call('GETRANGE', KEYS[1], 0, HEADER - 1)
-local newest, blocked = 0, 0
+local newest, blocked, kept = 0, 0, 0
 --each local aN, bN, cN = 0, 0, 0
 if raw and raw ~= '' then
-  newest, blocked, LIST(aN, bN, cN) = struct.unpack(STATE, raw)
+  newest, blocked, kept, LIST(aN, bN, cN) = struct.unpack(STATE, raw)
   if newest - time > longest then
-    newest = 0
+    newest, kept = 0, 0
     --each aN, bN, cN = 0, 0, 0
   end
   time = math.max(time, newest)

@@ -12,6 +12,6 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
     redis.call('PEXPIRE', KEYS[1], keep, 'GT')
   end
 elseif keep > 0 then
-  redis.call('SET', KEYS[1], struct.pack('<dd', 0, blocked) .. string.rep('\0', HEADER - 16), 'PX', keep)
+  redis.call('SET', KEYS[1], struct.pack('<ddd', 0, blocked, 0) .. string.rep('\0', HEADER - 24), 'PX', keep)
 end
 return 1

@@ -16,6 +16,6 @@ local cost, at, given = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 --log local back = taken_back(at, cost)
 -- put back
 if given == 1 then
-  redis.call('SETRANGE', KEYS[1], 0, struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)))
+  redis.call('SETRANGE', KEYS[1], 0, struct.pack(STATE, newest, blocked, kept, LIST(aN, bN, cN)))
 end
 return given

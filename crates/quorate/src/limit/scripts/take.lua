@@ -1,7 +1,7 @@
 #!lua
 -- Counts a request with every policy, or with none of them. Mirrors `Tallies::take`. A template: see `template.rs`.
--- KEYS[1]  the key's state, a string of numbers: when something was last counted, until when it is blocked (us),
---          three for each policy, and the requests of logs
+-- KEYS[1]  the key's state, a string of numbers: when something was last counted, until when it is blocked, until when it
+--          is kept (us), three for each policy, and the requests of logs
 -- ARGV[1]  the policies, as numbers: how long any of it lasts (us), and of each: limit, window (us), drained, token
 -- ARGV[2]  cost
 -- returns  numbers: the time (us), and of each policy what is left, when nothing counts (us from now), and how long to
@@ -21,21 +21,33 @@ if not (LIST_OR(waitN >= 0)) then
   -- put take
   newest = time
   -- put standing
-  local keep = math.ceil(math.max(LIST(resetN)) / 1000)
-  --plain redis.call('SET', KEYS[1], struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)), 'PX', keep)
+  -- For longer than it counts, so that most requests need not move the end: that costs more than counting.
+  local keep = math.max(LIST(resetN))
+  local enough = time + keep <= kept
+  if not enough then
+    kept = time + 2 * keep
+  end
+  local state = struct.pack(STATE, newest, blocked, kept, LIST(aN, bN, cN))
+  --plain if enough then
+  --plain   redis.call('SETRANGE', KEYS[1], 0, state)
+  --plain else
+  --plain   redis.call('SET', KEYS[1], state, 'PX', math.ceil((kept - time) / 1000))
+  --plain end
   --log local request = struct.pack('<dd', time, cost)
-  --log if first then
-  --logs   aN = 0
-  --log   redis.call('SET', KEYS[1], struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)) .. request, 'PX', keep)
-  --log elseif gone >= most then
-  --log   local rest = redis.call('GETRANGE', KEYS[1], HEADER + gone * 16, -1)
-  --logs   aN = aN - gone
-  --log   local state = struct.pack(STATE, newest, blocked, LIST(aN, bN, cN))
-  --log   redis.call('SET', KEYS[1], state .. rest .. request, 'PX', keep)
+  --log if first or gone >= most or not enough then
+  --log   local rest = ''
+  --log   if first then
+  --log     gone = 0
+  --logs    aN = 0
+  --log   else
+  --log     rest = redis.call('GETRANGE', KEYS[1], HEADER + gone * 16, -1)
+  --logs    aN = aN - gone
+  --log   end
+  --log   state = struct.pack(STATE, newest, blocked, kept, LIST(aN, bN, cN))
+  --log   redis.call('SET', KEYS[1], state .. rest .. request, 'PX', math.ceil((kept - time) / 1000))
   --log else
-  --log   redis.call('SETRANGE', KEYS[1], 0, struct.pack(STATE, newest, blocked, LIST(aN, bN, cN)))
+  --log   redis.call('SETRANGE', KEYS[1], 0, state)
   --log   redis.call('APPEND', KEYS[1], request)
-  --log   redis.call('PEXPIRE', KEYS[1], keep)
   --log end
 else
   -- put standing
