@@ -90,7 +90,8 @@ impl<E: Send + 'static> Exchange<E> {
             ForOthers::Nothing { replaces, tags } => self.unkept(&key, held, replaces, tags).await,
             ForOthers::Held => {
                 let time = self.cache.pass_for;
-                self.remember_unshared(&key, since(held), time).await;
+                self.remember_unshared(&key, since(held), Kept::Failed, time)
+                    .await;
                 Loaded::new(Kept::Failed).no_store()
             }
         }

@@ -92,8 +92,9 @@ impl ResponseCacheBuilder {
     }
 
     /// How long it is remembered, by the whole fleet, that the last answer under a key was not for others (it is not kept, or the
-    /// service failed): so long nobody waits for the next one. The first that is for others is kept, and ends that. From 1 ms to an hour;
-    /// default 5 s.
+    /// service failed): so long nobody waits for the next one. The first that is for others is kept, and ends that. Where something
+    /// stale stands in for a failure, one at a time asks the service so long, and the others are given that. From 1 ms to an
+    /// hour; default 5 s.
     pub const fn pass_for(mut self, time: Duration) -> Self {
         self.pass_for = time;
         self

@@ -20,7 +20,7 @@ use super::meters::Answered;
 use super::mode::{Plan, Use, Wanted, how};
 use super::nested::Around;
 use super::status::{Forward, Handled};
-use super::stored::Held;
+use super::stored::{Held, Kept};
 use super::unsafe_methods;
 use super::unshared::since;
 
@@ -200,7 +200,9 @@ impl<E: Send + 'static> Exchange<E> {
             Ok(Some(answer)) => answer,
             Err(error) if error.is_panic() => {
                 let time = cache.pass_for;
-                panicked.remember_unshared(&loading, since, time).await;
+                panicked
+                    .remember_unshared(&loading, since, Kept::Pass, time)
+                    .await;
                 resume_unwind(error.into_panic())
             }
             // The runtime ends, and this request with it.

@@ -33,7 +33,8 @@ pub(super) const DEEPEST: usize = 4;
 /// Of requests for the same response that nobody has, one is answered by the service, in the whole fleet; the others
 /// wait for that answer, for so long [at the most](ResponseCacheBuilder::wait_for). One that is not to be shared is given to
 /// nobody else: whoever waited then asks the service for itself, all at the same time, and so does [for a
-/// while](ResponseCacheBuilder::pass_for) whoever comes next; the first answer that may be kept is, and ends that.
+/// while](ResponseCacheBuilder::pass_for) whoever comes next; the first answer that may be kept is, and ends that. Where the
+/// service fails and something stale stands in for it, one at a time asks it, and the others are given that.
 ///
 /// # Cancel safety
 /// When a client goes away, the request goes on without it, so that others and the cache have what comes of it; how many

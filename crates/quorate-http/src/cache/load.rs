@@ -103,15 +103,23 @@ impl<E: Send + 'static> Exchange<E> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.turn(key, held, is_anew, patience.min(left)).await {
-                Turn::TooSlow if self.is_unshared(key, held).await => return Turn::TooSlow,
-                Turn::TooSlow if until <= Instant::now() => {
+                Turn::TooSlow => {}
+                turn => return turn,
+            }
+            match self.why_unshared(key, held).await {
+                // One at a time sees whether it still does.
+                Some(Kept::Failed) if held.is_some_and(|held| self.stands_in(held)) => {
+                    return Turn::Own(Own::Failed(None));
+                }
+                Some(_) => return Turn::TooSlow,
+                None if until <= Instant::now() => {
                     // For whoever comes next: as long as it has just taken.
                     let time = self.cache.pass_for.max(self.cache.wait_for);
-                    self.remember_unshared(key, since(held), time).await;
+                    self.remember_unshared(key, since(held), Kept::Pass, time)
+                        .await;
                     return Turn::TooSlow;
                 }
-                Turn::TooSlow => patience *= 2,
-                turn => return turn,
+                None => patience *= 2,
             }
         }
     }
@@ -124,7 +132,8 @@ impl<E: Send + 'static> Exchange<E> {
         is_anew: bool,
         patience: Duration,
     ) -> Turn<E> {
-        let own = Arc::new(Mutex::new(None));
+        let (own, began) = (Arc::new(Mutex::new(None)), Instant::now());
+        let is_cold = held.is_none();
         let held = held.cloned().map(Box::new);
         let load = self.clone().ask_for_all(key.clone(), held, own.clone());
         let load = async move { Ok::<_, Infallible>(Box::pin(load).await) };
@@ -134,7 +143,13 @@ impl<E: Send + 'static> Exchange<E> {
             loading = loading.anew();
         }
         let read = Box::pin(loading.wait_at_most(patience).read()).await;
-        if let Some(own) = own.lock().take() {
+        let own = own.lock().take();
+        if let Some(own) = own {
+            // What is answered sooner nobody has looked for.
+            let is_slow = began.elapsed() >= FIRST_LOOK;
+            if is_cold && is_slow && matches!(own, Own::Kept(..)) {
+                self.forget_unshared(key).await;
+            }
             return Turn::Own(own);
         }
         match read {

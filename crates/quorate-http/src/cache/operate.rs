@@ -166,7 +166,7 @@ impl ResponseCache {
             let found = try_join_all(looks).await?;
             let (mut meant, mut remembered) = (Vec::new(), Vec::new());
             for (name, entry) in found.into_iter().flatten() {
-                if entry.value == Kept::Pass {
+                if matches!(entry.value, Kept::Pass | Kept::Failed) {
                     remembered.push(name);
                 } else if Held::of(entry).is_some_and(|held| is_meant(&held.meta())) {
                     meant.push(name);

@@ -15,7 +15,8 @@ pub(super) enum Kept {
     Response(Box<StoredResponse>),
     /// The last answer was not for others: for a while nobody waits for the next one. It answers nobody.
     Pass,
-    /// The service failed, where something stands in for it. Never kept, only told to those who waited.
+    /// The service failed, where something stands in for it: told to those who waited, and remembered beside what stands in. It
+    /// answers nobody.
     Failed,
 }
 

@@ -53,7 +53,8 @@ impl<E: Send + 'static> Exchange<E> {
     ) -> Loaded<Kept> {
         let pass = Loaded::new(Kept::Pass);
         if held.is_some() && !replaces {
-            self.remember_unshared(key, since(held), self.cache.pass_for)
+            let time = self.cache.pass_for;
+            self.remember_unshared(key, since(held), Kept::Pass, time)
                 .await;
             return pass.no_store();
         }
@@ -77,33 +78,46 @@ impl<E: Send + 'static> Exchange<E> {
         pass.ttl(time).stale_for(Duration::ZERO).tags(tags)
     }
 
-    /// Remembers for a while that the next answer is not to be waited for, and leaves what is kept, and who asks.
-    pub(super) async fn remember_unshared(&self, key: &ResponseKey, since: Micros, time: Duration) {
+    /// Remembers for a while that the next answer is not to be waited for, and why (`Pass` or `Failed`). It leaves what is kept,
+    /// and who asks.
+    pub(super) async fn remember_unshared(
+        &self,
+        key: &ResponseKey,
+        since: Micros,
+        why: Kept,
+        time: Duration,
+    ) {
         let entry = key.unshared(since).entry();
-        let put = self.cache.entries.put(&*entry, &Kept::Pass);
+        let put = self.cache.entries.put(&*entry, &why);
         if let Err(error) = put.ttl(time).stale_for(Duration::ZERO).await {
             self.cache.report(&error);
         }
     }
 
-    /// Whether that is remembered. While somebody still asks, it does not end.
-    pub(super) async fn is_unshared(&self, key: &ResponseKey, held: Option<&Held>) -> bool {
+    /// Forgets what was remembered while nothing was kept: the key of that is the same each time nothing is, so it would go on
+    /// when what is kept by now has ended.
+    pub(super) async fn forget_unshared(&self, key: &ResponseKey) {
+        let entry = key.unshared(since(None)).entry();
+        if let Err(error) = self.cache.entries.remove(&entry).await {
+            self.cache.report(&error);
+        }
+    }
+
+    /// Why the next answer is not waited for, if that is remembered. It is not renewed by who asks: or where many do it
+    /// would never end.
+    pub(super) async fn why_unshared(
+        &self,
+        key: &ResponseKey,
+        held: Option<&Held>,
+    ) -> Option<Kept> {
         let entry = key.unshared(since(held)).entry();
-        let found = match self.cache.entries.entry(&entry).await {
-            Ok(found) => found.filter(|found| found.is_fresh() && found.value == Kept::Pass),
+        match self.cache.entries.entry(&entry).await {
+            Ok(found) => found.filter(CacheEntry::is_fresh).map(|found| found.value),
             Err(error) => {
                 self.cache.report(&error);
                 None
             }
-        };
-        let Some(found) = found else {
-            return false;
-        };
-        let time = found.age + found.fresh_for;
-        if found.fresh_for < time / 2 {
-            self.remember_unshared(key, since(held), time).await;
         }
-        true
     }
 }
 

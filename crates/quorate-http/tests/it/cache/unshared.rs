@@ -1,15 +1,18 @@
 //! Answers that are not for others: nobody waits for them, in the whole fleet, and the next one that is for others is kept.
 
 use std::future::ready;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use quorate::Fleet;
 use quorate_http::cache::{CacheControl, Declared, ResponseCacheBuilder, ResponseKey};
-use quorate_testing::harness::{Embedded, Home, OnServer, run, within};
+use quorate_testing::harness::{Embedded, Home, OnServer, eventually, run, within};
 use quorate_testing::servers::ServerKind;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 
 use super::site::{Site, response};
 
@@ -97,17 +100,46 @@ fn nobody_waits_for_what_is_not_for_others_on_redis() {
     );
 }
 
-/// What stands in for a service that fails stays where it is.
+/// An instance of a site that first answers and then fails, those with `x-hold` not before they are let go.
+fn failing(fleet: &Fleet, runs: &Arc<AtomicUsize>, hold: &Arc<Semaphore>) -> Site {
+    let (runs, hold) = (runs.clone(), hold.clone());
+    let configure = |builder| standing_in(builder).wait_for(HOUR).pass_for(HOUR);
+    Site::on(fleet.clone(), configure, move |parts, _| {
+        let (run, hold) = (runs.fetch_add(1, Ordering::SeqCst), hold.clone());
+        async move {
+            if parts.headers.contains_key("x-hold") {
+                drop(hold.acquire().await);
+            }
+            response(if run == 0 { "200" } else { "503" }, "own")
+        }
+    })
+}
+
+/// One at a time asks the service; the others are given what stands in for it.
 async fn nobody_waits_for_a_failure_that_is_stood_in_for(home: Home) {
     let other = home.instance("b").await;
-    let barrier = Arc::new(Barrier::new(MANY));
-    let sites = [home.fleet(), &other].map(|fleet| meeting(fleet, standing_in, &barrier, "503"));
-    sites[0].send("GET /a | x-first: 1").await;
+    let (runs, hold) = (Arc::default(), Arc::new(Semaphore::new(0)));
+    let sites = [home.fleet(), &other].map(|fleet| failing(fleet, &runs, &hold));
+    sites[0].get("/a").await;
     home.elapse(MINUTE * 2).await;
     let stood_in = sites[0].get("/a").await;
     assert_eq!(stood_in.status, 200, "{}", stood_in.cache());
-    meet(&sites, "GET /a").await;
-    assert_eq!(sites[1].get("/a").await.status, 200);
+    let others = async {
+        let with_service = async || runs.load(Ordering::SeqCst) == 3;
+        eventually("one is with the service", with_service).await;
+        let asks = (0..MANY).map(|number| sites[number % 2].get("/a"));
+        for answer in within("the others are answered", join_all(asks)).await {
+            assert_eq!(answer.status, 200, "{}", answer.cache());
+        }
+        assert_eq!(
+            runs.load(Ordering::SeqCst),
+            3,
+            "the service is asked by one"
+        );
+        hold.add_permits(1);
+    };
+    let (one, ()) = tokio::join!(sites[0].send("GET /a | x-hold: 1"), others);
+    assert_eq!(one.status, 200, "{}", one.cache());
 }
 
 #[test]
@@ -120,6 +152,77 @@ fn nobody_waits_for_a_failure_that_is_stood_in_for_on_redis() {
     run(
         &OnServer(ServerKind::Redis),
         nobody_waits_for_a_failure_that_is_stood_in_for,
+    );
+}
+
+/// What would stand in for a failure is given to nobody while the service only says what is not for others.
+async fn what_stands_in_is_not_given_where_nothing_failed(home: Home) {
+    let other = home.instance("b").await;
+    let barrier = Arc::new(Barrier::new(MANY));
+    let said = "200 | cache-control: no-store";
+    let sites = [home.fleet(), &other].map(|fleet| meeting(fleet, standing_in, &barrier, said));
+    sites[0].send("GET /a | x-first: 1").await;
+    home.elapse(MINUTE * 2).await;
+    sites[0].get("/a").await;
+    meet(&sites, "GET /a").await;
+}
+
+#[test]
+fn what_stands_in_is_not_given_where_nothing_failed_on_embedded() {
+    run(&Embedded, what_stands_in_is_not_given_where_nothing_failed);
+}
+
+#[test]
+fn what_stands_in_is_not_given_where_nothing_failed_on_redis() {
+    run(
+        &OnServer(ServerKind::Redis),
+        what_stands_in_is_not_given_where_nothing_failed,
+    );
+}
+
+/// An instance of a site that panics, and then answers slowly.
+fn recovering(fleet: &Fleet, runs: &Arc<AtomicUsize>) -> Site {
+    let runs = runs.clone();
+    let configure = |builder| declared(builder).wait_for(HOUR).pass_for(HOUR);
+    Site::on(fleet.clone(), configure, move |_, _| {
+        let run = runs.fetch_add(1, Ordering::SeqCst);
+        async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(run > 0, "the first one panics");
+            let mut answer = response("200", "own");
+            let tagged = CacheControl::new().tags(["t"]);
+            answer.extensions_mut().insert(tagged);
+            answer
+        }
+    })
+}
+
+/// Also where it was remembered while nothing was there: when what then is kept ends, the others wait for one again.
+async fn what_is_remembered_does_not_outlive_the_next_answer(home: Home) {
+    let other = home.instance("b").await;
+    let runs = Arc::default();
+    let sites = [home.fleet(), &other].map(|fleet| recovering(fleet, &runs));
+    let panicking = AssertUnwindSafe(sites[0].get("/a")).catch_unwind();
+    assert!(panicking.await.is_err());
+    sites[0].get("/a").await;
+    home.fleet().invalidate_tags(["t"]).await.unwrap();
+    join_all((0..MANY).map(|number| sites[number % 2].get("/a"))).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn what_is_remembered_does_not_outlive_the_next_answer_on_embedded() {
+    run(
+        &Embedded,
+        what_is_remembered_does_not_outlive_the_next_answer,
+    );
+}
+
+#[test]
+fn what_is_remembered_does_not_outlive_the_next_answer_on_redis() {
+    run(
+        &OnServer(ServerKind::Redis),
+        what_is_remembered_does_not_outlive_the_next_answer,
     );
 }
 

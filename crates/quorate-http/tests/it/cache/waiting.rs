@@ -73,6 +73,25 @@ async fn who_waits_too_long_asks_for_itself() {
     }
 }
 
+/// Now and then somebody waits again, however many ask: else one that hangs would be the last one that is waited for.
+#[tokio::test(start_paused = true)]
+async fn that_nobody_waits_ends_though_somebody_asks() {
+    let site = hanging(|builder| declared(builder).wait_for(BRIEF));
+    let mut first = Box::pin(site.get("/a"));
+    while site.runs() == 0 {
+        assert!((&mut first).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    let (until, mut waits) = (Instant::now() + MINUTE, 0);
+    while Instant::now() < until {
+        let began = Instant::now();
+        site.get("/a").await;
+        waits += u32::from(began.elapsed() >= BRIEF);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(waits > 1, "they wait again");
+}
+
 /// It was asked for before the removal, however late it came.
 #[tokio::test(start_paused = true)]
 async fn what_was_waited_for_too_long_is_overtaken_like_any_other() {
