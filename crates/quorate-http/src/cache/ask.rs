@@ -1,6 +1,7 @@
 //! Asking the service, and what of its answer is kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -82,6 +83,7 @@ impl<E: Send + 'static> Exchange<E> {
         held: Option<Box<Held>>,
         own: Arc<Mutex<Option<Own<E>>>>,
     ) -> Loaded<Kept> {
+        self.request.is_asking.store(true, Ordering::Relaxed);
         let held = held.as_deref();
         let (answer, others) = self.ask_and_judge(&key, held).await;
         *own.lock() = Some(answer);

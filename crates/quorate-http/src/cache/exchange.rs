@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::{Body, HttpBody};
 use axum::http::request::Parts;
@@ -16,6 +17,7 @@ use super::answer;
 use super::body::{Collected, collect, whole};
 use super::handle::{Found, Shared};
 use super::key::ResponseKey;
+use super::load::{Asking, Turn};
 use super::meters::Answered;
 use super::mode::{Plan, Use, Wanted, how};
 use super::nested::Around;
@@ -43,6 +45,8 @@ pub(super) struct Asked {
     pub(super) wanted: Wanted,
     /// Under which entry its answer, or the first of its variants, is.
     pub(super) entry: String,
+    /// Whether the service was asked for all who want the same. Only the task of the request reads and writes it.
+    pub(super) is_asking: AtomicBool,
 }
 
 /// Answers a request.
@@ -71,6 +75,7 @@ pub(super) async fn handle<E: Send + 'static>(
         content,
         wanted,
         entry,
+        is_asking: AtomicBool::new(false),
     });
     let exchange = Exchange {
         cache,
@@ -190,11 +195,15 @@ impl<E: Send + 'static> Exchange<E> {
         let abandoned = CancellationToken::new();
         let _attending = abandoned.clone().drop_guard();
         let (cache, panicked) = (self.cache.clone(), self.clone());
+        let asked = self.request.clone();
         let (loading, since) = (key.clone(), since(held.as_deref()));
         let load = async move {
             let cache = self.cache.clone();
             let loaded = Box::pin(self.loaded(key, held, why));
-            cache.even_if_abandoned(abandoned, loaded).await
+            let is_for_others = || asked.is_asking.load(Ordering::Relaxed);
+            cache
+                .even_if_abandoned(abandoned, is_for_others, loaded)
+                .await
         };
         match cache.tasks.spawn(load.in_current_span()).await {
             Ok(Some(answer)) => answer,
@@ -210,7 +219,7 @@ impl<E: Send + 'static> Exchange<E> {
         }
     }
 
-    /// Makes a new one in the background, unless this process does already.
+    /// Makes a new one in the background, unless somebody does already.
     fn refresh(self, key: ResponseKey, held: Box<Held>) {
         let entry = key.entry();
         let Ok(permit) = self.cache.unattended.clone().try_acquire_owned() else {
@@ -227,9 +236,15 @@ impl<E: Send + 'static> Exchange<E> {
         let limit = cache.unattended_for;
         let task = async move {
             let (_permit, _refreshing) = (permit, refreshing);
-            let loaded = Box::pin(self.loaded(key, Some(held), Forward::Stale));
-            // Whatever comes of it, nobody waits for it: the next request finds what is there.
-            drop(tokio::time::timeout(limit, loaded).await);
+            let wait = self.cache.wait_for;
+            // While somebody else asks, this one waits, so that the next requests need not look whether somebody does. It asks for
+            // nobody but the cache: where it has no turn, there is nothing to ask for.
+            let turn = Box::pin(self.turn(&key, Some(&held), false, wait));
+            if let Ok(Turn::Own(own)) = tokio::time::timeout(limit, turn).await {
+                let asking = Asking::shared(Handled::forwarded(Forward::Stale));
+                // Nobody is given it: the next request finds what is there.
+                drop(self.own(own, Some(&held), asking));
+            }
         };
         drop(cache.tasks.spawn(task.in_current_span()));
     }

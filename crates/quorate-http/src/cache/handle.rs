@@ -37,8 +37,9 @@ pub(super) const DEEPEST: usize = 4;
 /// service fails and something stale stands in for it, one at a time asks it, and the others are given that.
 ///
 /// # Cancel safety
-/// When a client goes away, the request goes on without it, so that others and the cache have what comes of it; how many
-/// do so, and for how long, is [bounded](ResponseCacheBuilder::unattended).
+/// When a client goes away, a request that asks the service for all who want the same goes on without it, so that others and
+/// the cache have what comes of it; how many do so, and for how long, is [bounded](ResponseCacheBuilder::unattended). One
+/// that waits for somebody else's answer ends.
 ///
 /// # Example
 /// ```
@@ -182,16 +183,20 @@ impl Shared {
         Ok(Found::Another)
     }
 
-    /// What comes of something, which goes on for a while if it is abandoned. `None`: it does not.
+    /// What comes of something, which goes on for a while if it is abandoned and then is for others, too. `None`: it does not.
     pub(super) async fn even_if_abandoned<T>(
         &self,
         abandoned: CancellationToken,
+        is_for_others: impl Fn() -> bool,
         future: impl Future<Output = T>,
     ) -> Option<T> {
         let mut future = pin!(future);
         tokio::select! {
             done = &mut future => return Some(done),
             () = abandoned.cancelled() => {}
+        }
+        if !is_for_others() {
+            return None;
         }
         let _permit = self.unattended.try_acquire().ok()?;
         tokio::time::timeout(self.unattended_for, future).await.ok()

@@ -47,7 +47,7 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    const fn shared(handled: Handled) -> Self {
+    pub(super) const fn shared(handled: Handled) -> Self {
         Self {
             handled,
             answered: Answered::Miss,

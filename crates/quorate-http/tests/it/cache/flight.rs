@@ -91,6 +91,50 @@ fn defect_08_one_run_of_two_instances_on_a_cluster() {
     );
 }
 
+/// Whoever makes a new one in the background leaves it to who does already, however long that takes.
+async fn a_refresh_is_left_to_who_makes_it(home: Home) {
+    let other = home.instance("b").await;
+    let runs = Arc::<AtomicUsize>::default();
+    let sites = [home.fleet(), &other].map(|fleet| {
+        let (runs, mode) = (runs.clone(), Declared::new(MINUTE));
+        let mode = mode.stale_while_revalidate(MINUTE);
+        let brief = Duration::from_millis(300);
+        let configure = |builder| declared(mode)(builder).wait_for(brief);
+        Site::on(fleet.clone(), configure, move |_, _| {
+            let run = runs.fetch_add(1, Ordering::SeqCst);
+            async move {
+                if run > 0 {
+                    tokio::time::sleep(brief * 5).await;
+                }
+                response("200", run.to_string())
+            }
+        })
+    });
+    sites[0].get("/a").await;
+    home.elapse(MINUTE + MINUTE / 2).await;
+    for site in &sites {
+        assert_eq!(site.get("/a").await.body, "0");
+    }
+    eventually("there is a new one", async || {
+        sites[1].get("/a").await.body != "0"
+    })
+    .await;
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_refresh_is_left_to_who_makes_it_on_embedded() {
+    run(&Embedded, a_refresh_is_left_to_who_makes_it);
+}
+
+#[test]
+fn a_refresh_is_left_to_who_makes_it_on_redis() {
+    run(
+        &OnServer(ServerKind::Redis),
+        a_refresh_is_left_to_who_makes_it,
+    );
+}
+
 /// What an invalidation overtakes is neither kept nor given to whoever asks after it.
 #[tokio::test(start_paused = true)]
 async fn what_is_overtaken_is_not_kept() {
@@ -163,6 +207,28 @@ async fn what_goes_on_unattended_is_bounded() {
         );
         assert_eq!(site.get("/a").await.cache().contains("hit"), goes_on);
     }
+}
+
+/// Who only waited has nothing to leave to anybody.
+#[tokio::test(start_paused = true)]
+async fn who_waits_and_goes_away_asks_nothing() {
+    let configure = |builder: ResponseCacheBuilder| {
+        let wait = Duration::from_secs(3);
+        builder.declared(Declared::new(MINUTE)).wait_for(wait)
+    };
+    let site = Site::new(configure, |_, _| async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        response("200", "x")
+    });
+    let mut first = Box::pin(site.get("/a"));
+    while site.runs() == 0 {
+        assert!((&mut first).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    let second = tokio::time::timeout(Duration::from_secs(1), site.get("/a"));
+    assert!(second.await.is_err(), "it waits");
+    first.await;
+    assert_eq!(site.runs(), 1);
 }
 
 /// Whoever fails fails for itself, and the next one asks.
