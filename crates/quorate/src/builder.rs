@@ -1,5 +1,7 @@
 //! How a fleet is made.
 
+mod ports;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::lock::{LockPort, Locks, MemoryLocks};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
+use crate::session::{MemorySessions, SessionPort, SharedSessions};
 use crate::state::{ConnectionState, Monitor, StateChange};
 use crate::store::{StorePort, Stores};
 
@@ -62,6 +65,7 @@ pub struct FleetBuilder {
     limits: Option<Arc<dyn LimitPort>>,
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
+    sessions: Option<Arc<dyn SessionPort>>,
     stores: Option<Arc<dyn StorePort>>,
     caches: Option<Arc<dyn CachePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
@@ -218,55 +222,6 @@ impl FleetBuilder {
         self
     }
 
-    /// Carries events over a transport of your own.
-    pub fn events_port(mut self, port: Arc<dyn EventsPort>) -> Self {
-        self.events = Some(port);
-        self
-    }
-
-    /// Keeps the messages of kept topics in a backend of your own.
-    pub fn history_port(mut self, port: Arc<dyn HistoryPort>) -> Self {
-        self.history = Some(port);
-        self
-    }
-
-    /// Keeps consumer groups in a backend of your own: the one that
-    /// [`history_port`](Self::history_port) keeps the messages in.
-    pub fn group_port(mut self, port: Arc<dyn GroupPort>) -> Self {
-        self.groups = Some(port);
-        self
-    }
-
-    /// Keeps limits in a backend of your own.
-    pub fn limit_port(mut self, port: Arc<dyn LimitPort>) -> Self {
-        self.limits = Some(port);
-        self
-    }
-
-    /// Keeps locks in a backend of your own.
-    pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
-        self.locks = Some(port);
-        self
-    }
-
-    /// Keeps rosters in a backend of your own.
-    pub fn presence_port(mut self, port: Arc<dyn PresencePort>) -> Self {
-        self.presence = Some(port);
-        self
-    }
-
-    /// Keeps caches in a backend of your own.
-    pub fn cache_port(mut self, port: Arc<dyn CachePort>) -> Self {
-        self.caches = Some(port);
-        self
-    }
-
-    /// Keeps stores in a backend of your own.
-    pub fn store_port(mut self, port: Arc<dyn StorePort>) -> Self {
-        self.stores = Some(port);
-        self
-    }
-
     /// Lets the home decide by a time that tests move.
     pub fn test_clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
@@ -411,6 +366,15 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.presence()),
         };
+        let sessions: Arc<dyn SessionPort> = match (&self.sessions, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                let (table, disk) = (home.sessions(), home.disk());
+                Arc::new(MemorySessions::new(table, disk, events.clone()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.sessions()),
+        };
         let stores: Arc<dyn StorePort> = match (&self.stores, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => Arc::new(home.stores()),
@@ -456,6 +420,11 @@ impl FleetBuilder {
         let limiters = Arc::new(limiters);
         let lease = settings.presence_lease;
         let presences = Presences::new(context.clone(), presence, hub.clone(), lease);
+        let sessions = Arc::new(SharedSessions {
+            context: context.clone(),
+            port: sessions,
+            hub: hub.clone(),
+        });
         let stores = Arc::new(Stores {
             context: context.clone(),
             port: stores,
@@ -474,6 +443,7 @@ impl FleetBuilder {
             locks,
             limiters,
             presences,
+            sessions,
             stores,
             caches,
             monitor,

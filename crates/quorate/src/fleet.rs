@@ -29,6 +29,7 @@ use crate::lock::{Lock, Locks};
 use crate::presence::{Presence, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
+use crate::session::{Sessions, SharedSessions};
 use crate::state::{ConnectionState, ConnectionStatus, Health, Monitor, StateChange};
 use crate::store::{Store, StoreSpec, Stores};
 
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) limiters: Arc<Limiters>,
     pub(crate) locks: Arc<Locks>,
     pub(crate) presences: Arc<Presences>,
+    pub(crate) sessions: Arc<SharedSessions>,
     pub(crate) stores: Arc<Stores>,
     pub(crate) caches: Arc<Caches>,
     pub(crate) monitor: Arc<Monitor>,
@@ -266,6 +268,12 @@ impl Fleet {
     #[must_use]
     pub fn presence(&self, name: &str) -> Presence {
         Presence::new(self.inner.presences.clone(), &self.namespace, name)
+    }
+
+    /// Who is logged in.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(self.inner.sessions.clone(), &self.namespace)
     }
 
     /// The store of a spec.

@@ -31,6 +31,7 @@
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
 //! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
 //! * [`cache`]: values that can be loaded again: one load in the fleet, tags, no old value after an invalidation.
+//! * [`session`]: who is logged in: secret ids, log out here, elsewhere, everywhere; fields that nobody loses.
 //! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
@@ -78,6 +79,7 @@ pub mod presence;
 #[cfg(feature = "redis")]
 mod redis;
 mod scan;
+pub mod session;
 mod state;
 pub mod store;
 pub mod telemetry;
@@ -109,6 +111,10 @@ pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, R
 pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCommands, Value};
+pub use session::{
+    CreatedSession, RevokedWhy, Rotation, Session, SessionHandle, SessionId, SessionKey,
+    SessionRef, SessionWatch, Sessions,
+};
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};
 pub use store::{Remaining, Store, StoreSpec};
 
@@ -139,6 +145,8 @@ mod documents {
     struct Limits;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
+    #[doc = include_str!("../../../docs/guide/sessions.md")]
+    struct Sessions;
     #[doc = include_str!("../../../docs/guide/presence.md")]
     struct Presence;
     #[cfg(feature = "file")]

@@ -21,6 +21,7 @@ pub mod history;
 pub mod limit;
 pub mod lock;
 pub mod presence;
+pub mod session;
 pub mod store;
 
 /// Makes a module of tests, one per clause, from a list of clauses.

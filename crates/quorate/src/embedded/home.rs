@@ -25,6 +25,7 @@ use crate::hooks::Hooks;
 use crate::limit::{MemoryLimits, Slots, Tallies};
 use crate::lock::LockState;
 use crate::presence::RosterState;
+use crate::session::Partition;
 use crate::state::Monitor;
 use crate::store::{Entry, MemoryStores};
 
@@ -41,6 +42,7 @@ pub(crate) struct EmbeddedHome {
     histories: Arc<Table<Log>>,
     locks: Arc<Table<LockState>>,
     rosters: Arc<Table<RosterState>>,
+    sessions: Arc<Table<Partition>>,
     stores: Arc<Table<Entry, Arc<str>>>,
     limits: Arc<Table<Tallies, Arc<str>>>,
     slots: Arc<Table<Slots, Arc<str>>>,
@@ -55,12 +57,19 @@ impl EmbeddedHome {
     pub(crate) fn new(moved: Option<TestClock>) -> Self {
         let clock = HomeClock::new(moved);
         let (locks, stores) = (Table::new(clock.clone()), Table::new(clock.clone()));
-        Self::of(&clock, Arc::new(locks), Arc::new(stores))
+        let sessions = Table::new(clock.clone());
+        Self::of(
+            &clock,
+            Arc::new(locks),
+            Arc::new(sessions),
+            Arc::new(stores),
+        )
     }
 
     fn of(
         clock: &HomeClock,
         locks: Arc<Table<LockState>>,
+        sessions: Arc<Table<Partition>>,
         stores: Arc<Table<Entry, Arc<str>>>,
     ) -> Self {
         Self {
@@ -68,6 +77,7 @@ impl EmbeddedHome {
             histories: Arc::new(Table::new(clock.clone())),
             locks,
             rosters: Arc::new(Table::new(clock.clone())),
+            sessions,
             stores,
             limits: Arc::new(Table::new(clock.clone())),
             slots: Arc::new(Table::new(clock.clone())),
@@ -104,9 +114,19 @@ impl EmbeddedHome {
         let clock = HomeClock::not_before(opening.time()?, moved);
         let journal = Arc::new(Journal::new());
         let locks = Table::with_journal(clock.clone(), Some(journal.clone()));
+        let sessions = Table::with_journal(clock.clone(), Some(journal.clone()));
         let stores = Table::with_journal(clock.clone(), Some(journal.clone()));
-        let mut home = Self::of(&clock, Arc::new(locks), Arc::new(stores));
-        let tables: Vec<Arc<dyn KeptTable>> = vec![home.locks.clone(), home.stores.clone()];
+        let mut home = Self::of(
+            &clock,
+            Arc::new(locks),
+            Arc::new(sessions),
+            Arc::new(stores),
+        );
+        let tables: Vec<Arc<dyn KeptTable>> = vec![
+            home.locks.clone(),
+            home.sessions.clone(),
+            home.stores.clone(),
+        ];
         home.file = Some(opening.finish(runtime, clock, journal, tables)?);
         Ok(home)
     }
@@ -187,6 +207,10 @@ impl EmbeddedHome {
 
     pub(crate) fn limits(&self) -> MemoryLimits {
         MemoryLimits::new(self.limits.clone(), self.slots.clone(), self.disk())
+    }
+
+    pub(crate) fn sessions(&self) -> Arc<Table<Partition>> {
+        self.sessions.clone()
     }
 
     pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {

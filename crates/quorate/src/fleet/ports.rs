@@ -8,6 +8,7 @@ use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
 use crate::lock::LockPort;
 use crate::presence::PresencePort;
+use crate::session::SessionPort;
 use crate::store::StorePort;
 
 impl Fleet {
@@ -41,6 +42,12 @@ impl Fleet {
     #[must_use]
     pub fn presence_port(&self) -> Arc<dyn PresencePort> {
         self.inner.presences.port.clone()
+    }
+
+    /// The backend of this instance's sessions, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn session_port(&self) -> Arc<dyn SessionPort> {
+        self.inner.sessions.port.clone()
     }
 
     /// The backend of this instance's stores, as [`lock_port`](Self::lock_port) is that of its locks.

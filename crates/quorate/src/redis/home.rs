@@ -21,6 +21,7 @@ use crate::hooks::ErrorSource;
 use crate::limit::RedisLimits;
 use crate::lock::RedisLocks;
 use crate::presence::RedisPresence;
+use crate::session::RedisSessions;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
 use crate::store::RedisStores;
 
@@ -92,6 +93,10 @@ impl RedisHome {
             // What is published there, nobody hears.
             Some(link) => RedisCaches::new(self.scripts.on(link.clone()), link.clone(), false),
         }
+    }
+
+    pub(crate) fn sessions(&self) -> RedisSessions {
+        RedisSessions::new(self.scripts.clone())
     }
 
     pub(crate) fn stores(&self) -> RedisStores {

@@ -4,7 +4,7 @@ use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    store_suite,
+    session_suite, store_suite,
 };
 
 mod cache {
@@ -68,6 +68,15 @@ mod presence {
     presence_suite!(redis, OnServer(ServerKind::Redis));
     presence_suite!(valkey, OnServer(ServerKind::Valkey));
     presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod session {
+    use super::*;
+    session_suite!(embedded, Embedded);
+    session_suite!(file, EmbeddedFile);
+    session_suite!(redis, OnServer(ServerKind::Redis));
+    session_suite!(valkey, OnServer(ServerKind::Valkey));
+    session_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod store {

@@ -1,0 +1,70 @@
+//! Backends of the user's own, instead of the home's.
+
+use std::sync::Arc;
+
+use super::FleetBuilder;
+use crate::cache::CachePort;
+use crate::events::EventsPort;
+use crate::history::{GroupPort, HistoryPort};
+use crate::limit::LimitPort;
+use crate::lock::LockPort;
+use crate::presence::PresencePort;
+use crate::session::SessionPort;
+use crate::store::StorePort;
+
+impl FleetBuilder {
+    /// Carries events over a transport of your own.
+    pub fn events_port(mut self, port: Arc<dyn EventsPort>) -> Self {
+        self.events = Some(port);
+        self
+    }
+
+    /// Keeps the messages of kept topics in a backend of your own.
+    pub fn history_port(mut self, port: Arc<dyn HistoryPort>) -> Self {
+        self.history = Some(port);
+        self
+    }
+
+    /// Keeps consumer groups in a backend of your own: the one that
+    /// [`history_port`](Self::history_port) keeps the messages in.
+    pub fn group_port(mut self, port: Arc<dyn GroupPort>) -> Self {
+        self.groups = Some(port);
+        self
+    }
+
+    /// Keeps limits in a backend of your own.
+    pub fn limit_port(mut self, port: Arc<dyn LimitPort>) -> Self {
+        self.limits = Some(port);
+        self
+    }
+
+    /// Keeps locks in a backend of your own.
+    pub fn lock_port(mut self, port: Arc<dyn LockPort>) -> Self {
+        self.locks = Some(port);
+        self
+    }
+
+    /// Keeps rosters in a backend of your own.
+    pub fn presence_port(mut self, port: Arc<dyn PresencePort>) -> Self {
+        self.presence = Some(port);
+        self
+    }
+
+    /// Keeps caches in a backend of your own.
+    pub fn cache_port(mut self, port: Arc<dyn CachePort>) -> Self {
+        self.caches = Some(port);
+        self
+    }
+
+    /// Keeps sessions in a backend of your own.
+    pub fn session_port(mut self, port: Arc<dyn SessionPort>) -> Self {
+        self.sessions = Some(port);
+        self
+    }
+
+    /// Keeps stores in a backend of your own.
+    pub fn store_port(mut self, port: Arc<dyn StorePort>) -> Self {
+        self.stores = Some(port);
+        self
+    }
+}

@@ -1,0 +1,22 @@
+#!lua
+-- Lets a session live on from now, and gives it. Mirrors `Partition::touch`.
+-- KEYS[1]  the user's sessions: a hash of records by serial
+-- KEYS[2]  their ends: a sorted set of serials (us)
+-- ARGV[1]  serial
+-- ARGV[2]  digest of its id, or '' for who need not prove it
+-- returns  {now, record}, or nothing
+-- atomic   a session that somebody removes must not be written again
+local time = now()
+local head, record = read(ARGV[1])
+if not answers(head, ARGV[2], time) then
+  return false
+end
+if time - head[3] >= math.min(math.floor(head[5] / 20), 60000000) then
+  sweep(time)
+  head[3] = time
+  head[4] = ending(head, time)
+  local rest = string.sub(record, head[11])
+  keep(ARGV[1], head, rest, time)
+  record = struct.pack(HEAD, unpack(head, 1, 10)) .. rest
+end
+return {decimal(time), record}

@@ -1,0 +1,104 @@
+//! A session as it was when it was read.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::field::SessionKey;
+use super::id::SessionHandle;
+use super::port::Found;
+use crate::clock::Micros;
+use crate::error::Result;
+
+/// A session as it was when it was read. It holds nothing that proves the session.
+#[derive(Clone, PartialEq)]
+pub struct Session {
+    handle: SessionHandle,
+    found: Found,
+}
+
+impl Session {
+    pub(super) fn new(handle: SessionHandle, mut found: Found) -> Self {
+        found.record.drop_ended(found.now);
+        Self { handle, found }
+    }
+
+    /// Its public name.
+    #[must_use]
+    pub const fn handle(&self) -> SessionHandle {
+        self.handle
+    }
+
+    /// Whose it is; `None` for an anonymous one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.found.record.user.as_deref()
+    }
+
+    /// The device it was made on, as its maker said.
+    #[must_use]
+    pub fn device_info(&self) -> Option<&str> {
+        self.found.record.device.as_deref()
+    }
+
+    /// When it was made, by the home's clock.
+    #[must_use]
+    pub const fn created_at(&self) -> Micros {
+        self.found.record.created
+    }
+
+    /// When it was last used, to a minute or a twentieth of its time to live, whichever is less.
+    #[must_use]
+    pub const fn seen_at(&self) -> Micros {
+        self.found.record.seen
+    }
+
+    /// When it ends unless it is used, by the home's clock.
+    #[must_use]
+    pub const fn expires_at(&self) -> Micros {
+        self.found.record.ends
+    }
+
+    /// How long that was away when it was read.
+    #[must_use]
+    pub const fn expires_in(&self) -> Duration {
+        self.found.record.ends.since(self.found.now)
+    }
+
+    /// How long it outlives a use.
+    #[must_use]
+    pub const fn ttl(&self) -> Duration {
+        self.found.record.ttl
+    }
+
+    /// When it ends however much it is used.
+    #[must_use]
+    pub const fn ends_at_last(&self) -> Option<Micros> {
+        self.found.record.absolute
+    }
+
+    /// The value of a field; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Decode` if what is stored is not one of these values.
+    pub fn get<T>(&self, key: &SessionKey<T>) -> Result<Option<T>> {
+        let field = self.found.record.fields.get(key.name());
+        field.map(|field| key.decode(&field.value)).transpose()
+    }
+
+    /// The names of its fields, in order.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.found.record.fields.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What fields hold may be anybody's secret.
+        f.debug_struct("Session")
+            .field("handle", &self.handle)
+            .field("user", &self.user())
+            .field("expires_in", &self.expires_in())
+            .field("fields", &self.fields().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! Hearing of the end of a session: for sockets that are open on it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::handle::Sessions;
+use super::id::{SessionHandle, SessionRef};
+use super::port::RevokedWhy;
+use crate::context::{Operation, Repeat};
+use crate::error::{Error, Result};
+use crate::events::{Event, Subscription, subscribe_channel};
+
+static WATCH: Operation = Operation::new("session.watch", "session", "watch", Repeat::Harmless);
+
+/// Between two looks, where removals are not announced.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Behind the end that was read: the home decides to the microsecond, timers to the millisecond.
+const SLACK: Duration = Duration::from_millis(2);
+
+/// Waits for the end of one session.
+#[derive(Debug)]
+#[must_use = "nothing is heard of before `ended` is awaited"]
+pub struct SessionWatch {
+    sessions: Sessions,
+    handle: SessionHandle,
+    announcements: Option<Subscription<Bytes>>,
+}
+
+impl Sessions {
+    /// Watches a session from now on, to close what is open on it when it ends, on whatever instance it is removed.
+    ///
+    /// # Errors
+    /// Those of the backend and of the subscription.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn watch(&self, session: &impl SessionRef) -> Result<SessionWatch> {
+        let handle = session.handle();
+        let channel = self.shared.port.announced_on(&self.key(handle.place)?);
+        let announcements = match channel {
+            Some(channel) => Some(subscribe_channel(&self.shared.hub, channel).await?),
+            None => None,
+        };
+        Ok(SessionWatch {
+            sessions: self.clone(),
+            handle,
+            announcements,
+        })
+    }
+}
+
+impl SessionWatch {
+    /// Resolves when the session is not there any more; with the reason, if somebody removed it and that was
+    /// heard. A session that is used meanwhile goes on.
+    ///
+    /// # Errors
+    /// `Closed` when the fleet is, and those of the backend: then nobody knows.
+    ///
+    /// # Cancel safety
+    /// Yes: call it again.
+    pub async fn ended(&mut self) -> Result<Option<RevokedWhy>> {
+        loop {
+            // After the subscription began, and after each doubt.
+            let found = self.sessions.find(&WATCH, &self.handle, false).await?;
+            let Some(found) = found else {
+                return Ok(None);
+            };
+            let left = found.record.ends.since(found.now) + SLACK;
+            // Out of time is a reason to look again, like a gap.
+            let heard = tokio::time::timeout(left, self.heard()).await;
+            if let Some(why) = heard.unwrap_or(Ok(None))? {
+                return Ok(Some(why));
+            }
+        }
+    }
+
+    /// Why the session was removed; `None` when it should be looked at again.
+    async fn heard(&mut self) -> Result<Option<RevokedWhy>> {
+        let Some(announcements) = &mut self.announcements else {
+            tokio::time::sleep(POLL).await;
+            return Ok(None);
+        };
+        loop {
+            match announcements.next().await {
+                Some(Event::Message(message)) => match RevokedWhy::decode(&message) {
+                    Some((why, gone)) if gone.contains(&self.handle.serial) => {
+                        return Ok(Some(why));
+                    }
+                    Some(_) => {}
+                    None => return Ok(None),
+                },
+                Some(_) => return Ok(None),
+                None => return Err(Error::closed("the fleet").with_operation(WATCH.name)),
+            }
+        }
+    }
+}
