@@ -291,7 +291,7 @@ async fn wrong_input_to_a_store_is_refused_with_the_rule() {
     }
     for (body, says) in [
         (json!({"by": 1.5}), "by"),
-        (json!({"ttl": "0s"}), "ttl must be from 1 ms"),
+        (json!({"ttl": "0s"}), "ttl must be at least 1 ms"),
         (json!({"extend": true}), "extend must come with a ttl"),
         (json!({"colour": 1}), "colour"),
     ] {
