@@ -91,8 +91,11 @@ impl CacheArea {
     /// `InvalidInput` if no entry can be called that.
     pub fn key(self: &Arc<Self>, name: &str) -> Result<CacheKey> {
         entry_key::check(name)?;
-        let mut text = String::with_capacity(self.length(name));
-        let partition = self.write_entry(name, &mut text);
+        let partition = self.partition(name);
+        let digits = if partition > 9 { 2 } else { 1 };
+        let length = self.before.len() + digits + self.behind.len() + name.len();
+        let mut text = String::with_capacity(length);
+        self.write_entry(partition, name, &mut text);
         Ok(CacheKey {
             area: self.clone(),
             partition,
@@ -109,16 +112,15 @@ impl CacheArea {
     ) -> Option<R> {
         with_text(key, |name, text| {
             entry_key::check(name).ok()?;
-            self.write_entry(name, text);
+            self.write_entry(self.partition(name), name, text);
             let name = text.len() - name.len();
             let area = self;
             Some(look(CacheLook { area, text, name }))
         })
     }
 
-    /// Appends the key of an entry, and says its partition.
-    fn write_entry(&self, name: &str, text: &mut String) -> u16 {
-        let partition = self.partition(name);
+    /// Appends the key of an entry.
+    fn write_entry(&self, partition: u16, name: &str, text: &mut String) {
         // At most two digits. Formatting them would cost more than all the rest.
         let digit = |number: u16| char::from(b'0' + u8::try_from(number % 10).unwrap_or(0));
         text.push_str(&self.before);
@@ -128,12 +130,6 @@ impl CacheArea {
         text.push(digit(partition));
         text.push_str(&self.behind);
         text.push_str(name);
-        partition
-    }
-
-    fn length(&self, name: &str) -> usize {
-        let digits = if self.partition(name) > 9 { 2 } else { 1 };
-        self.before.len() + digits + self.behind.len() + name.len()
     }
 
     fn partition(&self, name: &str) -> u16 {

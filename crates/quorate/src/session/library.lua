@@ -77,7 +77,7 @@ local function remove(serials)
     redis.call('ZREM', KEYS[2], unpack(serials))
   end
 end
--- Some of what has ended goes with every write: more than one write adds.
+-- Some of what has ended goes whenever a session is made or used: more than one that is made adds.
 local function sweep(time)
   remove(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', decimal(time), 'LIMIT', 0, 8))
 end
