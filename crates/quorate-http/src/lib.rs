@@ -22,6 +22,7 @@
 //! * `client` (a feature): the hub's client, for Rust programs.
 //! * [`cache`]: the responses of a service, kept for all of its instances: a tower layer.
 //! * [`limit`]: who asks too often is turned away, over all instances: a tower layer.
+//! * [`session`]: who is logged in, by cookie or bearer token: a tower layer and an extractor.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.
@@ -41,6 +42,8 @@ pub mod limit;
 mod origin;
 mod problem;
 mod rejection;
+pub mod session;
+mod shown;
 mod socket;
 mod sse;
 pub mod telemetry;
@@ -63,6 +66,8 @@ pub use topic::{Selector, TopicPath, canonical_json};
 mod documents {
     #[doc = include_str!("../../../docs/guide/http-cache.md")]
     struct HttpCache;
+    #[doc = include_str!("../../../docs/guide/http-sessions.md")]
+    struct HttpSessions;
     #[doc = include_str!("../../../docs/guide/hub.md")]
     struct Hub;
     #[cfg(feature = "client")]

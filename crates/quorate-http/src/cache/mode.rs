@@ -16,6 +16,7 @@ use super::key::{ResponseKey, has_one_host};
 use super::standard::Standard;
 use super::status::Forward;
 use super::stored::{Held, Terms};
+use crate::session;
 
 /// The longest time that anything is kept: a year, as for any cache.
 pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -171,7 +172,9 @@ impl Mode {
         let Some(vary) = varies_by(&response.headers) else {
             return Verdict::Pass;
         };
-        if !is_whole || control.no_store || response.headers.contains_key(SET_COOKIE) {
+        // A layer in front of the cache adds the cookie only afterwards.
+        let is_personal = response.headers.contains_key(SET_COOKIE) || session::was_used(request);
+        if !is_whole || control.no_store || is_personal {
             return Verdict::Pass;
         }
         let with = Basics {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
+
+use crate::shown;
 
 /// What a client shows of itself: the headers of its request, or the token of its first frame.
 ///
@@ -42,10 +44,7 @@ impl Credentials {
     /// The token of the header `authorization: Bearer …`.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
-        let value = self.header(header::AUTHORIZATION.as_str())?;
-        let (scheme, token) = value.split_once(' ')?;
-        let token = token.trim();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+        shown::bearer(&self.headers)
     }
 
     /// A cookie, as it was sent.
@@ -54,12 +53,7 @@ impl Credentials {
     /// [`OriginPolicy`](crate::OriginPolicy) narrow where they count.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        let lines = self.headers.get_all(header::COOKIE).into_iter();
-        lines
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.split_once('='))
-            .find_map(|(found, value)| (found.trim() == name).then(|| value.trim()))
+        shown::cookies(&self.headers, name).next()
     }
 
     /// A header, if it is text. The first, where there are several.

@@ -17,6 +17,7 @@ mod presence;
 mod rate_limit;
 mod requests;
 mod script;
+mod session;
 mod sse;
 mod support;
 mod ws;

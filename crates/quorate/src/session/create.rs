@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::changes::SessionChanges;
 use super::field::{SessionKey, check_time};
 use super::handle::{SHORTEST, Sessions};
 use super::id::{Place, SessionHandle, SessionId, SessionRef};
@@ -35,6 +36,8 @@ pub struct CreatedSession {
     pub id: SessionId,
     /// When it ends unless it is used, by the home's clock.
     pub expires_at: Micros,
+    /// How long that was away when it was made.
+    pub expires_in: Duration,
     /// The user's sessions that had to go because there were as many as there may be, oldest first.
     pub evicted: Vec<SessionHandle>,
 }
@@ -87,6 +90,16 @@ impl CreateSession {
         self.with(key.set(value, Some(ttl)))
     }
 
+    /// Gives fields their first values.
+    pub fn changes(mut self, changes: SessionChanges) -> Self {
+        if let Ok(fields) = &mut self.fields {
+            let given = changes.into_inner().into_iter();
+            // There is nothing yet that could be taken away.
+            fields.extend(given.filter(|change| matches!(change, Change::Set { .. })));
+        }
+        self
+    }
+
     fn with(mut self, change: Result<Change>) -> Self {
         self.fields = self.fields.and_then(|mut fields| {
             fields.push(change?);
@@ -126,6 +139,7 @@ impl Sessions {
         Ok(CreatedSession {
             id,
             expires_at: creation.ends,
+            expires_in: creation.ends.since(creation.now),
             evicted: creation.evicted.into_iter().map(handle).collect(),
         })
     }

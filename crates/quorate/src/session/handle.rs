@@ -250,7 +250,7 @@ impl Sessions {
                 port.list(&key, CallOptions::until(attempt.deadline))
             })
             .await?;
-        let session = |(serial, found)| Session::new(SessionHandle { place, serial }, found);
+        let session = |(serial, found)| Session::new(&SessionHandle { place, serial }, found);
         let mut sessions: Vec<_> = found.into_iter().map(session).collect();
         sessions.sort_by_key(|session| {
             let handle = session.handle();
@@ -321,7 +321,7 @@ impl Sessions {
         touch: bool,
     ) -> Result<Option<Session>> {
         let found = self.find(operation, session, touch).await?;
-        Ok(found.map(|found| Session::new(session.handle(), found)))
+        Ok(found.map(|found| Session::new(session, found)))
     }
 
     pub(super) async fn find(

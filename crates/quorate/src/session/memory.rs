@@ -182,7 +182,7 @@ impl SessionPort for MemorySessions {
     ) -> Result<Rotated> {
         self.change(key, options, |partition, now| {
             let rotated = partition.rotate(now, claim, digest, overlap);
-            quietly(rotated, matches!(rotated, Rotated::Done(_)))
+            quietly(rotated, matches!(rotated, Rotated::Done { .. }))
         })
         .await
     }

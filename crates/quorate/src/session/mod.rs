@@ -4,6 +4,7 @@
 //! user's sessions are one unit: each call is one transition at one moment of the home, so that a session that
 //! was removed cannot come back, and two who change different fields lose none.
 
+mod changes;
 mod create;
 mod field;
 mod handle;
@@ -19,6 +20,7 @@ mod snapshot;
 mod update;
 mod watch;
 
+pub use changes::SessionChanges;
 pub use create::{CreateSession, CreatedSession};
 pub use field::SessionKey;
 pub use handle::Sessions;

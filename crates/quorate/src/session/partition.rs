@@ -110,8 +110,13 @@ pub enum Rotated {
     Gone,
     /// It got another new id a moment ago, and this one is good only for a while.
     Superseded,
-    /// It has the new id, and ends then unless it is used.
-    Done(Micros),
+    /// It has the new id.
+    Done {
+        /// Since when.
+        now: Micros,
+        /// When it ends unless it is used.
+        ends: Micros,
+    },
 }
 
 /// What removing a session came to.
@@ -284,7 +289,8 @@ impl Partition {
             return Rotated::Gone;
         }
         if record.digest == digest {
-            return Rotated::Done(record.ends); // again
+            let ends = record.ends;
+            return Rotated::Done { now, ends }; // again
         }
         if !record.answers(claim, now) {
             return Rotated::Gone;
@@ -297,7 +303,7 @@ impl Partition {
         record.digest = digest;
         let ends = record.ends;
         self.put(claim.serial, record);
-        Rotated::Done(ends)
+        Rotated::Done { now, ends }
     }
 
     /// Removes a session; with `changes`, only if its fields were changed so often.

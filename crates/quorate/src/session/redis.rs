@@ -163,7 +163,10 @@ fn rotated(reply: &Frame) -> Option<Rotated> {
     Some(match (said.as_str()?, rest) {
         ("gone", []) => Rotated::Gone,
         ("superseded", []) => Rotated::Superseded,
-        ("done", [ends]) => Rotated::Done(moment(ends)?),
+        ("done", [now, ends]) => Rotated::Done {
+            now: moment(now)?,
+            ends: moment(ends)?,
+        },
         _ => return None,
     })
 }

@@ -67,7 +67,8 @@ impl RotateSession {
     /// else may have planted is worth nothing.
     ///
     /// The fields and the device move along; times begin anew, by the options of this handle. The old id is good no
-    /// more, and the session has another handle. Who logs in twice at once with one id is `Gone` the second time. For who
+    /// more, and the session has another handle. Of a session that was another user's nothing moves along but the device: it
+    /// ends, and a fresh one begins. Who logs in twice at once with one id is `Gone` the second time. For who
     /// is this user already it is a rotation, whose old id is good no more.
     ///
     /// # Cancel safety
@@ -115,9 +116,10 @@ impl Sessions {
         Ok(match rotated {
             Rotated::Gone => Rotation::Gone,
             Rotated::Superseded => Rotation::Superseded,
-            Rotated::Done(expires_at) => Rotation::Rotated(CreatedSession {
+            Rotated::Done { now, ends } => Rotation::Rotated(CreatedSession {
                 id: new,
-                expires_at,
+                expires_at: ends,
+                expires_in: ends.since(now),
                 evicted: Vec::new(),
             }),
         })
@@ -136,8 +138,20 @@ impl Sessions {
             return self.rotate_id(id, Duration::ZERO).await;
         }
         let device = found.record.device.clone();
-        let made = self.make(Some(user), device, fields_of(&found)).await?;
-        match self.move_over(id, &made.id, found).await {
+        // What somebody else left in a session is none of this user's business.
+        let is_anothers = found.record.user.as_ref().is_some_and(|had| *had != user);
+        let fields = if is_anothers {
+            Vec::new()
+        } else {
+            fields_of(&found)
+        };
+        let made = self.make(Some(user), device, fields).await?;
+        let moved = if is_anothers {
+            self.leave(id).await
+        } else {
+            self.move_over(id, &made.id, found).await
+        };
+        match moved {
             Ok(true) => Ok(Rotation::Rotated(made)),
             Ok(false) => {
                 self.delete(&made.id).await?;
@@ -166,6 +180,12 @@ impl Sessions {
         Err(Error::new(ErrorKind::Overloaded)
             .with_operation(LOGIN.name)
             .with_message("the session's fields change all the time"))
+    }
+
+    /// Removes the session of another user, whatever it holds. `false`: somebody else removed it.
+    async fn leave(&self, id: &SessionId) -> Result<bool> {
+        let deleted = self.remove(&LEAVE, id, None, RevokedWhy::Moved).await?;
+        Ok(deleted == Deleted::Done)
     }
 
     /// Takes back what was made for a login that failed, as far as that can be done: it ends by itself.

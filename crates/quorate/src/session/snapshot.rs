@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::field::SessionKey;
-use super::id::SessionHandle;
+use super::id::{SessionHandle, SessionRef};
 use super::port::Found;
 use crate::clock::Micros;
 use crate::error::Result;
@@ -14,18 +14,31 @@ use crate::error::Result;
 pub struct Session {
     handle: SessionHandle,
     found: Found,
+    superseded: bool,
 }
 
 impl Session {
-    pub(super) fn new(handle: SessionHandle, mut found: Found) -> Self {
+    /// As it was found by its id, or its handle.
+    pub(super) fn new(by: &impl SessionRef, mut found: Found) -> Self {
         found.record.drop_ended(found.now);
-        Self { handle, found }
+        let replaced = |digest| digest != found.record.digest;
+        Self {
+            handle: by.handle(),
+            superseded: by.digest().is_some_and(replaced),
+            found,
+        }
     }
 
     /// Its public name.
     #[must_use]
     pub const fn handle(&self) -> SessionHandle {
         self.handle
+    }
+
+    /// Whether it was read by an id that was replaced a moment ago: its holder has another, or is about to be told.
+    #[must_use]
+    pub const fn is_superseded(&self) -> bool {
+        self.superseded
     }
 
     /// Whose it is; `None` for an anonymous one.
@@ -50,6 +63,12 @@ impl Session {
     #[must_use]
     pub const fn seen_at(&self) -> Micros {
         self.found.record.seen
+    }
+
+    /// When this was read, by the home's clock. The same as [`seen_at`](Self::seen_at) if that wrote a use down.
+    #[must_use]
+    pub const fn read_at(&self) -> Micros {
+        self.found.now
     }
 
     /// When it ends unless it is used, by the home's clock.

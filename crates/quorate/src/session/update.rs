@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::changes::SessionChanges;
 use super::create::{check_fields, too_large};
 use super::field::SessionKey;
 use super::handle::{Sessions, claim_of};
@@ -59,6 +60,14 @@ impl UpdateSession {
     pub fn remove<T>(self, key: &SessionKey<T>) -> Self {
         let name = key.name().to_owned();
         self.with(Ok(Change::Remove { name }))
+    }
+
+    /// Makes these changes too.
+    pub fn changes(mut self, more: SessionChanges) -> Self {
+        if let Ok(changes) = &mut self.changes {
+            changes.extend(more.into_inner());
+        }
+        self
     }
 
     fn with(mut self, change: Result<Change>) -> Self {

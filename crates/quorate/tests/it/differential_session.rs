@@ -187,7 +187,7 @@ impl Subject for Sessions {
                 let (claim, overlap) = (claim(*number, *by), HOUR * *hours);
                 let rotated = port.rotate(&key, &claim, digest(*new), overlap, options());
                 match rotated.await.unwrap() {
-                    Rotated::Done(_) => "done".to_owned(),
+                    Rotated::Done { .. } => "done".to_owned(),
                     other => format!("{other:?}"),
                 }
             }

@@ -1,6 +1,7 @@
 //! What proves a session.
 
 use futures_util::future::join_all;
+use quorate::session::SessionChanges;
 use quorate::{Rotation, SessionId, SessionKey, SessionRef};
 
 use super::{COUNT, MINUTE, SECOND, TEXT, alice, is_there, text};
@@ -52,9 +53,10 @@ pub async fn a_rotated_id_is_good_for_a_while(home: Home) {
     let rotated = sessions.rotate(&made.id).await.unwrap().rotated().unwrap();
     assert_ne!(rotated.id.expose(), made.id.expose());
     assert_eq!(rotated.expires_at, made.expires_at);
-    for id in [&made.id, &rotated.id] {
+    for (id, superseded) in [(&made.id, true), (&rotated.id, false)] {
         let session = sessions.get(id).await.unwrap().unwrap();
         assert_eq!(session.get(&COUNT).unwrap(), Some(7));
+        assert_eq!(session.is_superseded(), superseded);
     }
     home.elapse(SECOND * 59).await;
     assert!(is_there(home.fleet(), &made.id).await);
@@ -171,6 +173,39 @@ pub async fn of_two_who_log_in_with_one_id_one_does(home: Home) {
     assert_eq!(new.len(), 1);
     assert_eq!(other.sessions().count("alice").await.unwrap(), 1);
     assert!(is_there(&other, &new[0].id).await);
+}
+
+/// Their session ends, and nothing of it is in the new one.
+pub async fn who_logs_in_with_the_session_of_another_begins_afresh(home: Home) {
+    let other = home.instance("b").await;
+    let sessions = home.fleet().sessions();
+    let alices = sessions.create("alice").field(&COUNT, &7).await.unwrap().id;
+    let login = other.sessions().rotate(&alices).login("bob").await.unwrap();
+    let id = login.rotated().unwrap().id;
+    let session = sessions.get(&id).await.unwrap().unwrap();
+    assert_eq!((session.user(), session.fields().count()), (Some("bob"), 0));
+    assert!(!is_there(home.fleet(), &alices).await);
+    assert_eq!(other.sessions().count("alice").await.unwrap(), 0);
+}
+
+/// Also changes that were collected before: of a new session what they set, of another all.
+pub async fn collected_changes_are_made_together(home: Home) {
+    let other = home.instance("b").await;
+    let sessions = home.fleet().sessions();
+    let mut changes = SessionChanges::new();
+    changes.set(&COUNT, &1).unwrap();
+    changes.set(&COUNT, &2).unwrap();
+    changes.remove(&TEXT);
+    let made = sessions.create("alice").changes(changes.clone());
+    let id = made.await.unwrap().id;
+    let session = other.sessions().get(&id).await.unwrap().unwrap();
+    assert_eq!(session.fields().collect::<Vec<_>>(), ["count"]);
+    assert_eq!(session.get(&COUNT).unwrap(), Some(2));
+    changes.remove(&COUNT);
+    changes.set(&TEXT, &text("x")).unwrap();
+    assert!(other.sessions().update(&id).changes(changes).await.unwrap());
+    let session = sessions.get(&id).await.unwrap().unwrap();
+    assert_eq!(session.fields().collect::<Vec<_>>(), ["text"]);
 }
 
 /// The session stays one and the same, also where there may be only one; its old id is good no more.

@@ -95,9 +95,11 @@ pub async fn uses_are_written_down_now_and_then(home: Home) {
         home.elapse(step - SECOND * 5).await;
         let session = sessions.get_and_touch(&made.id).await.unwrap().unwrap();
         assert_eq!(session.expires_at(), made.expires_at);
+        assert!(session.seen_at() < session.read_at());
         home.elapse(SECOND * 5).await;
         let session = sessions.get_and_touch(&made.id).await.unwrap().unwrap();
-        assert_eq!(session.expires_in(), ttl);
+        assert_eq!((session.expires_in(), made.expires_in), (ttl, ttl));
+        assert_eq!(session.seen_at(), session.read_at());
         assert!(session.seen_at() >= session.created_at().plus(step));
         let kept = sessions.get(&made.id).await.unwrap().unwrap();
         assert_eq!(kept.expires_at(), session.expires_at());

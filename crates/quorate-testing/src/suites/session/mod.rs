@@ -51,6 +51,8 @@ macro_rules! session_suite {
                 who_logs_in_has_another_id_and_the_same_fields,
                 of_login_and_changes_at_once_nothing_is_lost,
                 of_two_who_log_in_with_one_id_one_does,
+                who_logs_in_with_the_session_of_another_begins_afresh,
+                collected_changes_are_made_together,
                 who_is_logged_in_already_gets_another_id,
                 namespaces_are_apart,
                 a_users_sessions_are_listed_newest_first,

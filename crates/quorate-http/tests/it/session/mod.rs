@@ -1,0 +1,7 @@
+//! The layer that knows the session of a request.
+
+mod browser;
+mod caches;
+mod faults;
+mod login;
+mod saving;
