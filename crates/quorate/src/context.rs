@@ -15,6 +15,7 @@ use crate::backoff::RetryPolicy;
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::hooks::Hooks;
+use crate::port::CallOptions;
 use crate::telemetry;
 
 /// What every call of a fleet shares.
@@ -141,6 +142,13 @@ pub(crate) struct Attempt {
     pub(crate) began: Instant,
     /// When the attempt must have ended.
     pub(crate) deadline: Instant,
+}
+
+impl Attempt {
+    /// The bounds, for a backend that is called at once.
+    pub(crate) fn options(self) -> CallOptions {
+        CallOptions::until(self.deadline).as_of(self.began)
+    }
 }
 
 impl Context {

@@ -1,7 +1,7 @@
 //! What names an entry of a store or a cache.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -53,16 +53,19 @@ pub(crate) fn with_text<K: EntryKey + ?Sized, R>(
     look: impl FnOnce(&str, &mut String) -> R,
 ) -> R {
     thread_local! {
-        static TEXTS: Cell<[String; 2]> = const { Cell::new([String::new(), String::new()]) };
+        static TEXTS: RefCell<[String; 2]> = const { RefCell::new([String::new(), String::new()]) };
     }
-    // Taken out: a key that asks for another meanwhile finds empty ones.
-    let [mut text, mut other] = TEXTS.take();
-    text.clear();
-    other.clear();
-    key.write_to(&mut text);
-    let looked = look(&text, &mut other);
-    TEXTS.set([text, other]);
-    looked
+    let write = |[text, other]: &mut [String; 2]| {
+        text.clear();
+        other.clear();
+        key.write_to(text);
+        look(text, other)
+    };
+    TEXTS.with(|texts| match texts.try_borrow_mut() {
+        Ok(mut texts) => write(&mut texts),
+        // A key asks for another meanwhile.
+        Err(_) => write(&mut Default::default()),
+    })
 }
 
 /// Refuses what cannot be a key.

@@ -388,8 +388,9 @@ impl Link {
 
 /// What is late already is not sent at all.
 fn in_time(options: &CallOptions) -> Result<(), LinkError> {
+    let now = || options.now.unwrap_or_else(Instant::now);
     match options.deadline {
-        Some(deadline) if deadline <= Instant::now() => Err(LinkError::new(
+        Some(deadline) if deadline <= now() => Err(LinkError::new(
             LinkErrorKind::Timeout,
             Outcome::NotApplied,
             "the deadline had passed before the command was sent",

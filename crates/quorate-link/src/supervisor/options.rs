@@ -30,6 +30,9 @@ pub struct CallOptions {
     /// The command runs several steps on the server (`EVALSHA`, `FCALL`, `EXEC`): an error reply not
     /// known to come before the first write leaves the outcome unknown.
     pub script: bool,
+    /// The present, for who has just read the clock: reading it again is a good part of a call. Only a deadline that had
+    /// passed at that moment is then noticed before the command is sent.
+    pub now: Option<Instant>,
 }
 
 impl CallOptions {
@@ -50,6 +53,13 @@ impl CallOptions {
     #[must_use]
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Says what the time is.
+    #[must_use]
+    pub fn as_of(mut self, now: Instant) -> Self {
+        self.now = Some(now);
         self
     }
 

@@ -15,7 +15,6 @@ use super::put::Terms;
 use super::slot::{FailedLoad, Fence, LoadId, Put, Stored, Take, Taken, Wish};
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, ErrorKind, Result};
-use crate::port::CallOptions;
 
 static TAKE: Operation = Operation::new("cache.take", "cache", "take", Repeat::Harmless);
 static RENEW: Operation = Operation::new("cache.renew", "cache", "renew", Repeat::Harmless);
@@ -41,7 +40,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         };
         let taken = context
             .run_within(self.limits, &TAKE, self.target(keys), |attempt| {
-                port.take(keys, take, CallOptions::until(attempt.deadline))
+                port.take(keys, take, attempt.options())
             })
             .await?;
         self.all(keys, taken)
@@ -56,7 +55,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         );
         let renewed = context
             .run_within(self.limits, &RENEW, self.target(keys), |attempt| {
-                port.renew(keys, id, lease, CallOptions::until(attempt.deadline))
+                port.renew(keys, id, lease, attempt.options())
             })
             .await?;
         self.all(keys, renewed)
@@ -72,7 +71,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         };
         context
             .run_within(self.limits, &KEEP, target, |attempt| {
-                port.put_many(entries, CallOptions::until(attempt.deadline))
+                port.put_many(entries, attempt.options())
             })
             .await
     }
@@ -124,7 +123,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         };
         let found = context
             .run_within(self.limits, &FAIL, self.target(keys), |attempt| {
-                port.fail(keys, id, &failed, CallOptions::until(attempt.deadline))
+                port.fail(keys, id, &failed, attempt.options())
             })
             .await?;
         self.all(keys, found)

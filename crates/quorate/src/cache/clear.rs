@@ -104,7 +104,7 @@ impl<K: ?Sized, V> Cache<K, V> {
             let (context, start) = (&self.inner.shared.context, from.as_ref());
             let (some, next) = context
                 .run_within(self.limits, operation, self.name(), |attempt| {
-                    self.end_page(glob, ended, start, CallOptions::until(attempt.deadline))
+                    self.end_page(glob, ended, start, attempt.options())
                 })
                 .await
                 .map_err(|error| match start {

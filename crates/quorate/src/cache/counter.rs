@@ -5,7 +5,6 @@ use super::slot::NotAdded;
 use crate::context::{Operation, Repeat};
 use crate::entry_key::EntryKey;
 use crate::error::{Error, ErrorKind, Result};
-use crate::port::CallOptions;
 
 static INCREMENT: Operation = Operation::new(
     "cache.increment",
@@ -42,7 +41,7 @@ impl<K: EntryKey + ?Sized> Cache<K, i64> {
         );
         let added = context
             .run_within(self.limits, &INCREMENT, key.name(), |attempt| {
-                port.add(&key, by, ttl, CallOptions::until(attempt.deadline))
+                port.add(&key, by, ttl, attempt.options())
             })
             .await?;
         let refused = |error: Error| error.with_operation(INCREMENT.name).with_target(key.name());

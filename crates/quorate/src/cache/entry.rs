@@ -8,7 +8,6 @@ use crate::clock::Micros;
 use crate::context::{Operation, Repeat};
 use crate::entry_key::EntryKey;
 use crate::error::Result;
-use crate::port::CallOptions;
 
 static ENTRY: Operation = Operation::new("cache.entry", "cache", "entry", Repeat::Harmless);
 
@@ -85,7 +84,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         // As one of several: what is read alone may come without the time.
         let stored = context
             .run_within(self.limits, &ENTRY, key.name(), |attempt| {
-                port.get_many(keys, CallOptions::until(attempt.deadline))
+                port.get_many(keys, attempt.options())
             })
             .await?;
         let stored = stored.into_iter().next().flatten();

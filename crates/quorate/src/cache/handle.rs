@@ -22,7 +22,6 @@ use crate::context::{Limits, Operation, Repeat};
 use crate::entry_key::{EntryKey, with_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Namespace;
-use crate::port::CallOptions;
 
 static GET: Operation = Operation::new("cache.get", "cache", "get", Repeat::Harmless);
 static GET_MANY: Operation =
@@ -190,7 +189,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
-                port.get(key, CallOptions::until(attempt.deadline))
+                port.get(key, attempt.options())
             })
             .await
     }
@@ -208,7 +207,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, self.name(), |attempt| {
-                port.get_many(keys, CallOptions::until(attempt.deadline))
+                port.get_many(keys, attempt.options())
             })
             .await
     }
@@ -217,7 +216,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, &REMOVE, self.name(), |attempt| {
-                port.remove(keys, CallOptions::until(attempt.deadline))
+                port.remove(keys, attempt.options())
             })
             .await
     }
@@ -397,7 +396,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
-                port.remaining(&key, CallOptions::until(attempt.deadline))
+                port.remaining(&key, attempt.options())
             })
             .await
     }
@@ -417,7 +416,7 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         let (context, port) = (&self.inner.shared.context, &self.inner.shared.port);
         context
             .run_within(self.limits, &EXPIRE, key.name(), |attempt| {
-                port.expire(&key, ttl, CallOptions::until(attempt.deadline))
+                port.expire(&key, ttl, attempt.options())
             })
             .await
     }

@@ -13,7 +13,6 @@ use super::slot::{Fence, Put};
 use crate::bounds::{OF_CACHES, check_count};
 use crate::context::{Limits, Operation, Repeat};
 use crate::error::{Error, Result};
-use crate::port::CallOptions;
 
 static PUT: Operation = Operation::new("cache.put", "cache", "put", Repeat::Harmless);
 static PUT_IF_ABSENT: Operation = Operation::new(
@@ -185,7 +184,7 @@ impl PutEntry {
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
             .run_within(self.limits, operation, key.name(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.put(&key, &put, self.terms.fence(), options)
             })
             .await
@@ -253,7 +252,7 @@ impl PutEntries {
         let (context, port) = (&self.shared.context, &self.shared.port);
         let kept = context
             .run_within(self.limits, operation, &self.cache, |attempt| {
-                port.put_many(&entries, CallOptions::until(attempt.deadline))
+                port.put_many(&entries, attempt.options())
             })
             .await?;
         Ok(kept.into_iter().filter(|kept| *kept).count())

@@ -3,7 +3,6 @@
 use super::handle::Cache;
 use super::port::Sought;
 use crate::context::{Operation, Repeat};
-use crate::port::CallOptions;
 use crate::scan::Scan;
 
 static SCAN: Operation = Operation::new("cache.scan", "cache", "scan", Repeat::Harmless);
@@ -28,7 +27,7 @@ impl<K: ?Sized, V> Cache<K, V> {
                 let page = shared
                     .context
                     .run_within(limits, &SCAN, area.cache(), |attempt| {
-                        let options = CallOptions::until(attempt.deadline);
+                        let options = attempt.options();
                         port.scan(&area, &glob, Sought::Entries, from, options)
                     });
                 page.await

@@ -19,7 +19,6 @@ use crate::context::{Context, Operation, Repeat};
 use crate::error::Result;
 use crate::events::Hub;
 use crate::key::Namespace;
-use crate::port::CallOptions;
 
 static INVALIDATE: Operation = Operation::new(
     "cache.invalidate_tags",
@@ -146,7 +145,7 @@ pub(crate) async fn invalidate_tags(
     shared
         .context
         .run(&INVALIDATE, &tags[0], None, |attempt| {
-            let options = CallOptions::until(attempt.deadline);
+            let options = attempt.options();
             shared.port.invalidate(namespace, &tags, options)
         })
         .await

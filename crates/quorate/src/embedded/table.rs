@@ -2,9 +2,10 @@
 //! needs any more freed.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 use super::ExpiryIndex;
@@ -73,7 +74,7 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
     pub(super) fn with_journal(clock: HomeClock, journal: Option<Arc<Journal>>) -> Self {
         Self {
             clock,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             journal,
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
         }

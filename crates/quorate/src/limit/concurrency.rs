@@ -133,7 +133,7 @@ impl ConcurrencyLimit {
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
             .run_within(self.limits, &TAKEN, key.shown(), |attempt| {
-                port.taken(&key, CallOptions::until(attempt.deadline))
+                port.taken(&key, attempt.options())
             })
             .await
     }
@@ -189,7 +189,7 @@ impl Enter {
         let entered = context
             .run_within(limit.limits, &ENTER, key.shown(), |attempt| {
                 asked = Instant::now();
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.enter(&key, id, limit.most, lease, options)
             })
             .await;
@@ -250,7 +250,7 @@ impl Limiters {
         let port = &self.port;
         self.context
             .run(&STAY, key.shown(), None, |attempt| {
-                port.stay(key, id, length, CallOptions::until(attempt.deadline))
+                port.stay(key, id, length, attempt.options())
             })
             .await
     }
@@ -259,7 +259,7 @@ impl Limiters {
         let port = &self.port;
         self.context
             .run(&LEAVE, key.shown(), None, |attempt| {
-                port.leave(key, id, CallOptions::until(attempt.deadline))
+                port.leave(key, id, attempt.options())
             })
             .await
     }

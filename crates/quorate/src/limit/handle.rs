@@ -17,7 +17,6 @@ use crate::embedded::Table;
 use crate::entry_key::EntryKey;
 use crate::error::{Error, Result};
 use crate::key::Namespace;
-use crate::port::CallOptions;
 
 static USAGE: Operation = Operation::new("limit.usage", "limit", "usage", Repeat::Harmless);
 static REFUND: Operation =
@@ -228,7 +227,7 @@ impl Limiter {
             .shared
             .context
             .run_within(self.limits, &USAGE, key.shown(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.look(&key, &setup.terms.rates, 0, options)
             })
             .await?;
@@ -263,7 +262,7 @@ impl Limiter {
         self.shared
             .context
             .run_within(self.limits, &REFUND, key.shown(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.give_back(key, rates, receipt.at(), receipt.cost(), options)
             })
             .await
@@ -284,7 +283,7 @@ impl Limiter {
         self.shared
             .context
             .run_within(self.limits, &RESET, key.shown(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.reset(&key, &setup.terms.rates, options)
             })
             .await
@@ -310,7 +309,7 @@ impl Limiter {
         self.shared
             .context
             .run_within(self.limits, &BLOCK, key.shown(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 port.block(&key, &setup.terms.rates, time, options)
             })
             .await

@@ -1,7 +1,9 @@
 //! Requests that an instance decides by itself, from what it has taken of the limit beforehand.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::time::Duration;
+
+use foldhash::quality::RandomState;
 
 use super::decision::{Basis, Decision, Usage};
 use super::port::LimitKey;
@@ -73,7 +75,7 @@ impl Hand {
         Self {
             table,
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 

@@ -13,7 +13,6 @@ use super::setup::{Setup, Terms};
 use crate::context::{Operation, Repeat};
 use crate::entry_key::EntryKey;
 use crate::error::{Error, Result};
-use crate::port::CallOptions;
 
 static CONSUME: Operation = Operation::new(
     "limit.consume",
@@ -160,7 +159,7 @@ impl LimitRequest {
         let operation = self.ask.operation();
         let verdict = context
             .run_within(limiter.limits, operation, key.shown(), |attempt| {
-                let options = CallOptions::until(attempt.deadline);
+                let options = attempt.options();
                 match self.ask {
                     Ask::Take => port.take(key, rates, cost, options),
                     Ask::Look => port.look(key, rates, cost, options),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::entry_key;
+use crate::entry_key::{self, EntryKey, with_text};
 use crate::error::{Error, Result};
 use crate::key::{Namespace, hash_tag, untag};
 
@@ -46,8 +46,30 @@ impl Area {
     /// # Errors
     /// `InvalidInput` if no entry can be called that.
     pub fn key(&self, name: &str) -> Result<StoreKey> {
-        entry_key::check(name)?;
         let mut text = String::with_capacity(self.prefix.len() + name.len() + 1);
+        self.write_key(name, &mut text)?;
+        Ok(StoreKey {
+            text,
+            name_at: self.prefix.len(),
+            raw: self.raw,
+        })
+    }
+
+    /// What `look` makes of the key of an entry as text, without allocating. `None` if no entry can be called that.
+    pub(super) fn with_key<K: EntryKey + ?Sized, R>(
+        &self,
+        key: &K,
+        look: impl FnOnce(&str) -> R,
+    ) -> Option<R> {
+        with_text(key, |name, text| {
+            self.write_key(name, text).ok()?;
+            Some(look(text))
+        })
+    }
+
+    /// Appends the key of an entry.
+    fn write_key(&self, name: &str, text: &mut String) -> Result<()> {
+        entry_key::check(name)?;
         text.push_str(&self.prefix);
         if self.raw {
             // So it is none of our own keys, which all have a hash tag.
@@ -62,11 +84,7 @@ impl Area {
             text.push_str(&hash_tag(name));
             text.push('}');
         }
-        Ok(StoreKey {
-            text,
-            name_at: self.prefix.len(),
-            raw: self.raw,
-        })
+        Ok(())
     }
 
     /// What the entry with this key is called, if it is one of this area.

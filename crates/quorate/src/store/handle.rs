@@ -13,11 +13,11 @@ use super::spec::StoreSpec;
 use super::write::{ConditionalWrite, Increment, Pending, RemoveEntry, SetEntry, SetMany};
 use crate::backoff::RetryPolicy;
 use crate::bounds::{OF_STORES, check_count};
+use crate::codec::CodecError;
 use crate::context::{Context, Limits, Operation, Repeat};
-use crate::entry_key::{EntryKey, text_of};
+use crate::entry_key::{EntryKey, with_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Namespace;
-use crate::port::CallOptions;
 
 static GET: Operation = Operation::new("store.get", "store", "get", Repeat::Harmless);
 static GET_MANY: Operation =
@@ -151,11 +151,19 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
     /// # Cancel safety
     /// Yes.
     pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        if let Some(value) = self.at_once(key)? {
+            let decode = |value| self.spec.codec.decode(&value);
+            let wrong = |source| match self.key(key, &GET) {
+                Ok(key) => self.undecodable(source, &key, &GET),
+                Err(error) => error,
+            };
+            return value.map(decode).transpose().map_err(wrong);
+        }
         let key = self.key(key, &GET)?;
         let (context, port) = (&self.shared.context, &self.shared.port);
         let value = context
             .run_within(self.limits, &GET, key.shown(), |attempt| {
-                port.get(&key, CallOptions::until(attempt.deadline))
+                port.get(&key, attempt.options())
             })
             .await?;
         value
@@ -187,7 +195,7 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
         let (context, port) = (&self.shared.context, &self.shared.port);
         let values = context
             .run_within(self.limits, &GET_MANY, self.name(), |attempt| {
-                port.get_many(&keys, CallOptions::until(attempt.deadline))
+                port.get_many(&keys, attempt.options())
             })
             .await?;
         let decode = |(key, value): (&StoreKey, Option<Bytes>)| {
@@ -219,12 +227,22 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
         self.look(key, &REMAINING).await
     }
 
+    /// The value of an entry, where that can be told at once. Neither waits nor allocates. What is wrong with a key is
+    /// told by who asks for it.
+    fn at_once(&self, key: &K) -> Result<Option<Option<Bytes>>> {
+        let look = |key: &str| self.shared.port.look(key);
+        match self.area.with_key(key, look).flatten() {
+            Some(value) => self.shared.context.at_once(&GET).map(|()| Some(value)),
+            None => Ok(None),
+        }
+    }
+
     async fn look(&self, key: &K, operation: &'static Operation) -> Result<Option<Remaining>> {
         let key = self.key(key, operation)?;
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
             .run_within(self.limits, operation, key.shown(), |attempt| {
-                port.remaining(&key, CallOptions::until(attempt.deadline))
+                port.remaining(&key, attempt.options())
             })
             .await
     }
@@ -338,7 +356,7 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
     }
 
     fn key_of(&self, key: &K) -> Result<StoreKey> {
-        self.area.key(&text_of(key)?)
+        with_text(key, |name, _| self.area.key(name))
     }
 
     fn encode(&self, value: &V) -> Result<Bytes> {
@@ -353,13 +371,21 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
     }
 
     fn decode(&self, value: &Bytes, key: &StoreKey, operation: &'static Operation) -> Result<V> {
-        self.spec.codec.decode(value).map_err(|source| {
-            Error::new(ErrorKind::Decode)
-                .with_operation(operation.name)
-                .with_target(key.shown())
-                .with_message(format!("the value is no {}", self.spec.codec.name()))
-                .with_source(source)
-        })
+        let decoded = self.spec.codec.decode(value);
+        decoded.map_err(|source| self.undecodable(source, key, operation))
+    }
+
+    fn undecodable(
+        &self,
+        source: CodecError,
+        key: &StoreKey,
+        operation: &'static Operation,
+    ) -> Error {
+        Error::new(ErrorKind::Decode)
+            .with_operation(operation.name)
+            .with_target(key.shown())
+            .with_message(format!("the value is no {}", self.spec.codec.name()))
+            .with_source(source)
     }
 }
 

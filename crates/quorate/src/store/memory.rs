@@ -80,10 +80,10 @@ impl MemoryStores {
         Self { table, disk }
     }
 
-    fn value(&self, key: &StoreKey) -> (Option<Bytes>, Ticket) {
-        let (value, ticket) = self.table.look_kept(key.text(), |entry, clock| {
-            entry.value(|| clock.now()).cloned()
-        });
+    fn value(&self, key: &str) -> (Option<Bytes>, Ticket) {
+        let (value, ticket) = self
+            .table
+            .look_kept(key, |entry, clock| entry.value(|| clock.now()).cloned());
         (value.flatten(), ticket)
     }
 
@@ -108,9 +108,16 @@ impl MemoryStores {
 
 #[async_trait]
 impl StorePort for MemoryStores {
+    fn look(&self, key: &str) -> Option<Option<Bytes>> {
+        self.disk.check_open().ok()?;
+        let (value, ticket) = self.value(key);
+        // What is not yet on disk is waited for.
+        (ticket == Ticket::NONE).then_some(value)
+    }
+
     async fn get(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Bytes>> {
         self.disk.check_open()?;
-        let (value, ticket) = self.value(key);
+        let (value, ticket) = self.value(key.text());
         self.seen(value, ticket, options).await
     }
 
@@ -121,8 +128,8 @@ impl StorePort for MemoryStores {
     ) -> Result<Vec<Option<Bytes>>> {
         self.disk.check_open()?;
         let mut last = Ticket::NONE;
-        let mut value = |key| {
-            let (value, ticket) = self.value(key);
+        let mut value = |key: &StoreKey| {
+            let (value, ticket) = self.value(key.text());
             last = last.max(ticket);
             value
         };

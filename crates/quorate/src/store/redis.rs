@@ -246,6 +246,10 @@ fn value(reply: Frame) -> Result<Option<Bytes>> {
 
 #[async_trait]
 impl StorePort for RedisStores {
+    fn look(&self, _key: &str) -> Option<Option<Bytes>> {
+        None
+    }
+
     async fn get(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Bytes>> {
         let parts: [&[u8]; 2] = [b"GET", key.text().as_bytes()];
         value(self.scripts.call(&parts, options).await?)

@@ -2,7 +2,6 @@
 
 use super::handle::Store;
 use crate::context::{Operation, Repeat};
-use crate::port::CallOptions;
 use crate::scan::Scan;
 
 static SCAN: Operation = Operation::new("store.scan", "store", "scan", Repeat::Harmless);
@@ -26,7 +25,7 @@ impl<K: ?Sized, V> Store<K, V> {
                 let pages = shared
                     .context
                     .run_within(limits, &SCAN, &prefix, |attempt| {
-                        let options = CallOptions::until(attempt.deadline);
+                        let options = attempt.options();
                         port.scan(&area, &prefix, from, options)
                     });
                 pages.await

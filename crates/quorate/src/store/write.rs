@@ -16,7 +16,6 @@ use crate::context::{Limits, Operation, Repeat};
 use crate::durability::{Durability, Durable, Reached};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_name;
-use crate::port::CallOptions;
 
 static SET_MANY: Operation =
     Operation::new("store.set_many", "store", "set_many", Repeat::Harmless);
@@ -86,7 +85,7 @@ impl Pending {
         let (context, port) = (&self.shared.context, &self.shared.port);
         let (written, reached) = context
             .run_within(limits, operation, key.shown(), |attempt| {
-                let options = WriteOptions::new(CallOptions::until(attempt.deadline))
+                let options = WriteOptions::new(attempt.options())
                     .once(once.clone())
                     .durability(self.durability);
                 port.write(&key, &write, options)
@@ -346,7 +345,7 @@ impl SetMany {
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
             .run_within(self.limits, &SET_MANY, &self.store, |attempt| {
-                port.set_many(&entries, ttl, CallOptions::until(attempt.deadline))
+                port.set_many(&entries, ttl, attempt.options())
             })
             .await
     }

@@ -9,7 +9,6 @@ use crate::cache::read::{Read, ReadKind};
 use crate::cache::seek::Sought;
 use crate::context::Operation;
 use crate::error::Result;
-use crate::port::CallOptions;
 
 /// Entries that are asked for at once, beyond which they are not kept: one sweep over everything must not put out what is
 /// read often, and not hold up the connection that says what changes.
@@ -72,7 +71,7 @@ impl<K: ?Sized, V> Cache<K, V> {
         let target = keys.first().map_or_else(|| self.name(), CacheKey::name);
         let tracked = context
             .run_within(self.limits, operation, target, |attempt| {
-                port.get_tracked(keys, CallOptions::until(attempt.deadline))
+                port.get_tracked(keys, attempt.options())
             })
             .await?;
         if let Some(first) = seen.first()
