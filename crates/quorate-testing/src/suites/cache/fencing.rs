@@ -10,7 +10,8 @@ use std::io::Error;
 use std::time::Duration;
 
 use quorate::CacheSpec;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use super::{text, texts};
 use crate::harness::Home;
@@ -81,6 +82,46 @@ pub async fn a_load_overtaken_by_a_clear_is_not_kept(home: Home) {
         assert_eq!(texts(home.fleet()).clear().await.unwrap(), 0);
     };
     assert_eq!(overtaken_by(&home, &[], clear).await, None);
+}
+
+/// Also one that lands while the cache is being cleared, however far that is by then.
+pub async fn no_load_lands_behind_a_clear(home: Home) {
+    const LOADS: usize = 100;
+    // So many keys that clearing takes as long as all those loads.
+    let (cache, value) = (texts(home.fleet()), text("x"));
+    let keys: Vec<String> = (0..3_000).map(|key| key.to_string()).collect();
+    let entries = keys.iter().map(|key| (&**key, &value));
+    cache.put_many(entries).await.unwrap();
+    let other = home.instance("b").await;
+    let (begin, mut begins) = mpsc::channel(LOADS);
+    let (go, _) = watch::channel(0);
+    let mut loads = JoinSet::new();
+    for number in 1..=LOADS {
+        let (cache, begin, mut turn) = (texts(&other), begin.clone(), go.subscribe());
+        loads.spawn(async move {
+            let load = async move {
+                begin.send(()).await.unwrap();
+                turn.wait_for(|turn| *turn >= number).await.unwrap();
+                Ok::<_, Error>(text("old"))
+            };
+            cache.get_or_load(&*format!("load-{number}"), load).await
+        });
+    }
+    for _ in 0..LOADS {
+        begins.recv().await.unwrap();
+    }
+    let landing = async {
+        for number in 1..=LOADS {
+            go.send(number).unwrap();
+            loads.join_next().await.unwrap().unwrap().unwrap();
+        }
+    };
+    let (cleared, ()) = tokio::join!(cache.clear(), landing);
+    cleared.unwrap();
+    for number in 1..=LOADS {
+        let key = format!("load-{number}");
+        assert_eq!(cache.get(&key).await.unwrap(), None, "{key}");
+    }
 }
 
 /// All that are under way, of whatever instance; what is there stays.

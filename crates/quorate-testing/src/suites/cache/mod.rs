@@ -123,6 +123,7 @@ macro_rules! cache_suite {
                 a_load_overtaken_by_an_invalidation_is_not_kept,
                 a_load_overtaken_by_a_first_invalidation_is_not_kept,
                 a_load_overtaken_by_a_clear_is_not_kept,
+                no_load_lands_behind_a_clear,
                 a_load_overtaken_by_a_count_is_not_kept,
                 a_load_that_was_ended_is_not_kept,
                 an_ended_load_leaves_what_is_there,
