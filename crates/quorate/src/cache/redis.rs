@@ -215,6 +215,10 @@ fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
 
 #[async_trait]
 impl CachePort for RedisCaches {
+    fn looks_at_once(&self) -> bool {
+        false
+    }
+
     fn look(&self, _entry: CacheLook<'_>) -> Option<Option<Stored>> {
         // The server has to be asked.
         None

@@ -30,6 +30,10 @@ impl<K: EntryKey + ?Sized, V> Cache<K, V> {
         if let Some(near) = &self.inner.near {
             return Ok(with_text(key, |name, _| self.look_near(&**near, name)));
         }
+        // Where nothing can be told, its key is not even written.
+        if !self.inner.shared.port.looks_at_once() {
+            return Ok(None);
+        }
         let sought = self
             .inner
             .known

@@ -230,6 +230,10 @@ impl<K: EntryKey + ?Sized, V> Store<K, V> {
     /// The value of an entry, where that can be told at once. Neither waits nor allocates. What is wrong with a key is
     /// told by who asks for it.
     fn at_once(&self, key: &K) -> Result<Option<Option<Bytes>>> {
+        // Where nothing can be told, its key is not even written.
+        if !self.shared.port.looks_at_once() {
+            return Ok(None);
+        }
         let look = |key: &str| self.shared.port.look(key);
         match self.area.with_key(key, look).flatten() {
             Some(value) => self.shared.context.at_once(&GET).map(|()| Some(value)),

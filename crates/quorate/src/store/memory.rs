@@ -108,6 +108,10 @@ impl MemoryStores {
 
 #[async_trait]
 impl StorePort for MemoryStores {
+    fn looks_at_once(&self) -> bool {
+        true
+    }
+
     fn look(&self, key: &str) -> Option<Option<Bytes>> {
         self.disk.check_open().ok()?;
         let (value, ticket) = self.value(key);

@@ -246,6 +246,10 @@ fn value(reply: Frame) -> Result<Option<Bytes>> {
 
 #[async_trait]
 impl StorePort for RedisStores {
+    fn looks_at_once(&self) -> bool {
+        false
+    }
+
     fn look(&self, _key: &str) -> Option<Option<Bytes>> {
         None
     }
