@@ -82,11 +82,15 @@ pub trait Changes: Debug + Send + Sync + 'static {
 ///   `remove` may find nothing left, and a repeated `put` of a load find its lease ended.
 #[async_trait]
 pub trait CachePort: Debug + Display + Send + Sync + 'static {
-    /// Whether it is of use to `look` first.
-    fn looks_at_once(&self) -> bool;
+    /// Whether it is of use to `look` first: not where a server has to be asked.
+    fn looks_at_once(&self) -> bool {
+        false
+    }
 
     /// What is there, where that can be told at once and costs no more than to look: `None` where it has to be asked for.
-    fn look(&self, entry: CacheLook<'_>) -> Option<Option<Stored>>;
+    fn look(&self, _entry: CacheLook<'_>) -> Option<Option<Stored>> {
+        None
+    }
 
     /// What is there.
     ///

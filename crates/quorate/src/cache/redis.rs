@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quorate_link::{Frame, Lane, Link};
 
-use super::area::{CacheArea, CacheKey, CacheLook, PARTITIONS, tags_key};
+use super::area::{CacheArea, CacheKey, PARTITIONS, tags_key};
 use super::port::{CachePort, Changes, Sought, Tracked};
 use super::record::{is_plain, stored, taken, timed};
 use super::slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
@@ -215,15 +215,6 @@ fn put_call(key: &CacheKey, put: &Put, fence: Fence) -> ScriptCall {
 
 #[async_trait]
 impl CachePort for RedisCaches {
-    fn looks_at_once(&self) -> bool {
-        false
-    }
-
-    fn look(&self, _entry: CacheLook<'_>) -> Option<Option<Stored>> {
-        // The server has to be asked.
-        None
-    }
-
     async fn get(&self, key: &CacheKey, options: CallOptions) -> Result<Option<Stored>> {
         // On the heap, both times: a plain read need not carry what a script takes.
         if key.area().needs_scripts() {

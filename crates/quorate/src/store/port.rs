@@ -70,12 +70,16 @@ impl WriteOptions {
 ///   was reached.
 #[async_trait]
 pub trait StorePort: Debug + Display + Send + Sync + 'static {
-    /// Whether it is of use to `look` first.
-    fn looks_at_once(&self) -> bool;
+    /// Whether it is of use to `look` first: not where a server has to be asked.
+    fn looks_at_once(&self) -> bool {
+        false
+    }
 
     /// The value of the entry with this [`StoreKey::text`], where that can be told at once and [`get`](Self::get) would
     /// not fail: `None` to be asked with that. For homes in the process, whose answer takes less time than asking does.
-    fn look(&self, key: &str) -> Option<Option<Bytes>>;
+    fn look(&self, _key: &str) -> Option<Option<Bytes>> {
+        None
+    }
 
     /// The value of an entry.
     ///

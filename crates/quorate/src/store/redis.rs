@@ -246,14 +246,6 @@ fn value(reply: Frame) -> Result<Option<Bytes>> {
 
 #[async_trait]
 impl StorePort for RedisStores {
-    fn looks_at_once(&self) -> bool {
-        false
-    }
-
-    fn look(&self, _key: &str) -> Option<Option<Bytes>> {
-        None
-    }
-
     async fn get(&self, key: &StoreKey, options: CallOptions) -> Result<Option<Bytes>> {
         let parts: [&[u8]; 2] = [b"GET", key.text().as_bytes()];
         value(self.scripts.call(&parts, options).await?)
