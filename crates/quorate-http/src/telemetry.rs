@@ -15,7 +15,7 @@ pub const DROPPED: &str = "quorate_http_dropped_total";
 /// Counter of messages that waited for a client and were replaced by a newer one of a latest-only topic.
 pub const REPLACED: &str = "quorate_http_replaced_total";
 /// Counter of clients disconnected by the server, by `transport` and `reason` (`slow`, `idle`,
-/// `oversized`, `protocol`, `drain`, `closed`, `unauthenticated`, `expired`, `revoked`, `rate`).
+/// `oversized`, `protocol`, `drain`, `closed`, `unauthenticated`, `expired`, `session_ended`, `revoked`, `rate`).
 pub const DISCONNECTED: &str = "quorate_http_disconnected_total";
 /// Counter of connections refused, by `transport` and `reason` (`full`, `origin`, `access`).
 pub const REFUSED: &str = "quorate_http_refused_total";

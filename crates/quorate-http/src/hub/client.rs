@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use quorate::presence::Membership;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::feed::Feed;
 use super::handle::Shared;
@@ -35,7 +36,7 @@ pub(crate) struct Client {
     address: Option<SocketAddr>,
     pub(super) connected: Instant,
     pub(super) hub: Arc<Shared>,
-    own: Weak<Self>,
+    pub(super) own: Weak<Self>,
     /// Its socket said that it can be read.
     heard: AtomicBool,
     // One short lock: nothing of the user's runs under it, and no other lock is taken but that of a roster.
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) identity: Option<Arc<Identity>>,
     /// When the identity runs out.
     expires: Option<Instant>,
+    /// Of the task that waits for the end of the session that it is connected by.
+    pub(super) following: Option<DropGuard>,
     /// Of who serves the client.
     pub(super) waker: Option<Waker>,
     /// Subscriptions that have begun to lag, for who serves the client.

@@ -34,6 +34,10 @@ impl Credentials {
         }
     }
 
+    pub(crate) const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// The token of an `authenticate` frame. `None` while the connection is being made: then there are
     /// headers instead.
     #[must_use]

@@ -277,9 +277,15 @@ impl Hub {
 
     /// Runs a task for as long as there is the hub.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let gone = self.shared.gone.clone();
-        let tasks = &self.shared.tasks;
-        tasks.spawn(gone.run_until_cancelled_owned(task));
+        self.shared.spawn(task);
+    }
+}
+
+impl Shared {
+    /// Runs a task for as long as there is the hub.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let gone = self.gone.clone();
+        self.tasks.spawn(gone.run_until_cancelled_owned(task));
     }
 }
 
@@ -357,6 +363,7 @@ impl Place {
         }
         if let Some(known) = known {
             hub.meet(&client, known.asked);
+            client.follow_session();
         }
         // Whoever began to drain before the client was in the list has not seen it.
         if self.shared.draining.is_cancelled() {

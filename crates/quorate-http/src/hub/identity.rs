@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use quorate::{SessionRef, Sessions};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::session::OfSession;
 use crate::problem::{Code, Problem};
 
 /// What others are shown of a user may be this long, as JSON.
@@ -37,6 +39,7 @@ pub struct Identity {
     pub(crate) user: String,
     pub(crate) info: Value,
     pub(crate) expires: Option<SystemTime>,
+    pub(crate) session: Option<OfSession>,
 }
 
 impl Identity {
@@ -49,6 +52,7 @@ impl Identity {
             user: user.into(),
             info: Value::Null,
             expires: None,
+            session: None,
         }
     }
 
@@ -69,6 +73,17 @@ impl Identity {
     /// without an end.
     pub fn valid_for(mut self, lifetime: Duration) -> Self {
         self.expires = wall_clock().checked_add(lifetime);
+        self
+    }
+
+    /// That the client is connected by this session: when it ends, on whatever instance, the connection is closed
+    /// (4401, `session_ended`). Being connected is no use of the session.
+    ///
+    /// While the home cannot be asked the client stays, and the session is looked at as soon as it can. A
+    /// [`SessionLayer`](crate::session::SessionLayer) that a hub authenticates by does this by itself.
+    pub fn with_session(mut self, sessions: &Sessions, session: &impl SessionRef) -> Self {
+        let (sessions, handle) = (sessions.clone(), session.handle());
+        self.session = Some(OfSession { sessions, handle });
         self
     }
 

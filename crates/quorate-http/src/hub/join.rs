@@ -425,8 +425,9 @@ impl Client {
         state.waker = None;
         state.lagging.clear();
         let turns = std::mem::take(&mut state.turns);
+        let following = state.following.take();
         drop(state);
-        drop((left, turns));
+        drop((left, turns, following));
     }
 }
 

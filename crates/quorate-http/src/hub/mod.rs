@@ -26,6 +26,7 @@ mod room;
 mod rooms;
 mod script;
 mod seam;
+mod session;
 mod source;
 mod stats;
 mod token;

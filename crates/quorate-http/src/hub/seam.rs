@@ -88,6 +88,8 @@ pub(crate) enum CloseWith {
     Unauthenticated,
     /// 4401: its identity ran out.
     Expired,
+    /// 4401: the session ended that it is connected by.
+    SessionEnded,
     /// 4403: its access was taken away.
     Revoked,
     /// 1008: too many messages for too long.
@@ -101,7 +103,7 @@ impl CloseWith {
     pub(crate) const fn code(self) -> u16 {
         match self {
             Self::Restarting | Self::FleetClosed => close_code::RESTART,
-            Self::Unauthenticated | Self::Expired => 4401,
+            Self::Unauthenticated | Self::Expired | Self::SessionEnded => 4401,
             Self::Revoked => 4403,
             Self::TooManyMessages => close_code::POLICY,
             Self::TooSlow => close_code::AGAIN,
@@ -114,6 +116,7 @@ impl CloseWith {
             Self::Restarting | Self::FleetClosed => "restarting",
             Self::Unauthenticated => "unauthenticated",
             Self::Expired => "expired",
+            Self::SessionEnded => "session_ended",
             Self::Revoked => "revoked",
             Self::TooManyMessages => "rate",
             Self::TooSlow => "slow",

@@ -38,6 +38,7 @@
 //! # Ok(()) }
 //! ```
 
+mod authenticate;
 mod carrier;
 mod cookie;
 mod current;

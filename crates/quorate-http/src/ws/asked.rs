@@ -91,6 +91,7 @@ pub(super) fn renew(client: &Client, identity: Identity) -> Result<Arc<Identity>
     }
     let identity = Arc::new(identity);
     client.set_identity(identity.clone());
+    client.follow_session();
     Ok(identity)
 }
 

@@ -5,3 +5,4 @@ mod caches;
 mod faults;
 mod login;
 mod saving;
+mod sockets;
