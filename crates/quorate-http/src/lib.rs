@@ -23,6 +23,7 @@
 //! * [`cache`]: the responses of a service, kept for all of its instances: a tower layer.
 //! * [`limit`]: who asks too often is turned away, over all instances: a tower layer.
 //! * [`session`]: who is logged in, by cookie or bearer token: a tower layer and an extractor.
+//! * `session::TowerSessionStore` (a feature, `tower-sessions`): keeps the sessions of services that use that crate.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
 //! * [`OriginPolicy`]: which web pages may talk to this service.
 //! * [`TopicPath`] and [`Selector`]: topics as they stand in URLs and frames.

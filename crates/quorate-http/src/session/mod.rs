@@ -46,9 +46,13 @@ mod extract;
 mod layer;
 mod login;
 mod save;
+#[cfg(feature = "tower-sessions")]
+mod tower;
 
 pub use cookie::{SameSite, SessionCookie};
 pub use current::CurrentSession;
 pub(crate) use current::was_used;
 pub use extract::SessionUser;
 pub use layer::{SessionLayer, SessionService};
+#[cfg(feature = "tower-sessions")]
+pub use tower::TowerSessionStore;

@@ -6,3 +6,5 @@ mod faults;
 mod login;
 mod saving;
 mod sockets;
+#[cfg(feature = "tower-sessions")]
+mod tower;
