@@ -102,8 +102,8 @@ struct FloorLock {
     leases: Arc<AtomicU64>,
 }
 
-/// Where a lease stands in both commands: hash, count and key come before it.
-const LEASE: usize = 4;
+/// Where a lease stands in both commands: hash, count and keys come before it.
+const LEASE: usize = 6;
 
 impl FloorLock {
     /// Sends what `ours` was seen to send.

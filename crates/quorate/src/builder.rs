@@ -415,6 +415,7 @@ impl FleetBuilder {
             context: context.clone(),
             port: locks,
             hub: hub.clone(),
+            service: service.clone(),
         });
         let limiters = Limiters::new(context.clone(), limits, self.clock.clone());
         let limiters = Arc::new(limiters);

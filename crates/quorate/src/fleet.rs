@@ -1,6 +1,7 @@
 //! Where users start.
 
 mod caches;
+mod locks;
 mod ports;
 
 use std::fmt;
@@ -25,7 +26,7 @@ use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::hooks::ErrorSource;
 use crate::key::Namespace;
 use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
-use crate::lock::{Lock, Locks};
+use crate::lock::Locks;
 use crate::presence::{Presence, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
@@ -242,12 +243,6 @@ impl Fleet {
     /// Subscribes to every channel of this namespace that matches a glob (`*`, `?`, `[…]`, `\`).
     pub fn channels(&self, glob: &str) -> Subscribe<bytes::Bytes> {
         events::raw_pattern(&self.inner.hub, &self.namespace, glob)
-    }
-
-    /// The lock called `name`.
-    #[must_use]
-    pub fn lock(&self, name: &str) -> Lock {
-        Lock::new(self.inner.locks.clone(), &self.namespace, name)
     }
 
     /// The limiter called `name`, with a policy or an array of them. A name has 1 to 128 letters, digits and `_ . / -`.

@@ -104,7 +104,9 @@ pub use history::{GroupStatus, Keep, Position};
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use limit::{Decision, Limiter, Policy};
-pub use lock::{Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard};
+pub use lock::{
+    Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard, RwLock, Semaphore, WithLock,
+};
 pub use port::CallOptions;
 pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};
 #[cfg(feature = "redis")]

@@ -23,7 +23,7 @@ use crate::events::{Bus, EventsPort, MemoryEvents};
 use crate::history::Log;
 use crate::hooks::Hooks;
 use crate::limit::{MemoryLimits, Slots, Tallies};
-use crate::lock::LockState;
+use crate::lock::LockTable;
 use crate::presence::RosterState;
 use crate::session::Partition;
 use crate::state::Monitor;
@@ -40,7 +40,7 @@ const CACHE_BYTES: u64 = 256 << 20;
 pub(crate) struct EmbeddedHome {
     bus: Arc<Bus>,
     histories: Arc<Table<Log>>,
-    locks: Arc<Table<LockState>>,
+    locks: Arc<LockTable>,
     rosters: Arc<Table<RosterState>>,
     sessions: Arc<Table<Partition>>,
     stores: Arc<Table<Entry, Arc<str>>>,
@@ -68,7 +68,7 @@ impl EmbeddedHome {
 
     fn of(
         clock: &HomeClock,
-        locks: Arc<Table<LockState>>,
+        locks: Arc<LockTable>,
         sessions: Arc<Table<Partition>>,
         stores: Arc<Table<Entry, Arc<str>>>,
     ) -> Self {
@@ -189,7 +189,7 @@ impl EmbeddedHome {
         self.histories.clone()
     }
 
-    pub(crate) fn locks(&self) -> Arc<Table<LockState>> {
+    pub(crate) fn locks(&self) -> Arc<LockTable> {
         self.locks.clone()
     }
 

@@ -16,5 +16,5 @@ pub(crate) use expiry::ExpiryIndex;
 pub(crate) use home::EmbeddedHome;
 pub(crate) use journal::Ticket;
 #[cfg(feature = "file")]
-pub(crate) use kept::{Kept, decode, encode};
+pub(crate) use kept::{Kept, RowKey, decode, encode};
 pub(crate) use table::{State, Table};

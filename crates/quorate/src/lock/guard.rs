@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{Lease, Locks};
+use super::ask::LockKey;
+use super::handle::{Lease, check_lease};
 use super::lease::{FencingToken, LeaseId};
-use crate::error::{Error, Result};
-use crate::hooks::ErrorSource;
-use crate::key::Key;
+use super::locks::{EXTEND, Locks};
+use crate::error::Result;
+use crate::events::Subscription;
 use crate::telemetry;
-
-/// Between two attempts at a renewal that failed.
-const RETRY_RENEWAL: Duration = Duration::from_millis(100);
 
 /// A lock that is held. Dropping the guard releases it in the background.
 ///
@@ -31,44 +31,65 @@ pub struct LockGuard {
     release_on_drop: bool,
 }
 
-/// What the guard and its renewal share.
-struct Held {
-    shared: Arc<Locks>,
-    key: Key,
-    lease: LeaseId,
-    token: FencingToken,
+/// A look at a lock that a [`LockGuard`] holds, which neither keeps nor releases it.
+///
+/// # Clone
+/// Clones look at the same lock.
+#[derive(Clone)]
+pub struct LockLease {
+    held: Arc<Held>,
+}
+
+/// What was acquired.
+pub(super) struct Granted {
+    pub(super) lease: LeaseId,
+    pub(super) token: FencingToken,
+    /// Until when it is certain.
+    pub(super) ends: Instant,
+    /// Of the lease that was asked for.
+    pub(super) length: Duration,
+    pub(super) renew: bool,
+    /// Whether the lease has that length already, or only what a grant has.
+    pub(super) confirmed: bool,
+}
+
+/// What the guard and its keeper share.
+pub(super) struct Held {
+    pub(super) shared: Arc<Locks>,
+    pub(super) key: LockKey,
+    pub(super) granted: Granted,
     /// When ownership can no longer be assumed, on this process's monotonic clock.
-    ends: Mutex<Instant>,
-    /// Wakes the renewal when `ends` was moved by hand.
-    moved: tokio::sync::Notify,
-    lost: CancellationToken,
-    stop: CancellationToken,
+    pub(super) ends: Mutex<Instant>,
+    /// Whether the lease has the length that was asked for.
+    pub(super) confirmed: AtomicBool,
+    /// Wakes the keeper when `ends` was moved by hand.
+    pub(super) moved: tokio::sync::Notify,
+    pub(super) lost: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl LockGuard {
     pub(super) fn new(
         shared: Arc<Locks>,
-        key: Key,
-        lease: LeaseId,
-        token: FencingToken,
-        ends: Instant,
-        renew: Option<Duration>,
+        key: LockKey,
+        granted: Granted,
+        news: Option<Subscription<Bytes>>,
     ) -> Self {
         metrics::gauge!(telemetry::LOCKS_HELD).increment(1.0);
         let held = Arc::new(Held {
             shared,
             key,
-            lease,
-            token,
-            ends: Mutex::new(ends),
+            ends: Mutex::new(granted.ends),
+            confirmed: AtomicBool::new(granted.confirmed),
+            granted,
             moved: tokio::sync::Notify::new(),
             lost: CancellationToken::new(),
             stop: CancellationToken::new(),
         });
-        let watched = held.clone();
+        let kept = held.clone();
         held.shared
             .context
-            .spawn(async move { watched.watch(renew).await });
+            .spawn(async move { kept.keep(news).await });
         Self {
             held,
             release_on_drop: true,
@@ -78,7 +99,7 @@ impl LockGuard {
     /// The fencing token: pass it to whatever the lock protects.
     #[must_use]
     pub fn token(&self) -> FencingToken {
-        self.held.token
+        self.held.granted.token
     }
 
     /// The lock's name.
@@ -91,29 +112,33 @@ impl LockGuard {
     /// [`Lock::release`](crate::Lock::release).
     #[must_use]
     pub fn lease_id(&self) -> LeaseId {
-        self.held.lease
+        self.held.granted.lease
+    }
+
+    /// A look at the lock for those who work under it.
+    #[must_use]
+    pub fn lease(&self) -> LockLease {
+        LockLease {
+            held: self.held.clone(),
+        }
     }
 
     /// How much longer ownership can be assumed, on this process's monotonic clock, counted from
     /// before the last request. Zero once the lock is lost.
+    ///
+    /// It may be less than the lease for a moment after one has waited: then the lease is about to be confirmed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        if self.is_lost() {
-            return Duration::ZERO;
-        }
-        self.held
-            .ends
-            .lock()
-            .saturating_duration_since(Instant::now())
+        self.held.remaining()
     }
 
     /// Whether ownership can no longer be assumed.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.held.lost.is_cancelled() || Instant::now() >= *self.held.ends.lock()
+        self.held.is_lost()
     }
 
-    /// Resolves as soon as ownership can no longer be assumed: the backend says so, or the lease has
+    /// Resolves as soon as ownership can no longer be assumed: the backend says so, it was taken away, or the lease has
     /// run out unrenewed.
     ///
     /// # Cancel safety
@@ -132,7 +157,7 @@ impl LockGuard {
     /// # Cancel safety
     /// When the future is dropped, the lease may or may not be extended.
     pub async fn extend(&self, length: Duration) -> Result<bool> {
-        super::handle::check_lease(length).map_err(|error| error.with_operation("lock.extend"))?;
+        check_lease(length).map_err(|error| error.with_operation(EXTEND.name))?;
         self.held.extend(length).await
     }
 
@@ -145,11 +170,8 @@ impl LockGuard {
     /// When the future is dropped, the lock is released in the background.
     pub async fn release(mut self) -> Result<bool> {
         self.held.stop.cancel();
-        let result = self
-            .held
-            .shared
-            .release(&self.held.key, self.held.lease)
-            .await;
+        let held = &self.held;
+        let result = held.shared.release(&held.key, held.granted.lease).await;
         // Only now: a future dropped above leaves it to the guard's drop, and so does a failure.
         self.release_on_drop = result.is_err();
         result
@@ -159,16 +181,74 @@ impl LockGuard {
     #[must_use = "without its id the lease cannot be released"]
     pub fn detach(mut self) -> Lease {
         self.release_on_drop = false;
-        Lease::new(self.held.lease, self.held.token)
+        if !self.held.confirmed.load(Ordering::Acquire) {
+            // It was granted a moment ago, for less than was asked for.
+            let held = self.held.clone();
+            self.held
+                .shared
+                .context
+                .spawn(async move { held.confirm().await });
+        }
+        Lease::new(self.held.granted.lease, self.held.granted.token)
+    }
+}
+
+impl LockLease {
+    /// The fencing token: pass it to whatever the lock protects.
+    #[must_use]
+    pub fn token(&self) -> FencingToken {
+        self.held.granted.token
+    }
+
+    /// The lock's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.held.key.name()
+    }
+
+    /// As [`LockGuard::remaining`].
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.held.remaining()
+    }
+
+    /// As [`LockGuard::is_lost`]; also once the lock was given back.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.held.stop.is_cancelled() || self.held.is_lost()
+    }
+
+    /// As [`LockGuard::lost`]; also once the lock was given back.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn lost(&self) {
+        tokio::select! {
+            () = self.held.lost.cancelled() => {}
+            () = self.held.stop.cancelled() => {}
+        }
     }
 }
 
 impl Held {
-    async fn extend(&self, length: Duration) -> Result<bool> {
+    fn remaining(&self) -> Duration {
+        if self.is_lost() {
+            return Duration::ZERO;
+        }
+        self.ends.lock().saturating_duration_since(Instant::now())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.is_cancelled() || Instant::now() >= *self.ends.lock()
+    }
+
+    pub(super) async fn extend(&self, length: Duration) -> Result<bool> {
         let asked = Instant::now();
-        let extended = self.shared.extend(&self.key, self.lease, length).await?;
+        let lease = self.granted.lease;
+        let extended = self.shared.extend(&self.key, lease, length).await?;
         if extended {
             *self.ends.lock() = asked + length;
+            self.confirmed.store(true, Ordering::Release);
             self.moved.notify_one();
         } else {
             self.lose();
@@ -176,67 +256,11 @@ impl Held {
         Ok(extended)
     }
 
-    fn lose(&self) {
+    pub(super) fn lose(&self) {
         if !self.stop.is_cancelled() && !self.lost.is_cancelled() {
             metrics::counter!(telemetry::LOCKS_LOST).increment(1);
         }
         self.lost.cancel();
-    }
-
-    /// Renews until told to stop, and says when the lease has run out.
-    async fn watch(self: Arc<Self>, renew: Option<Duration>) {
-        let closed = self.shared.context.closed();
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = closed.cancelled() => self.give_up().await,
-            () = self.lost.cancelled() => {}
-            () = self.run_out() => {}
-            () = self.renew(renew) => {}
-        }
-    }
-
-    /// A closing fleet gives its locks back, past the choke point that refuses calls by now.
-    async fn give_up(&self) {
-        self.lose();
-        if let Err(error) = self.shared.give_back(&self.key, self.lease).await {
-            self.report(&error);
-        }
-    }
-
-    /// Resolves, and loses the lock, when the lease has ended by our clock.
-    async fn run_out(&self) {
-        loop {
-            let ends = *self.ends.lock();
-            if Instant::now() >= ends {
-                return self.lose();
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(ends) => {}
-                () = self.moved.notified() => {}
-            }
-        }
-    }
-
-    async fn renew(&self, length: Option<Duration>) {
-        let Some(length) = length else {
-            return std::future::pending().await;
-        };
-        let mut pause = length / 3;
-        loop {
-            tokio::time::sleep(pause).await;
-            match self.extend(length).await {
-                Ok(true) => pause = length / 3,
-                Ok(false) => return,
-                Err(error) => {
-                    self.report(&error);
-                    pause = RETRY_RENEWAL.min(length / 3);
-                }
-            }
-        }
-    }
-
-    fn report(&self, error: &Error) {
-        self.shared.context.hooks.error(ErrorSource::Lock, error);
     }
 }
 
@@ -245,9 +269,8 @@ impl Drop for LockGuard {
         metrics::gauge!(telemetry::LOCKS_HELD).decrement(1.0);
         self.held.stop.cancel();
         if self.release_on_drop && !self.held.lost.is_cancelled() {
-            self.held
-                .shared
-                .release_later(self.held.key.clone(), self.held.lease);
+            let (key, lease) = (self.held.key.clone(), self.held.granted.lease);
+            self.held.shared.release_later(key, lease);
         }
     }
 }
@@ -255,6 +278,16 @@ impl Drop for LockGuard {
 impl fmt::Debug for LockGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockGuard")
+            .field("name", &self.name())
+            .field("token", &self.token())
+            .field("remaining", &self.remaining())
+            .finish()
+    }
+}
+
+impl fmt::Debug for LockLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockLease")
             .field("name", &self.name())
             .field("token", &self.token())
             .field("remaining", &self.remaining())

@@ -1,52 +1,25 @@
 //! A lock as users hold it.
 
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tokio::time::Instant;
-
-use super::guard::LockGuard;
-use super::lease::{AcquireReply, FencingToken, LeaseId};
-use super::port::LockPort;
-use crate::backoff::Backoff;
-use crate::clock::after;
-use crate::context::{Context, Operation, Repeat};
-use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::events::{Hub, Subscription, subscribe_raw};
-use crate::hooks::ErrorSource;
+use super::acquire::AcquireLock;
+use super::ask::{LockHolder, LockKey, LockKind, LockStatus};
+use super::lease::{FencingToken, LeaseId};
+use super::locks::{EXTEND, FORCE, LOOK, Locks, RELEASE};
+use super::state::MOST_HOLDERS;
+use crate::context::Operation;
+use crate::error::{Error, Result};
 use crate::key::{Key, Namespace};
-use crate::port::CallOptions;
 
-/// The lease of an acquisition that names none.
-const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 const SHORTEST_LEASE: Duration = Duration::from_millis(10);
 const LONGEST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// Between two looks at a lock whose releases are not announced.
-const POLL: Backoff = Backoff {
-    initial: Duration::from_millis(50),
-    factor: 1.5,
-    max: Duration::from_secs(1),
-    jitter: 0.5,
-};
-
-static TRY_ACQUIRE: Operation =
-    Operation::new("lock.try_acquire", "lock", "try_acquire", Repeat::Harmless);
-static ACQUIRE: Operation = Operation::new("lock.acquire", "lock", "acquire", Repeat::Harmless);
-static EXTEND: Operation = Operation::new("lock.extend", "lock", "extend", Repeat::Harmless);
-static RELEASE: Operation = Operation::new("lock.release", "lock", "release", Repeat::Harmless);
-
-/// What the locks of an instance share.
-#[derive(Debug)]
-pub(crate) struct Locks {
-    pub(crate) context: Arc<Context>,
-    pub(crate) port: Arc<dyn LockPort>,
-    pub(crate) hub: Arc<Hub>,
-}
+/// Longest name of an owner, in bytes.
+const MAX_OWNER: usize = 128;
 
 /// A lock of a given name. Holding this holds nothing: acquire it.
+///
+/// Who waits is served in the order of asking. A waiter that dies is passed over within 3 s.
 ///
 /// # Clone
 /// Clones are the same lock.
@@ -75,81 +48,112 @@ pub(crate) struct Locks {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lock {
-    shared: Arc<Locks>,
+    pub(super) shared: Arc<Locks>,
     // Kept as an error until it is used: naming a lock is not a place to fail.
-    key: std::result::Result<Key, Arc<Error>>,
-}
-
-/// The result of asking for a lock.
-#[derive(Debug)]
-#[must_use = "an acquired lock is released when its guard is dropped"]
-#[non_exhaustive]
-pub enum Acquire {
-    /// It is held, for as long as the guard lives.
-    Acquired(LockGuard),
-    /// Another holder has it, and had it for as long as the call waited.
-    #[non_exhaustive]
-    Held {
-        /// How long the other lease runs, unless it is extended or released.
-        remaining: Duration,
-    },
-}
-
-impl Acquire {
-    /// The guard, if the lock was acquired.
-    #[must_use]
-    pub fn guard(self) -> Option<LockGuard> {
-        match self {
-            Self::Acquired(guard) => Some(guard),
-            Self::Held { .. } => None,
-        }
-    }
-
-    /// Whether the lock was acquired.
-    #[must_use]
-    pub const fn is_acquired(&self) -> bool {
-        matches!(self, Self::Acquired(_))
-    }
+    key: std::result::Result<LockKey, Arc<Error>>,
+    /// How much of the lock this takes, of how much there is.
+    pub(super) weight: u32,
+    pub(super) capacity: u32,
+    /// Who holds it together.
+    pub(super) together: Option<Arc<str>>,
 }
 
 impl Lock {
-    pub(crate) fn new(shared: Arc<Locks>, namespace: &Namespace, name: &str) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Locks>,
+        kind: LockKind,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Self {
+        let key = Key::new(namespace, name).map(|key| LockKey::new(kind, key));
         Self {
             shared,
-            key: Key::new(namespace, name).map_err(Arc::new),
+            key: key.map_err(Arc::new),
+            weight: 1,
+            capacity: 1,
+            together: None,
         }
     }
 
     /// The lock's name; empty if it was given one that breaks the rule for names.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.key.as_ref().map_or("", Key::name)
+        self.key.as_ref().map_or("", LockKey::name)
+    }
+
+    /// The same lock, held together by all who name the same `owner` here: whoever of them asks for it while another has
+    /// it gets it at once, with the same token, and others get it when the last of them has given it back.
+    ///
+    /// Only of a mutex: who reads and who writes do not hold a lock together.
+    ///
+    /// An owner is a line of work, such as a request that passes through several functions or services; at most 128
+    /// bytes, without control characters.
+    #[must_use]
+    pub fn reentrant(mut self, owner: &str) -> Self {
+        self.together = Some(owner.into());
+        self
     }
 
     /// Asks once, without waiting.
     pub fn try_acquire(&self) -> AcquireLock {
-        AcquireLock {
-            lock: self.clone(),
-            lease: DEFAULT_LEASE,
-            wait: Some(Duration::ZERO),
-            renew: true,
-            once: true,
-        }
+        AcquireLock::new(self.clone(), true)
     }
 
-    /// Waits until the lock is free and takes it. Without [`wait`](AcquireLock::wait), for as long as
-    /// it takes.
+    /// Waits until it is one's turn, and takes the lock. Without [`wait`](AcquireLock::wait), for as long as it takes.
     pub fn acquire(&self) -> AcquireLock {
-        AcquireLock {
-            lock: self.clone(),
-            lease: DEFAULT_LEASE,
-            wait: None,
-            renew: true,
-            once: false,
-        }
+        AcquireLock::new(self.clone(), false)
+    }
+
+    /// Whether anybody holds it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that breaks its rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn is_locked(&self) -> Result<bool> {
+        Ok(!self.status().await?.holders.is_empty())
+    }
+
+    /// How long until the first lease that holds it ends, unless that is extended or released; `None` if nobody holds it.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that breaks its rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn remaining(&self) -> Result<Option<Duration>> {
+        let holders = self.status().await?.holders;
+        Ok(holders.iter().map(|holder| holder.remaining).min())
+    }
+
+    /// Who holds it, as far as that is public: not the id of its lease, by which it could be released. Of several, the
+    /// one that has held it longest.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that breaks its rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn holder(&self) -> Result<Option<LockHolder>> {
+        Ok(self.status().await?.holders.into_iter().next())
+    }
+
+    /// Who holds it, and who waits for it, as of one moment.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that breaks its rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn status(&self) -> Result<LockStatus> {
+        self.shared.look(self.key(&LOOK)?).await
     }
 
     /// Lets a lease end `length` from now, wherever its guard is. `false`: it does not hold the lock.
+    ///
+    /// By the id of its lease, and not by its fencing token: that is shown to everything the lock protects, and can be
+    /// guessed.
     ///
     /// # Errors
     /// `InvalidInput` if `length` is not from 10 ms to 30 days, and those of the backend.
@@ -173,7 +177,61 @@ impl Lock {
         self.shared.release(self.key(&RELEASE)?, lease).await
     }
 
-    fn key(&self, operation: &Operation) -> Result<&Key> {
+    /// Takes the lock away from whoever holds it, and says from whom. Their guards learn of it at once, or at their next
+    /// renewal where nothing is announced; who waits gets the lock.
+    ///
+    /// What they do meanwhile they go on doing until they learn of it: only fencing stops them before.
+    ///
+    /// # Errors
+    /// Those of the backend. After a lost reply the outcome is `Unknown`, and nothing is repeated: somebody else may hold
+    /// it by then.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the lock may or may not be taken away.
+    pub async fn force_release(&self) -> Result<Vec<FencingToken>> {
+        self.shared.force(self.key(&FORCE)?, None).await
+    }
+
+    /// Takes the lock away from the holder with this token, and from nobody who got it since. `false`: it does not hold
+    /// the lock.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the lock may or may not be taken away.
+    pub async fn force_release_token(&self, token: FencingToken) -> Result<bool> {
+        let forced = self.shared.force(self.key(&FORCE)?, Some(token)).await?;
+        Ok(!forced.is_empty())
+    }
+
+    /// What it is; `None` if its name breaks the rule for names.
+    pub(super) fn kind(&self) -> Option<LockKind> {
+        self.key.as_ref().ok().map(LockKey::kind)
+    }
+
+    /// So much of the lock, of so much.
+    pub(super) const fn of(mut self, weight: u32, capacity: u32) -> Self {
+        (self.weight, self.capacity) = (weight, capacity);
+        self
+    }
+
+    /// Refuses to ask for none of it, or more than there is.
+    pub(super) fn check_weight(&self) -> Result<()> {
+        let most = MOST_HOLDERS as u32;
+        if self.capacity == 0 || self.capacity > most {
+            return Err(Error::invalid("permits", "must be from 1 to 1000"));
+        }
+        if self.weight == 0 || self.weight > self.capacity {
+            return Err(Error::invalid(
+                "permits",
+                "must be at least 1, and no more than there are",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn key(&self, operation: &Operation) -> Result<&LockKey> {
         self.key.as_ref().map_err(|error| {
             Error::new(error.kind())
                 .with_message(error.message().unwrap_or_default())
@@ -182,242 +240,17 @@ impl Lock {
     }
 }
 
-impl Locks {
-    pub(crate) async fn extend(&self, key: &Key, lease: LeaseId, length: Duration) -> Result<bool> {
-        self.context
-            .run(&EXTEND, key.name(), None, |attempt| {
-                self.port
-                    .extend(key, lease, length, CallOptions::until(attempt.deadline))
-            })
-            .await
-    }
-
-    pub(crate) async fn release(&self, key: &Key, lease: LeaseId) -> Result<bool> {
-        self.context
-            .run(&RELEASE, key.name(), None, |attempt| {
-                self.port
-                    .release(key, lease, CallOptions::until(attempt.deadline))
-            })
-            .await
-    }
-
-    /// Releases in the background, for who cannot wait: best effort, the lease's end does the rest.
-    pub(crate) fn release_later(self: &Arc<Self>, key: Key, lease: LeaseId) {
-        let shared = self.clone();
-        self.context.spawn(async move {
-            let result = match shared.release(&key, lease).await {
-                // Dropped just before the fleet was closed, which waits for this task.
-                Err(error) if error.kind() == ErrorKind::Closed => {
-                    shared.give_back(&key, lease).await
-                }
-                result => result.map(drop),
-            };
-            if let Err(error) = result {
-                shared.context.hooks.error(ErrorSource::Lock, &error);
-            }
-        });
-    }
-
-    /// Releases past the choke point, which refuses calls once the fleet is closing.
-    pub(crate) async fn give_back(&self, key: &Key, lease: LeaseId) -> Result<()> {
-        let options = CallOptions::until(self.context.attempt_deadline());
-        let released = self.port.release(key, lease, options).await;
-        released
-            .map(drop)
-            .map_err(|error| error.with_operation(RELEASE.name).with_target(key.name()))
-    }
-}
-
-/// An acquisition about to be made: optional arguments, then `.await`.
-///
-/// # Errors
-/// `InvalidInput` for a name or lease that breaks its rule, and those of the backend. "Held by
-/// somebody else" is not an error but [`Acquire::Held`].
-///
-/// # Cancel safety
-/// When the future is dropped, the lock is not kept: an acquisition under way is released in the
-/// background.
-#[must_use = "a lock is acquired by awaiting"]
-#[derive(Clone, Debug)]
-pub struct AcquireLock {
-    lock: Lock,
-    lease: Duration,
-    wait: Option<Duration>,
-    renew: bool,
-    once: bool,
-}
-
-impl AcquireLock {
-    /// How long the lock stays held without a sign of life; from 10 ms to 30 days. Default 30 s.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
-        self
-    }
-
-    /// How long to wait for the lock at most. No effect on [`try_acquire`](Lock::try_acquire).
-    pub fn wait(mut self, wait: Duration) -> Self {
-        if !self.once {
-            self.wait = Some(wait);
-        }
-        self
-    }
-
-    /// Does not renew the lease: it ends when it ends, unless extended by hand.
-    pub fn no_renewal(mut self) -> Self {
-        self.renew = false;
-        self
-    }
-
-    async fn run(self) -> Result<Acquire> {
-        let operation = if self.once { &TRY_ACQUIRE } else { &ACQUIRE };
-        let key = self.lock.key(operation)?;
-        check_lease(self.lease).map_err(|error| error.with_operation(operation.name))?;
-        let give_up = self.wait.map(|wait| after(Instant::now(), wait));
-        let mut turns = Turns {
-            shared: &self.lock.shared,
-            key,
-            announcements: None,
-            looks: 0,
-        };
-        loop {
-            let remaining = match self.attempt(operation, key).await? {
-                Ok(guard) => return Ok(Acquire::Acquired(guard)),
-                Err(remaining) => remaining,
-            };
-            if give_up.is_some_and(|at| Instant::now() >= at) {
-                return Ok(Acquire::Held { remaining });
-            }
-            turns.wait(remaining, give_up).await?;
-        }
-    }
-
-    /// One request: the guard, or how long the lock is held.
-    async fn attempt(
-        &self,
-        operation: &Operation,
-        key: &Key,
-    ) -> Result<std::result::Result<LockGuard, Duration>> {
-        let shared = &self.lock.shared;
-        let pending = Pending {
-            shared,
-            key,
-            lease: Some(LeaseId::random()),
-        };
-        let lease = pending.lease.expect("set above, taken below");
-        // Counted from before the request: the backend's lease cannot end before ours does.
-        let mut asked = Instant::now();
-        let reply = shared
-            .context
-            .run(operation, key.name(), None, |attempt| {
-                asked = Instant::now();
-                shared
-                    .port
-                    .acquire(key, lease, self.lease, CallOptions::until(attempt.deadline))
-            })
-            .await;
-        match reply {
-            Ok(AcquireReply::Acquired { token }) => {
-                pending.settle();
-                let ends = asked + self.lease;
-                let renew = self.renew.then_some(self.lease);
-                Ok(Ok(LockGuard::new(
-                    shared.clone(),
-                    key.clone(),
-                    lease,
-                    token,
-                    ends,
-                    renew,
-                )))
-            }
-            Ok(AcquireReply::Held { remaining }) => {
-                pending.settle();
-                Ok(Err(remaining))
-            }
-            Err(error) => {
-                if error.outcome() == Outcome::NotApplied {
-                    pending.settle();
-                }
-                Err(error)
-            }
-        }
-    }
-}
-
-impl IntoFuture for AcquireLock {
-    type Output = Result<Acquire>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
-    }
-}
-
-/// An acquisition whose result is not known. Dropping it unsettled releases whatever it got.
-struct Pending<'a> {
-    shared: &'a Arc<Locks>,
-    key: &'a Key,
-    lease: Option<LeaseId>,
-}
-
-impl Pending<'_> {
-    fn settle(mut self) {
-        self.lease = None;
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.shared.release_later(self.key.clone(), lease);
-        }
-    }
-}
-
-/// When to ask again.
-struct Turns<'a> {
-    shared: &'a Arc<Locks>,
-    key: &'a Key,
-    announcements: Option<Subscription<bytes::Bytes>>,
-    looks: u32,
-}
-
-impl Turns<'_> {
-    /// Waits until the lock may be free: a release was announced, the lease ended, or `give_up`.
-    async fn wait(&mut self, remaining: Duration, give_up: Option<Instant>) -> Result<()> {
-        let remaining = remaining.saturating_add(Duration::from_millis(1));
-        let lease_ends = after(Instant::now(), remaining);
-        let until = |at: Instant| give_up.map_or(at, |give_up| at.min(give_up));
-        let Some(channel) = self.shared.port.announced_on(self.key) else {
-            self.looks += 1;
-            let next = Instant::now() + POLL.delay(self.looks);
-            tokio::time::sleep_until(until(next.min(lease_ends))).await;
-            return self.shared.context.check_open();
-        };
-        let Some(announcements) = &mut self.announcements else {
-            // Only those who have to wait pay for a subscription. A release between the question and
-            // the acknowledgement would be missed: ask once more before waiting.
-            self.announcements = Some(subscribe_raw(&self.shared.hub, channel).await?);
-            return Ok(());
-        };
-        tokio::select! {
-            event = announcements.next() => match event {
-                // A gap may hide a release: ask again, as for a message.
-                Some(_) => Ok(()),
-                // The fleet was closed, or everything was unsubscribed.
-                None => {
-                    self.announcements = None;
-                    let open = self.shared.context.check_open();
-                    open.map_err(|error| error.with_operation(ACQUIRE.name))
-                }
-            },
-            () = tokio::time::sleep_until(until(lease_ends)) => Ok(()),
-        }
-    }
-}
-
 pub(super) fn check_lease(length: Duration) -> Result<()> {
     if length < SHORTEST_LEASE || length > LONGEST_LEASE {
         return Err(Error::invalid("lease", "must be from 10 ms to 30 days"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_owner(owner: &str) -> Result<()> {
+    if owner.is_empty() || owner.len() > MAX_OWNER || owner.chars().any(char::is_control) {
+        let rule = "must have 1 to 128 bytes, and no control characters";
+        return Err(Error::invalid("owner", rule));
     }
     Ok(())
 }

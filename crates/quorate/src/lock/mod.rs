@@ -5,20 +5,36 @@
 //! [`LockGuard::lost`]. Because it may learn of it late, every acquisition carries a [`FencingToken`]
 //! for the protected resource to check.
 
+mod acquire;
+mod ask;
 mod guard;
 mod handle;
+mod keeper;
 mod lease;
+mod locks;
 mod memory;
+mod news;
 mod port;
 #[cfg(feature = "redis")]
 mod redis;
+mod rw;
+mod semaphore;
+mod state;
+mod turn;
+mod with_lock;
 
-pub use guard::LockGuard;
-pub(crate) use handle::Locks;
-pub use handle::{Acquire, AcquireLock, Lease, Lock};
-pub(crate) use lease::LockState;
-pub use lease::{AcquireReply, FencingToken, LeaseId};
-pub(crate) use memory::MemoryLocks;
+pub use acquire::{Acquire, AcquireLock};
+pub use ask::{AcquireReply, Ask, LockHolder, LockKey, LockKind, LockStatus, LockWaiter};
+pub use guard::{LockGuard, LockLease};
+pub use handle::{Lease, Lock};
+pub use lease::{FencingToken, LeaseId};
+pub(crate) use locks::Locks;
+pub(crate) use memory::{LockTable, MemoryLocks};
+pub use news::{News, WaiterId};
 pub use port::LockPort;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLocks;
+pub use rw::RwLock;
+pub use semaphore::Semaphore;
+pub use state::{HEARTBEAT, MOST_HOLDERS, MOST_SHOWN, MOST_WAITERS};
+pub use with_lock::WithLock;

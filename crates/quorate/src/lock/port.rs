@@ -5,19 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::lease::{AcquireReply, LeaseId};
+use super::ask::{AcquireReply, Ask, LockKey, LockStatus};
+use super::lease::{FencingToken, LeaseId};
 use crate::error::Result;
 use crate::events::Channel;
-use crate::key::Key;
 use crate::port::CallOptions;
 
-/// What the keys of locks begin with, after the namespace.
-pub(super) const UNIT: &str = "lock";
-
-/// Where our own backends announce the release of a lock.
-pub(super) fn announcement(key: &Key) -> Channel {
+/// Where our own backends announce what happens to a lock.
+pub(super) fn announcement(lock: &LockKey) -> Channel {
     Channel {
-        name: key.unit(UNIT, ":released").into(),
+        name: lock.unit(":news").into(),
         sharded: true,
     }
 }
@@ -25,27 +22,36 @@ pub(super) fn announcement(key: &Key) -> Channel {
 /// A backend for locks.
 ///
 /// # Contract
-/// * At most one lease holds a lock at any moment of the backend's clock.
-/// * `acquire` and `extend` let the lease end `length` from the backend's now. A lease that has ended
-///   is as good as released.
-/// * `acquire` repeated with one lease while it is held gives the token of the first; otherwise every
-///   token is greater than all tokens of that lock before it.
-/// * `release` and `extend` change nothing for a lease that does not hold the lock, and answer
-///   `false`. `release` repeated answers as the first time, until another lease was released.
-/// * After a release or by the end of a lease the lock is free. A release is announced on the channel
-///   named by `announced_on`, with any payload.
-/// * Every operation may be repeated when its reply was lost.
+/// * At any moment of the backend's clock, the weights of the leases that hold a lock add up to no more than the
+///   capacity that the last of them asked with; those that hold it together as one owner count once.
+/// * `acquire` and `extend` let the lease end `length` from the backend's now. A lease that has ended is as good as
+///   released.
+/// * `acquire` repeated with one lease while it holds the lock gives the token of the first; so does that of another
+///   lease which holds it together with the first. Otherwise every token is greater than all tokens of that lock before
+///   it.
+/// * Who asks with `wait` and cannot have the lock is queued. Who is queued is passed by nobody but who shares the lock
+///   with a holder as one owner. Asking again keeps the place; asking without `wait`, or `release`, gives it up; and
+///   [`HEARTBEAT`](super::HEARTBEAT) after it last asked, a waiter counts as gone.
+/// * When there is room, by whatever makes it, the first in the queue is granted the lock by the next call of anybody at
+///   the latest. A grant lasts for [`HEARTBEAT`](super::HEARTBEAT), or the length of the lease if that is shorter, until
+///   its lease acquires or extends.
+/// * `release`, `extend` and `force_release` change nothing for a lease or token that does not hold the lock, and answer
+///   `false`, or nobody. `release` repeated answers as the first time until another lease was released, `force_release`
+///   of a token until another was taken away.
+/// * Grants to those who waited, and tokens taken away, are announced as [`News`](super::News) on the channel named by
+///   `announced_on`, once they are done and before any other transition can be seen; of kinds that are watched,
+///   everything is.
+/// * Every operation but `force_release` without a token may be repeated when its reply was lost.
 #[async_trait]
 pub trait LockPort: Debug + Display + Send + Sync + 'static {
-    /// Takes the lock if it is free.
+    /// Takes the lock if it can be had and nobody is in front, or queues for it.
     ///
     /// # Errors
     /// Those of the backend.
     async fn acquire(
         &self,
-        key: &Key,
-        lease: LeaseId,
-        length: Duration,
+        lock: &LockKey,
+        ask: &Ask,
         options: CallOptions,
     ) -> Result<AcquireReply>;
 
@@ -55,18 +61,35 @@ pub trait LockPort: Debug + Display + Send + Sync + 'static {
     /// Those of the backend.
     async fn extend(
         &self,
-        key: &Key,
+        lock: &LockKey,
         lease: LeaseId,
         length: Duration,
         options: CallOptions,
     ) -> Result<bool>;
 
-    /// Gives the lock back; `false` if the lease did not hold it.
+    /// Gives the lock back, or the place in its queue; `false` if the lease did not hold it.
     ///
     /// # Errors
     /// Those of the backend.
-    async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool>;
+    async fn release(&self, lock: &LockKey, lease: LeaseId, options: CallOptions) -> Result<bool>;
 
-    /// Where releases are announced; `None` if they are not, so that waiting means asking again.
-    fn announced_on(&self, key: &Key) -> Option<Channel>;
+    /// Takes the lock away from the holder with `token`, or from all of them; says from whom.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn force_release(
+        &self,
+        lock: &LockKey,
+        token: Option<FencingToken>,
+        options: CallOptions,
+    ) -> Result<Vec<FencingToken>>;
+
+    /// Who holds the lock, and who waits for it.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus>;
+
+    /// Where what happens to it is announced; `None` if it is not, so that waiting means asking again.
+    fn announced_on(&self, lock: &LockKey) -> Option<Channel>;
 }

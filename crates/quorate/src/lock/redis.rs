@@ -1,4 +1,4 @@
-//! Locks on Redis and Valkey: one hash per lock, one script per transition.
+//! Locks on Redis and Valkey: a hash per lock, a queue beside it while somebody waits, one script per transition.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,17 +6,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quorate_link::Frame;
 
-use super::lease::{AcquireReply, FencingToken, LeaseId, RETENTION};
-use super::port::{LockPort, UNIT, announcement};
+use super::ask::{AcquireReply, Ask, LockHolder, LockKey, LockStatus, LockWaiter};
+use super::lease::{FencingToken, LeaseId};
+use super::port::{LockPort, announcement};
+use crate::clock::Micros;
 use crate::error::Result;
 use crate::events::Channel;
-use crate::key::Key;
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptRunner, flag, micros, unexpected};
 
-static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
-static EXTEND: Script = Script::new(include_str!("scripts/extend.lua"));
-static RELEASE: Script = Script::new(include_str!("scripts/release.lua"));
+/// What the scripts have in common.
+const LIBRARY: &str = include_str!("library.lua");
+
+static ACQUIRE: Script = Script::with_library(include_str!("scripts/acquire.lua"), LIBRARY);
+static EXTEND: Script = Script::with_library(include_str!("scripts/extend.lua"), LIBRARY);
+static RELEASE: Script = Script::with_library(include_str!("scripts/release.lua"), LIBRARY);
+static FORCE: Script = Script::with_library(include_str!("scripts/force.lua"), LIBRARY);
+static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 
 /// Locks of one server.
 pub(crate) struct RedisLocks {
@@ -31,14 +37,13 @@ impl RedisLocks {
     async fn run(
         &self,
         script: &'static Script,
-        key: &Key,
+        lock: &LockKey,
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
-        let hash = key.unit(UNIT, "");
-        self.scripts
-            .run(script, &[hash.as_bytes()], arguments, options)
-            .await
+        let (hash, queue, waiting) = (lock.unit(""), lock.unit(":queue"), lock.unit(":waiting"));
+        let keys = [hash.as_bytes(), queue.as_bytes(), waiting.as_bytes()];
+        self.scripts.run(script, &keys, arguments, options).await
     }
 }
 
@@ -46,51 +51,149 @@ impl RedisLocks {
 impl LockPort for RedisLocks {
     async fn acquire(
         &self,
-        key: &Key,
-        lease: LeaseId,
-        length: Duration,
+        lock: &LockKey,
+        ask: &Ask,
         options: CallOptions,
     ) -> Result<AcquireReply> {
-        let (lease, length, keep) = (lease.to_string(), micros(length), micros(RETENTION));
-        let arguments = [lease.as_bytes(), length.as_bytes(), keep.as_bytes()];
-        let reply = self.run(&ACQUIRE, key, &arguments, options).await?;
-        let Frame::Array(parts) = &reply else {
-            return Err(unexpected(&reply));
-        };
-        let number = |at: usize| parts.get(at)?.as_str()?.parse::<u64>().ok();
-        match (number(0), number(1)) {
-            (Some(1), Some(token)) => Ok(AcquireReply::Acquired {
-                token: FencingToken::new(token),
-            }),
-            (Some(0), Some(left)) => Ok(AcquireReply::Held {
-                remaining: Duration::from_micros(left),
-            }),
-            _ => Err(unexpected(&reply)),
-        }
+        let channel = announcement(lock);
+        let (lease, length) = (ask.lease.to_string(), micros(ask.length));
+        let (weight, capacity) = (ask.weight.to_string(), ask.capacity.to_string());
+        let arguments = [
+            lease.as_bytes(),
+            length.as_bytes(),
+            weight.as_bytes(),
+            capacity.as_bytes(),
+            digit(ask.reentrant),
+            ask.owner.as_bytes(),
+            digit(ask.wait),
+            channel.name.as_bytes(),
+            digit(lock.kind().is_watched()),
+        ];
+        let reply = self.run(&ACQUIRE, lock, &arguments, options).await?;
+        acquired(&reply).ok_or_else(|| unexpected(&reply))
     }
 
     async fn extend(
         &self,
-        key: &Key,
+        lock: &LockKey,
         lease: LeaseId,
         length: Duration,
         options: CallOptions,
     ) -> Result<bool> {
-        let (lease, length, keep) = (lease.to_string(), micros(length), micros(RETENTION));
-        let arguments = [lease.as_bytes(), length.as_bytes(), keep.as_bytes()];
-        flag(&self.run(&EXTEND, key, &arguments, options).await?)
+        let (lease, length) = (lease.to_string(), micros(length));
+        let channel = announcement(lock);
+        let arguments = [lease.as_bytes(), length.as_bytes(), channel.name.as_bytes()];
+        flag(&self.run(&EXTEND, lock, &arguments, options).await?)
     }
 
-    async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool> {
-        let (lease, keep) = (lease.to_string(), micros(RETENTION));
-        let channel = announcement(key);
-        let arguments = [lease.as_bytes(), channel.name.as_bytes(), keep.as_bytes()];
-        flag(&self.run(&RELEASE, key, &arguments, options).await?)
+    async fn release(&self, lock: &LockKey, lease: LeaseId, options: CallOptions) -> Result<bool> {
+        let (lease, channel) = (lease.to_string(), announcement(lock));
+        let arguments = [
+            lease.as_bytes(),
+            channel.name.as_bytes(),
+            digit(lock.kind().is_watched()),
+        ];
+        flag(&self.run(&RELEASE, lock, &arguments, options).await?)
     }
 
-    fn announced_on(&self, key: &Key) -> Option<Channel> {
-        Some(announcement(key))
+    async fn force_release(
+        &self,
+        lock: &LockKey,
+        token: Option<FencingToken>,
+        options: CallOptions,
+    ) -> Result<Vec<FencingToken>> {
+        let token = token.map_or_else(String::new, |token| token.to_string());
+        let channel = announcement(lock);
+        let arguments = [token.as_bytes(), channel.name.as_bytes()];
+        let reply = self.run(&FORCE, lock, &arguments, options).await?;
+        let tokens = reply.as_array().map(|tokens| tokens.iter().map(to_token));
+        let tokens = tokens.and_then(Iterator::collect);
+        tokens.ok_or_else(|| unexpected(&reply))
     }
+
+    async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus> {
+        let reply = self.run(&LOOK, lock, &[], options).await?;
+        status(&reply).ok_or_else(|| unexpected(&reply))
+    }
+
+    fn announced_on(&self, lock: &LockKey) -> Option<Channel> {
+        Some(announcement(lock))
+    }
+}
+
+const fn digit(flag: bool) -> &'static [u8] {
+    if flag { b"1" } else { b"0" }
+}
+
+fn number(frame: &Frame) -> Option<u64> {
+    frame.as_str()?.parse().ok()
+}
+
+fn to_token(frame: &Frame) -> Option<FencingToken> {
+    number(frame).map(FencingToken::new)
+}
+
+fn acquired(reply: &Frame) -> Option<AcquireReply> {
+    let (verb, rest) = reply.as_array()?.split_first()?;
+    Some(match (verb.as_str()?, rest) {
+        ("acquired", [token]) => AcquireReply::Acquired {
+            token: to_token(token)?,
+        },
+        ("held", [left]) => AcquireReply::Held {
+            remaining: Duration::from_micros(number(left)?),
+        },
+        ("queued", [ahead, left, last]) => AcquireReply::Queued {
+            ahead: number(ahead)?,
+            remaining: Duration::from_micros(number(left)?),
+            last: to_token(last)?,
+        },
+        ("full", []) => AcquireReply::QueueFull,
+        _ => return None,
+    })
+}
+
+fn status(reply: &Frame) -> Option<LockStatus> {
+    let [now, holders, waiters, waiting] = reply.as_array()? else {
+        return None;
+    };
+    let now = Micros::new(number(now)?);
+    let holders = holders.as_array()?.iter().map(|entry| holder(now, entry));
+    let mut holders = holders.collect::<Option<Vec<_>>>()?;
+    // Those of a hash come in no order.
+    holders.sort_unstable();
+    let waiters = waiters.as_array()?.iter().map(|entry| waiter(now, entry));
+    Some(LockStatus {
+        holders,
+        waiters: waiters.collect::<Option<_>>()?,
+        waiting: number(waiting)?,
+    })
+}
+
+fn holder(now: Micros, entry: &Frame) -> Option<LockHolder> {
+    let [ends, token, since, weight, owner] = entry.as_array()? else {
+        return None;
+    };
+    let (ends, since) = (Micros::new(number(ends)?), Micros::new(number(since)?));
+    let weight = number(weight)?.try_into().ok()?;
+    let owner = owner.as_str()?.to_owned();
+    let (held_for, remaining) = (now.since(since), ends.since(now));
+    Some(LockHolder::new(
+        to_token(token)?,
+        owner,
+        weight,
+        held_for,
+        remaining,
+    ))
+}
+
+fn waiter(now: Micros, entry: &Frame) -> Option<LockWaiter> {
+    let [weight, since, owner] = entry.as_array()? else {
+        return None;
+    };
+    let since = Micros::new(number(since)?);
+    let weight = number(weight)?.try_into().ok()?;
+    let owner = owner.as_str()?.to_owned();
+    Some(LockWaiter::new(owner, weight, now.since(since)))
 }
 
 impl fmt::Display for RedisLocks {
@@ -102,5 +205,30 @@ impl fmt::Display for RedisLocks {
 impl fmt::Debug for RedisLocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisLocks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{
+        HEARTBEAT, MOST_GRANTS, MOST_HOLDERS, MOST_SHOWN, MOST_WAITERS, RETENTION,
+    };
+    use super::*;
+
+    /// What the scripts count by is what their twin counts by.
+    #[test]
+    fn the_library_has_the_constants_of_its_twin() {
+        let times = format!(
+            "local HEARTBEAT, RETENTION = {}, {}\n",
+            micros(HEARTBEAT),
+            micros(RETENTION)
+        );
+        assert!(LIBRARY.contains(&times), "{times}");
+        let most = [MOST_HOLDERS, MOST_WAITERS, MOST_GRANTS, MOST_SHOWN];
+        let most = most.map(|it| it.to_string()).join(", ");
+        assert!(
+            LIBRARY.contains(&format!("MOST_SHOWN = {most}\n")),
+            "{most}"
+        );
     }
 }

@@ -25,6 +25,7 @@ mod faults_session;
 mod faults_store;
 mod figures;
 mod file;
+mod locks;
 mod operators;
 mod ports;
 mod room;

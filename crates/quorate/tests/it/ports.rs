@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quorate::events::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 use quorate::history::{Append, Appended, From, HistoryPort, PageLimit, Replay};
-use quorate::lock::{AcquireReply, LockPort};
+use quorate::lock::{AcquireReply, Ask, LockKey, LockPort, LockStatus};
 use quorate::presence::{Cursor, InstanceId, Look, Page, PresencePort, Removal, Standing};
 use quorate::{
-    CallOptions, Event, Fleet, GapReason, Key, LeaseId, Outcome, PresenceEvent, Result, TopicSpec,
+    CallOptions, Event, FencingToken, Fleet, GapReason, Key, LeaseId, Outcome, PresenceEvent,
+    Result, TopicSpec,
 };
 use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
 
@@ -145,12 +146,11 @@ impl fmt::Display for FailsFirst {
 impl LockPort for FailsFirst {
     async fn acquire(
         &self,
-        key: &Key,
-        lease: LeaseId,
-        length: Duration,
+        lock: &LockKey,
+        ask: &Ask,
         options: CallOptions,
     ) -> Result<AcquireReply> {
-        let reply = self.inner.acquire(key, lease, length, options).await?;
+        let reply = self.inner.acquire(lock, ask, options).await?;
         if self.failures.fetch_add(1, Ordering::SeqCst) < 2 {
             // Applied, and the reply lost.
             let lost = quorate::Error::new(quorate::ErrorKind::ConnectionLost);
@@ -161,19 +161,32 @@ impl LockPort for FailsFirst {
 
     async fn extend(
         &self,
-        key: &Key,
+        lock: &LockKey,
         lease: LeaseId,
         length: Duration,
         options: CallOptions,
     ) -> Result<bool> {
-        self.inner.extend(key, lease, length, options).await
+        self.inner.extend(lock, lease, length, options).await
     }
 
-    async fn release(&self, key: &Key, lease: LeaseId, options: CallOptions) -> Result<bool> {
-        self.inner.release(key, lease, options).await
+    async fn release(&self, lock: &LockKey, lease: LeaseId, options: CallOptions) -> Result<bool> {
+        self.inner.release(lock, lease, options).await
     }
 
-    fn announced_on(&self, _key: &Key) -> Option<Channel> {
+    async fn force_release(
+        &self,
+        lock: &LockKey,
+        token: Option<FencingToken>,
+        options: CallOptions,
+    ) -> Result<Vec<FencingToken>> {
+        self.inner.force_release(lock, token, options).await
+    }
+
+    async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus> {
+        self.inner.look(lock, options).await
+    }
+
+    fn announced_on(&self, _lock: &LockKey) -> Option<Channel> {
         None
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use quorate::{CacheSpec, Durability, Fleet, StoreSpec, TestClock, TopicSpec, Value};
-use quorate_testing::harness::namespace;
+use quorate_testing::harness::{eventually, namespace};
 use quorate_testing::servers::{Reply, Server, ServerKind, shared};
 
 const NUMBERS: TopicSpec<u64> = TopicSpec::new("numbers");
@@ -311,8 +311,7 @@ async fn the_documented_permissions_are_enough() {
     for _ in 0..6 {
         watch.next().await.unwrap();
     }
-    let lock = fleet.lock("report").try_acquire().await.unwrap();
-    assert!(lock.guard().unwrap().release().await.unwrap());
+    locks_are_allowed(&fleet).await;
     assert!(fleet.health(lease).await.healthy);
 
     const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(Duration::from_secs(60), 1, 1 << 20);
@@ -330,6 +329,28 @@ async fn the_documented_permissions_are_enough() {
     assert!(group.delete().await.unwrap());
 
     stores_and_caches_are_allowed(&fleet).await;
+}
+
+async fn locks_are_allowed(fleet: &Fleet) {
+    let lock = fleet.lock("report").reentrant("me");
+    let first = lock.try_acquire().await.unwrap().guard().unwrap();
+    let again = lock.try_acquire().await.unwrap().guard().unwrap();
+    assert!(again.release().await.unwrap());
+    let other = fleet.lock("report");
+    let waiting = async {
+        let waits = other.acquire().wait(Duration::from_secs(10));
+        waits.await.unwrap().guard().unwrap()
+    };
+    let releasing = async {
+        eventually("it waits", async || {
+            other.status().await.unwrap().waiting == 1
+        })
+        .await;
+        assert!(first.release().await.unwrap());
+    };
+    let (next, ()) = tokio::join!(waiting, releasing);
+    assert!(next.extend(Duration::from_secs(60)).await.unwrap());
+    assert_eq!(other.force_release().await.unwrap(), [next.token()]);
 }
 
 async fn stores_and_caches_are_allowed(fleet: &Fleet) {

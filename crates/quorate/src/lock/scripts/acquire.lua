@@ -1,23 +1,66 @@
 #!lua
--- Takes a lock if it is free. Mirrors `LockState::acquire`.
--- KEYS[1]  the lock: a hash of lease, ends (us), last (token), released
+-- Takes a lock if it can be had and nobody is in front, or queues for it. Mirrors `LockState::acquire`.
+-- KEYS[1]  the lock, KEYS[2] its queue, KEYS[3] who they are: see library.lua
 -- ARGV[1]  lease id
 -- ARGV[2]  length of the lease, us
--- ARGV[3]  how long the hash outlives the lease, us
--- returns  {1, token} if it is now held, {0, us left} if another lease holds it; numbers as strings
--- atomic   the look at the holder, the new token and the new holder are one decision
-local state = redis.call('HMGET', KEYS[1], 'lease', 'ends', 'last')
-local time = now()
-local ends = tonumber(state[2] or '0')
-local last = tonumber(state[3] or '0')
-if state[1] and ends > time then
-  if state[1] ~= ARGV[1] then
-    return {'0', decimal(ends - time)}
-  end
-else
-  last = math.max(last + 1, time)
+-- ARGV[3]  weight
+-- ARGV[4]  capacity
+-- ARGV[5]  1 if holders with the same owner hold it together, 0 if not
+-- ARGV[6]  owner
+-- ARGV[7]  1 to queue, 0 not to, or no longer
+-- ARGV[8]  channel of the lock; it shares its hash tag
+-- ARGV[9]  1 if every acquisition is announced, 0 if only those of waiters are
+-- returns  {'acquired', token}, {'held', us left}, {'queued', how many are in front, us left, last token} or {'full'};
+--          numbers as text
+-- atomic   who holds it, whose turn it is, the new token and the new holder are one decision
+local lease, length, channel, time = ARGV[1], tonumber(ARGV[2]), ARGV[8], now()
+local lock, entry = read(lease)
+local head, granted = settle(lock, time, channel, lease)
+local ends, token, rest = string.match(granted or entry or '', '^(%d+) (%d+)( .*)$')
+if ends and tonumber(ends) > time then
+  let_end(lock, time + length)
+  put(lock, 'h:' .. lease, decimal(time + length) .. ' ' .. token .. rest)
+  write(lock, time)
+  return {'acquired', token}
 end
-ends = time + tonumber(ARGV[2])
-redis.call('HSET', KEYS[1], 'lease', ARGV[1], 'ends', decimal(ends), 'last', decimal(last))
-redis.call('PEXPIRE', KEYS[1], milliseconds(ARGV[2] + ARGV[3]))
-return {'1', decimal(last)}
+local who = {weight = tonumber(ARGV[3]), capacity = tonumber(ARGV[4]), again = ARGV[5], owner = ARGV[6]}
+if admits(lock, who) and (not head or head == lease or who.others) then
+  token = token_of(lock, who, time)
+  if ARGV[9] == '1' then
+    redis.call('SPUBLISH', channel, 'acquired ' .. token)
+  end
+  if head then
+    leave_queue(lease)
+  end
+  enter(lock, lease, who, token, time + length, time)
+  write(lock, time)
+  return {'acquired', token}
+end
+if ARGV[7] == '0' then
+  write(lock, time)
+  if head and leave_queue(lease) then
+    -- Somebody behind may fit where the one in front did not.
+    settle(lock, time, channel, lease)
+    write(lock, time)
+  end
+  return {'held', remaining(lock, time)}
+end
+write(lock, time)
+local place, since = redis.call('ZRANK', KEYS[2], lease), decimal(time)
+if place then
+  local known = waiter(redis.call('HGET', KEYS[3], lease))
+  since = known and known.since or since
+else
+  place = redis.call('ZCARD', KEYS[2])
+  if place >= MOST_WAITERS then
+    return {'full'}
+  end
+  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
+  redis.call('ZADD', KEYS[2], decimal((last or 0) + 1), lease)
+end
+local entry = {decimal(time + HEARTBEAT), ARGV[2], ARGV[3], ARGV[4], ARGV[5], since, ARGV[6]}
+redis.call('HSET', KEYS[3], lease, table.concat(entry, ' '))
+-- Who waits asks again long before that; it collects what those leave who are gone together.
+redis.call('PEXPIRE', KEYS[2], milliseconds(20 * HEARTBEAT))
+redis.call('PEXPIRE', KEYS[3], milliseconds(20 * HEARTBEAT))
+return {'queued', decimal(place), remaining(lock, time), decimal(lock.last)}

@@ -1,19 +1,25 @@
 #!lua flags=allow-oom
--- Gives a lock back and announces it. Mirrors `LockState::release`.
--- KEYS[1]  the lock: a hash of lease, ends (us), last (token), released
+-- Gives a lock back, or a place in its queue, and grants it to whose turn it is. Mirrors `LockState::release`.
+-- KEYS[1]  the lock, KEYS[2] its queue, KEYS[3] who they are: see library.lua
 -- ARGV[1]  lease id
--- ARGV[2]  channel to announce the release on; it shares the lock's hash tag
--- ARGV[3]  how long the hash outlives the lock, us
+-- ARGV[2]  channel of the lock; it shares its hash tag
+-- ARGV[3]  1 if every release is announced, 0 if not
 -- returns  1 if the lease held the lock, or was the last to give it back; 0 if neither
--- atomic   only the holder may free the lock, and waiters hear of it only once it is free
-local state = redis.call('HMGET', KEYS[1], 'lease', 'ends', 'released')
-if state[1] == ARGV[1] and tonumber(state[2]) > now() then
-  -- First, because it is what a user may lack permission for: then nothing has been written. Whoever
-  -- hears it can ask only after this script has ended, when the lock is free.
-  redis.call('SPUBLISH', ARGV[2], '')
-  redis.call('HDEL', KEYS[1], 'lease', 'ends')
-  redis.call('HSET', KEYS[1], 'released', ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], milliseconds(ARGV[3]))
-  return 1
+-- atomic   only a holder may free the lock, and nobody comes between it and whose turn it is
+local lease, channel, time = ARGV[1], ARGV[2], now()
+local lock, entry = read(lease)
+local ends, token = string.match(entry or '', '^(%d+) (%d+) ')
+local held = ends and tonumber(ends) > time
+if held then
+  if ARGV[3] == '1' then
+    redis.call('SPUBLISH', channel, 'released ' .. token)
+  end
+  remove(lock, {{'h:' .. lease, entry}})
+  put(lock, 'released', lease)
+  write(lock, time)
+else
+  leave_queue(lease)
 end
-return state[3] == ARGV[1] and 1 or 0
+settle(lock, time, channel)
+write(lock, time)
+return (held or redis.call('HGET', KEYS[1], 'released') == lease) and 1 or 0

@@ -1,4 +1,4 @@
-//! What every backend for locks promises.
+//! What a lease promises, of whichever lock.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -6,68 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use quorate::{Acquire, ErrorKind, Fleet, LockGuard};
+use quorate::{Acquire, ErrorKind, Fleet};
 
+use super::{HOUR, LONG, SHORT, acquired, held};
 use crate::harness::{Home, PATIENCE, eventually, within};
-
-/// Makes one test per clause of the lock contract: `lock_suite!(module, harness)`.
-#[macro_export]
-macro_rules! lock_suite {
-    ($module:ident, $harness:expr) => {
-        $crate::__suite!(
-            $module,
-            $harness,
-            $crate::suites::lock,
-            [
-                a_free_lock_is_acquired_and_a_held_one_is_not,
-                a_released_lock_can_be_acquired,
-                a_lease_that_ends_frees_the_lock,
-                tokens_grow_with_every_acquisition,
-                an_extended_lease_ends_later,
-                a_lease_may_be_made_shorter,
-                others_can_neither_extend_nor_release,
-                a_late_holder_can_neither_extend_nor_release,
-                a_repeated_release_gives_the_same_answer,
-                a_waiter_is_woken_by_a_release,
-                a_waiter_takes_over_when_a_lease_ends,
-                waiting_ends_in_time,
-                renewal_keeps_the_lock_beyond_its_lease,
-                a_lock_taken_away_is_lost,
-                an_unrenewed_lease_is_lost_when_it_ends,
-                a_dropped_guard_releases,
-                a_detached_guard_does_not_release,
-                a_dropped_acquire_holds_nothing,
-                one_of_many_contenders_wins,
-                contenders_exclude_each_other,
-                names_are_independent,
-                names_with_braces_work,
-                namespaces_are_apart,
-                closing_gives_locks_back,
-                bad_input_is_refused_with_the_rule,
-            ]
-        );
-    };
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-/// Long enough not to end by itself while a test runs.
-const LONG: Duration = Duration::from_secs(60);
-/// Short enough to wait for.
-const SHORT: Duration = Duration::from_millis(150);
-
-async fn acquired(fleet: &Fleet, name: &str, lease: Duration) -> LockGuard {
-    match fleet.lock(name).try_acquire().lease(lease).await.unwrap() {
-        Acquire::Acquired(guard) => guard,
-        other => panic!("the lock should be free: {other:?}"),
-    }
-}
-
-async fn held(fleet: &Fleet, name: &str) -> Duration {
-    match fleet.lock(name).try_acquire().await.unwrap() {
-        Acquire::Held { remaining, .. } => remaining,
-        other => panic!("the lock should be held: {other:?}"),
-    }
-}
 
 /// The first gets it; the second learns how long the lease runs, as a value.
 pub async fn a_free_lock_is_acquired_and_a_held_one_is_not(home: Home) {
@@ -243,6 +185,7 @@ pub async fn a_waiter_is_woken_by_a_release(home: Home) {
     };
     let (won, released) = tokio::join!(waiting, releasing);
     assert!(won.is_acquired() && released);
+    drop(won);
     eventually("it no longer listens", async || {
         other.subscriptions().is_empty()
     })
