@@ -105,7 +105,8 @@ pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use limit::{Decision, Limiter, Policy};
 pub use lock::{
-    Acquire, FencingToken, Lease, LeaseId, Lock, LockGuard, RwLock, Semaphore, WithLock,
+    Acquire, Election, FencingToken, Lease, LeaseId, Lock, LockGuard, MultiLock, RwLock, Semaphore,
+    WithLock,
 };
 pub use port::CallOptions;
 pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};

@@ -1,13 +1,14 @@
-//! Locks by hand: a lease is a resource that its holder extends and deletes.
+//! Locks by hand: a lease is a resource that its holder extends and deletes, and a lock one that anybody may look at.
 
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use quorate::{Acquire, LeaseId};
+use quorate::lock::{LockHolder, LockStatus, LockWaiter};
+use quorate::{Acquire, FencingToken, LeaseId};
 use quorate_http::{Code, Problem, Rejection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -177,6 +178,144 @@ pub(crate) async fn release(
     } else {
         Err(not_held(&name))
     }
+}
+
+/// A lock as it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LockDocument {
+    /// The lock.
+    name: String,
+    /// Who holds it; nobody if there are none.
+    holders: Vec<HolderDocument>,
+    /// Who waits for it, in the order of their turns; the first 100.
+    waiters: Vec<WaiterDocument>,
+    /// How many wait, including some that may be gone since a moment.
+    waiting: u64,
+}
+
+/// Who holds a lock, without what it could be released by.
+#[derive(Debug, Serialize, ToSchema)]
+struct HolderDocument {
+    /// The token of the acquisition.
+    fencing_token: u64,
+    /// Who it says it is.
+    owner: String,
+    /// For how long, in milliseconds.
+    held_for_ms: u64,
+    /// How long until the lease ends unless it is extended, in milliseconds.
+    remaining_ms: u64,
+}
+
+/// Who waits for a lock.
+#[derive(Debug, Serialize, ToSchema)]
+struct WaiterDocument {
+    /// Who it says it is.
+    owner: String,
+    /// For how long, in milliseconds.
+    waiting_for_ms: u64,
+}
+
+impl LockDocument {
+    fn new(name: String, status: LockStatus) -> Self {
+        Self {
+            name,
+            holders: status.holders.into_iter().map(Into::into).collect(),
+            waiters: status.waiters.into_iter().map(Into::into).collect(),
+            waiting: status.waiting,
+        }
+    }
+}
+
+impl From<LockHolder> for HolderDocument {
+    fn from(holder: LockHolder) -> Self {
+        Self {
+            fencing_token: holder.token.get(),
+            owner: holder.owner,
+            held_for_ms: millis(holder.held_for),
+            remaining_ms: millis(holder.remaining),
+        }
+    }
+}
+
+impl From<LockWaiter> for WaiterDocument {
+    fn from(waiter: LockWaiter) -> Self {
+        Self {
+            owner: waiter.owner,
+            waiting_for_ms: millis(waiter.waiting_for),
+        }
+    }
+}
+
+/// Says who holds a lock and who waits for it.
+#[utoipa::path(
+    get,
+    path = "/v1/locks/{name}",
+    params(("name" = String, Path, description = "The lock; a slash in it is written %2F")),
+    responses(
+        (status = 200, description = "The lock, also if nobody holds it", body = LockDocument),
+        (status = 400, description = "The name breaks a rule"),
+        (status = 503, description = "The backend cannot be reached"),
+    ),
+    tag = "locks",
+)]
+pub(crate) async fn show(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<LockDocument>, Rejection> {
+    let Path(name) = path?;
+    let status = app.fleet.lock(&name).status().await?;
+    Ok(Json(LockDocument::new(name, status)))
+}
+
+/// Whom a lock is taken away from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forced {
+    /// Only from the holder with this token.
+    fencing_token: Option<u64>,
+}
+
+/// From whom a lock was taken away.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ForcedDocument {
+    /// Their tokens; none, if it was not held, or not by who was meant.
+    fencing_tokens: Vec<u64>,
+}
+
+/// Takes a lock away from whoever holds it. Who waits for it gets it.
+#[utoipa::path(
+    delete,
+    path = "/v1/locks/{name}",
+    params(
+        ("name" = String, Path, description = "The lock; a slash in it is written %2F"),
+        ("fencing_token" = Option<u64>, Query, description = "Only from the holder with this token, and from nobody who got it since"),
+    ),
+    responses(
+        (status = 200, description = "From whom it was taken away", body = ForcedDocument),
+        (status = 400, description = "An argument breaks a rule"),
+        (status = 503, description = "The backend cannot be reached"),
+    ),
+    tag = "locks",
+)]
+pub(crate) async fn force(
+    State(app): State<App>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<Forced>, QueryRejection>,
+) -> Result<Json<ForcedDocument>, Rejection> {
+    let Path(name) = path?;
+    let Query(Forced { fencing_token }) = query?;
+    let lock = app.fleet.lock(&name);
+    let fencing_tokens = match fencing_token {
+        Some(token) => {
+            let forced = lock.force_release_token(FencingToken::new(token)).await?;
+            forced.then_some(token).into_iter().collect()
+        }
+        None => {
+            let forced = lock.force_release().await?;
+            forced.into_iter().map(FencingToken::get).collect()
+        }
+    };
+    Ok(Json(ForcedDocument { fencing_tokens }))
 }
 
 fn lease_id(text: &str) -> Result<LeaseId, Rejection> {

@@ -33,6 +33,8 @@ use super::{
         limits::refund,
         limits::reset,
         locks::acquire,
+        locks::show,
+        locks::force,
         locks::extend,
         locks::release,
         store::list,

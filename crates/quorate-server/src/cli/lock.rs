@@ -1,11 +1,12 @@
-//! `quorate lock run`.
+//! `quorate lock`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use quorate::{Acquire, Fleet, LockGuard};
+use quorate::{Acquire, FencingToken, Fleet, LockGuard};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::json;
 use tokio::process::{Child, Command as Program};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -17,6 +18,8 @@ use crate::failure::Failure;
 const NOT_ACQUIRED: u8 = 75;
 /// The lock was lost and the command killed.
 const LOST: u8 = 76;
+/// There is nobody to take the lock away from.
+const NOBODY: u8 = 4;
 /// What shells answer when there is no such program, or it cannot be run.
 const NOT_FOUND: u8 = 127;
 /// What shells add to the number of the signal that ended a program.
@@ -28,11 +31,37 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     Run(Run),
+    Show(Show),
+    ForceRelease(ForceRelease),
+}
+
+/// Print who holds a lock and who waits for it, as JSON.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The lock.
+    name: String,
+    #[command(flatten)]
+    backend: BackendArgs,
+}
+
+/// Take a lock away from whoever holds it, and print from whom. Who waits for it gets it.
+///
+/// Who held it learns of it at once, but may be at work until then: what the lock protects has to refuse its fencing token.
+/// Exit codes: 0 it was taken away; 4 nobody held it, or not the holder that was meant.
+#[derive(Debug, clap::Args)]
+pub(super) struct ForceRelease {
+    /// The lock.
+    name: String,
+    /// Only from the holder with this fencing token, as `show` prints it, and from nobody who got the lock since.
+    #[arg(long, value_name = "TOKEN")]
+    fencing_token: Option<u64>,
+    #[command(flatten)]
+    backend: BackendArgs,
 }
 
 /// Hold a lock while a command runs.
 ///
-/// The command finds the fencing token in QUORATE_FENCING_TOKEN. If the lock is lost the command is told
+/// The command finds the fencing token in QUORATE_FENCE, and in QUORATE_FENCING_TOKEN. If the lock is lost the command is told
 /// to end (SIGTERM), and killed 5 s later. Exit codes: that of the command; 75 if the lock could not be
 /// acquired; 76 if it was lost; 127 if the command cannot be run.
 #[derive(Debug, clap::Args)]
@@ -53,7 +82,68 @@ pub(super) struct Run {
 }
 
 pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
-    let Command::Run(args) = command;
+    match command {
+        Command::Run(args) => run_under(args).await,
+        Command::Show(args) => show(args).await,
+        Command::ForceRelease(args) => force_release(args).await,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+async fn show(args: Show) -> Result<ExitCode, Failure> {
+    let fleet = args.backend.connect().await?;
+    let status = fleet.lock(&args.name).status().await?;
+    let holders = status.holders.iter().map(|it| {
+        json!({
+            "fencing_token": it.token.get(),
+            "owner": it.owner,
+            "held_for_ms": millis(it.held_for),
+            "remaining_ms": millis(it.remaining),
+        })
+    });
+    let waiters = status
+        .waiters
+        .iter()
+        .map(|it| json!({ "owner": it.owner, "waiting_for_ms": millis(it.waiting_for) }));
+    println!(
+        "{}",
+        json!({
+            "name": args.name,
+            "holders": holders.collect::<Vec<_>>(),
+            "waiters": waiters.collect::<Vec<_>>(),
+            "waiting": status.waiting,
+        })
+    );
+    close(&fleet).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn force_release(args: ForceRelease) -> Result<ExitCode, Failure> {
+    let fleet = args.backend.connect().await?;
+    let lock = fleet.lock(&args.name);
+    let tokens: Vec<u64> = match args.fencing_token {
+        Some(token) => {
+            let forced = lock.force_release_token(FencingToken::new(token)).await?;
+            forced.then_some(token).into_iter().collect()
+        }
+        None => {
+            let forced = lock.force_release().await?;
+            forced.into_iter().map(FencingToken::get).collect()
+        }
+    };
+    println!("{}", json!({ "fencing_tokens": tokens }));
+    close(&fleet).await;
+    Ok(if tokens.is_empty() {
+        ExitCode::from(NOBODY)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+async fn run_under(args: Run) -> Result<ExitCode, Failure> {
     let fleet = args.backend.connect().await?;
     let lock = fleet.lock(&args.name);
     let request = match args.wait {
@@ -140,6 +230,7 @@ impl Running {
         let mut command = Program::new(program);
         command
             .args(arguments)
+            .env("QUORATE_FENCE", guard.token().to_string())
             .env("QUORATE_FENCING_TOKEN", guard.token().to_string())
             .env("QUORATE_LOCK", guard.name())
             .kill_on_drop(true);

@@ -371,3 +371,48 @@ async fn a_signal_is_passed_on_and_the_lock_given_back() {
         run(quorate().args(["lock", "run", "report", "--backend", &url, "--", "true"])).await;
     assert_eq!(next.code, Some(0), "{next:?}");
 }
+
+#[tokio::test]
+async fn a_lock_is_shown_and_taken_away() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let lock = |verb: &str, rest: &[&str]| {
+        let mut command = quorate();
+        command
+            .args(["lock", verb, "report", "--backend", &url])
+            .args(rest);
+        command
+    };
+    let mut holder = lock(
+        "run",
+        &[
+            "--",
+            "sh",
+            "-c",
+            "echo $QUORATE_FENCE $QUORATE_FENCING_TOKEN; exec sleep 60",
+        ],
+    )
+    .spawn()
+    .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    let line = line.expect("both are set");
+    let shown = run(&mut lock("show", &[])).await;
+    assert_eq!(shown.code, Some(0));
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let token = shown["holders"][0]["fencing_token"].as_u64().unwrap();
+    assert_eq!(shown["waiting"], 0);
+    assert_eq!(line, format!("{token} {token}"));
+    let other = (token - 1).to_string();
+    let missed = run(&mut lock("force-release", &["--fencing-token", &other])).await;
+    assert_eq!(missed.code, Some(4));
+    let forced = run(&mut lock("force-release", &[])).await;
+    assert_eq!(forced.code, Some(0));
+    let forced: Value = serde_json::from_str(&forced.stdout).unwrap();
+    assert_eq!(forced, json!({ "fencing_tokens": [token] }));
+    // The command is ended though its lease would have gone on.
+    let ended = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(76));
+    let nobody = run(&mut lock("force-release", &[])).await;
+    assert_eq!(nobody.code, Some(4));
+}

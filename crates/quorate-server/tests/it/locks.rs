@@ -145,3 +145,59 @@ async fn wrong_input_is_refused_with_the_rule() {
         .await;
     answer.problem(415, "INVALID_ARGUMENT", "application/json");
 }
+
+#[tokio::test]
+async fn a_lock_can_be_looked_at_and_taken_away() {
+    let served = Served::start().await;
+    let path = "/v1/locks/nightly%2Freport";
+    let free = served.get(path).await;
+    assert_eq!(free.status, 200);
+    assert_eq!(
+        free.json(),
+        json!({"name": "nightly/report", "holders": [], "waiters": [], "waiting": 0})
+    );
+    let held = served.post(path, json!({"lease": "60s"})).await.json();
+    let token = held["fencing_token"].as_u64().unwrap();
+    let shown = served.get(path).await;
+    let lease = held["lease_id"].as_str().unwrap();
+    assert!(!shown.text().contains(&lease[16..]), "it could be released");
+    let holder = &shown.json()["holders"][0];
+    assert_eq!(holder["fencing_token"], token);
+    assert!(
+        holder["remaining_ms"].as_u64().unwrap() > 30_000,
+        "{holder}"
+    );
+    assert!(!holder["owner"].as_str().unwrap().is_empty());
+
+    let waiting = served.post(path, json!({"lease": "60s", "wait": "20s"}));
+    let forcing = async {
+        let waits = async {
+            while served.get(path).await.json()["waiting"] != 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits)
+            .await
+            .expect("it waits");
+        // Not the one that is meant, then that.
+        for (meant, from) in [(token - 1, json!([])), (token, json!([token]))] {
+            let path = format!("{path}?fencing_token={meant}");
+            let answer = served.send("DELETE", &path, &[], "").await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.json(), json!({ "fencing_tokens": from }));
+        }
+    };
+    let (next, ()) = tokio::join!(waiting, forcing);
+    assert_eq!(next.status, 201);
+    let next = next.json()["fencing_token"].as_u64().unwrap();
+    assert!(next > token);
+    let lost = served
+        .post(&format!("{path}/{lease}"), json!({"lease": "60s"}))
+        .await;
+    lost.problem(409, "FAILED_PRECONDITION", "any more");
+    let answer = served.send("DELETE", path, &[], "").await;
+    assert_eq!(answer.json(), json!({ "fencing_tokens": [next] }));
+    let wrong = format!("{path}?fencing_token=x");
+    let answer = served.send("DELETE", &wrong, &[], "").await;
+    answer.problem(400, "INVALID_ARGUMENT", "fencing_token");
+}

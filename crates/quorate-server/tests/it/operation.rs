@@ -94,6 +94,8 @@ async fn the_description_names_every_route() {
         ("/v1/sse", "get"),
         ("/v1/ws", "get"),
         ("/v1/locks/{name}", "post"),
+        ("/v1/locks/{name}", "get"),
+        ("/v1/locks/{name}", "delete"),
         ("/v1/locks/{name}/{lease_id}", "post"),
         ("/v1/locks/{name}/{lease_id}", "delete"),
         ("/v1/store/{store}", "get"),

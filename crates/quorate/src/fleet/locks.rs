@@ -1,7 +1,7 @@
 //! The locks of a fleet.
 
 use super::Fleet;
-use crate::lock::{Lock, LockKind, RwLock, Semaphore};
+use crate::lock::{Election, Lock, LockKind, MultiLock, RwLock, Semaphore};
 
 impl Fleet {
     /// The lock called `name`: one holder at a time.
@@ -21,6 +21,19 @@ impl Fleet {
     #[must_use]
     pub fn semaphore(&self, name: &str, permits: u32) -> Semaphore {
         Semaphore::new(self.lock_of(LockKind::Semaphore, name), permits)
+    }
+
+    /// The [`lock`](Self::lock)s of these names, to be held together or not at all; 1 to 64 different ones.
+    #[must_use]
+    pub fn multi_lock<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> MultiLock {
+        let locks = names.into_iter().map(|name| self.lock(name.as_ref()));
+        MultiLock::new(locks.collect())
+    }
+
+    /// The election called `name`: one leader at a time, whom everybody can see.
+    #[must_use]
+    pub fn election(&self, name: &str) -> Election {
+        Election::new(self.lock_of(LockKind::Election, name))
     }
 
     fn lock_of(&self, kind: LockKind, name: &str) -> Lock {

@@ -7,13 +7,16 @@
 
 mod acquire;
 mod ask;
+mod election;
 mod guard;
 mod handle;
 mod keeper;
 mod lease;
 mod locks;
 mod memory;
+mod multi;
 mod news;
+mod observe;
 mod port;
 #[cfg(feature = "redis")]
 mod redis;
@@ -25,12 +28,15 @@ mod with_lock;
 
 pub use acquire::{Acquire, AcquireLock};
 pub use ask::{AcquireReply, Ask, LockHolder, LockKey, LockKind, LockStatus, LockWaiter};
+pub use election::{Campaign, Elected, Election, Leader, Leadership};
 pub use guard::{LockGuard, LockLease};
 pub use handle::{Lease, Lock};
 pub use lease::{FencingToken, LeaseId};
 pub(crate) use locks::Locks;
 pub(crate) use memory::{LockTable, MemoryLocks};
+pub use multi::{AcquireAll, AcquireLocks, MultiGuard, MultiLock};
 pub use news::{News, WaiterId};
+pub use observe::{LockEvent, LockWatch, Observation};
 pub use port::LockPort;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLocks;

@@ -1,8 +1,10 @@
 //! What every backend for locks promises.
 
+mod election;
 mod holders;
 mod lease;
 mod queue;
+mod several;
 mod shared;
 mod work;
 
@@ -10,9 +12,11 @@ use std::time::Duration;
 
 use quorate::{Acquire, Fleet, LockGuard};
 
+pub use self::election::*;
 pub use self::holders::*;
 pub use self::lease::*;
 pub use self::queue::*;
+pub use self::several::*;
 pub use self::shared::*;
 pub use self::work::*;
 
@@ -77,6 +81,16 @@ macro_rules! lock_suite {
                 permits_of_a_holder_that_is_gone_are_free,
                 shared_holders_have_growing_tokens,
                 kinds_of_one_name_are_apart,
+                several_locks_are_held_together_or_not_at_all,
+                several_locks_are_waited_for_together,
+                several_locks_cannot_deadlock,
+                losing_one_of_several_locks_is_told,
+                names_of_several_locks_are_different,
+                one_candidate_leads_at_a_time,
+                observers_hear_of_each_leader,
+                observers_notice_a_leader_that_is_gone,
+                a_deposed_leader_is_told,
+                what_is_taken_away_is_seen_by_who_watches,
                 bad_input_is_refused_with_the_rule,
             ]
         );
