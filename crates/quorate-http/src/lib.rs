@@ -34,6 +34,7 @@
 pub mod cache;
 #[cfg(feature = "client")]
 pub mod client;
+mod fencing;
 mod frame;
 mod hub;
 #[cfg(feature = "internals")]
@@ -51,6 +52,7 @@ pub mod telemetry;
 mod topic;
 mod ws;
 
+pub use fencing::{FENCING_TOKEN, Fence, Fenced, fencing_header, fencing_token};
 pub use frame::{PROTOCOL, event_line};
 pub use hub::{
     Authenticate, ClientEmit, ClientInfo, ClientStats, ConnectionTokens, Credentials, Cx, Denied,

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::guard::Held;
 use super::news::News;
 use super::turn::read;
-use crate::error::Result;
-use crate::events::{Event, Subscription, subscribe_channel};
+use crate::error::{Error, Result};
+use crate::events::{Channel, Event, Subscription, subscribe_channel};
 
 /// Between two attempts at something that failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const CONFIRM_AFTER: Duration = Duration::from_millis(50);
 /// A lock that is held for longer is listened to: short work should not pay for a subscription.
 const LISTEN_AFTER: Duration = Duration::from_secs(1);
+/// Between two attempts to listen, or to make sure.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// News that a guard may fall behind, before it asks instead.
 const BEHIND: usize = 64;
 
@@ -100,19 +102,10 @@ impl Held {
             Some(news) => news,
             None => {
                 tokio::time::sleep(LISTEN_AFTER).await;
-                let hub = &self.shared.hub;
-                match subscribe_channel(hub, channel).buffer(BEHIND).await {
-                    Ok(news) => {
-                        // What happened before is not heard any more.
-                        self.check().await;
-                        news
-                    }
-                    Err(error) => {
-                        // Renewals go on, and learn of it too.
-                        self.shared.report(&error);
-                        return std::future::pending().await;
-                    }
-                }
+                let news = self.subscribe(&channel).await;
+                // What happened before is not heard any more.
+                self.check().await;
+                news
             }
         };
         while let Some(event) = news.next().await {
@@ -132,13 +125,35 @@ impl Held {
         std::future::pending().await
     }
 
+    /// Until it succeeds. Renewals go on meanwhile, and would learn of a loss too.
+    async fn subscribe(&self, channel: &Channel) -> Subscription<Bytes> {
+        loop {
+            let subscribe = subscribe_channel(&self.shared.hub, channel.clone());
+            match subscribe.buffer(BEHIND).await {
+                Ok(news) => return news,
+                Err(error) => self.put_off(&error).await,
+            }
+        }
+    }
+
     /// Loses the lock if it is not held any more.
     async fn check(&self) {
-        match self.is_held().await {
-            Ok(true) => {}
-            Ok(false) => self.lose(),
-            Err(error) => self.shared.report(&error),
+        loop {
+            match self.is_held().await {
+                Ok(true) => return,
+                Ok(false) => return self.lose(),
+                Err(error) => self.put_off(&error).await,
+            }
         }
+    }
+
+    /// Before another attempt; for ever, if that would fail as well.
+    async fn put_off(&self, error: &Error) {
+        self.shared.report(error);
+        if !error.is_retryable() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
     }
 
     async fn is_held(&self) -> Result<bool> {

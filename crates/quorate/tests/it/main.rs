@@ -19,6 +19,7 @@ mod faults_file;
 mod faults_group;
 mod faults_history;
 mod faults_limit;
+mod faults_lock;
 mod faults_near;
 mod faults_presence;
 mod faults_session;

@@ -1,0 +1,142 @@
+//! Fencing tokens over HTTP: the header that carries one, and the resource's side, which refuses old ones.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use quorate::FencingToken;
+
+use crate::problem::{Code, Problem};
+use crate::rejection::Rejection;
+
+/// The header of requests made under a lock: the fencing token, in decimal.
+pub const FENCING_TOKEN: HeaderName = HeaderName::from_static("fencing-token");
+
+/// The value of the header.
+#[must_use]
+pub fn fencing_header(token: FencingToken) -> HeaderValue {
+    HeaderValue::from(token.get())
+}
+
+/// The token of a request.
+///
+/// # Errors
+/// 400 if there is none, several, or one that is not a number of up to 20 digits.
+pub fn fencing_token(headers: &HeaderMap) -> Result<FencingToken, Rejection> {
+    let refuse = |rule: &str| {
+        let message = format!("header {FENCING_TOKEN} {rule}");
+        Rejection::from(Problem::new(Code::InvalidArgument, message))
+    };
+    let mut values = headers.get_all(FENCING_TOKEN).iter();
+    let value = values.next().ok_or_else(|| refuse("must be given"))?;
+    if values.next().is_some() {
+        return Err(refuse("must be given once"));
+    }
+    let text = value.to_str().unwrap_or_default();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let token = text.parse().ok().filter(|_| digits);
+    token
+        .map(FencingToken::new)
+        .ok_or_else(|| refuse("must be a fencing token: a whole number"))
+}
+
+/// The fencing token of a request, as an argument of a handler. Requests without one are refused.
+///
+/// # Example
+/// ```
+/// use axum::{Router, routing::put};
+/// use quorate_http::{Fence, Fenced, Rejection};
+/// use std::sync::Arc;
+///
+/// async fn write(fence: Arc<Fence>, Fenced(token): Fenced) -> Result<&'static str, Rejection> {
+///     fence.admit(token)?;
+///     Ok("written")
+/// }
+///
+/// let fence = Arc::new(Fence::new());
+/// let app: Router = Router::new().route("/report", put(move |token: Fenced| write(fence.clone(), token)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "extractors are taken apart")]
+pub struct Fenced(pub FencingToken);
+
+impl<S: Send + Sync> FromRequestParts<S> for Fenced {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        fencing_token(&parts.headers).map(Self)
+    }
+}
+
+/// Refuses tokens smaller than the greatest it has seen, for a resource that lives in this process.
+///
+/// One that outlives the process remembers the token where it remembers itself:
+/// `UPDATE report SET body = $1, token = $2 WHERE id = $3 AND token <= $2`.
+///
+/// # Concurrent calls
+/// A request that was admitted may be overtaken by one with a greater token before it has done its work: admit it where the
+/// work is one step, such as under the mutex of what it changes.
+#[derive(Debug, Default)]
+pub struct Fence {
+    greatest: AtomicU64,
+}
+
+impl Fence {
+    /// One that has seen nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            greatest: AtomicU64::new(0),
+        }
+    }
+
+    /// Admits a token that is at least as great as all before it.
+    ///
+    /// # Errors
+    /// 409 with the code `FAILED_PRECONDITION`: somebody got the lock later, and was here already.
+    pub fn admit(&self, token: FencingToken) -> Result<(), Rejection> {
+        // One atomic step, so that two at once are in some order; nothing else is published by it.
+        let before = self.greatest.fetch_max(token.get(), Ordering::AcqRel);
+        if before > token.get() {
+            let message = format!("fencing token {token} is older than {before}, seen before");
+            return Err(Problem::new(Code::FailedPrecondition, message).into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_over_http_and_back() {
+        let token = FencingToken::new(1_795_000_000_000_001);
+        let headers = HeaderMap::from_iter([(FENCING_TOKEN, fencing_header(token))]);
+        assert_eq!(fencing_token(&headers).unwrap(), token);
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        assert!(fencing_token(&HeaderMap::new()).is_err());
+        for text in ["", "-1", "+1", "1.5", "x", "1 ", "99999999999999999999"] {
+            let value = HeaderValue::from_str(text).unwrap();
+            let headers = HeaderMap::from_iter([(FENCING_TOKEN, value)]);
+            assert!(fencing_token(&headers).is_err(), "{text:?}");
+        }
+        let mut twice = HeaderMap::new();
+        twice.append(FENCING_TOKEN, HeaderValue::from_static("1"));
+        twice.append(FENCING_TOKEN, HeaderValue::from_static("2"));
+        assert!(fencing_token(&twice).is_err());
+    }
+
+    #[test]
+    fn an_old_token_is_refused_and_the_present_one_is_not() {
+        let fence = Fence::new();
+        for (token, admitted) in [(5, true), (5, true), (4, false), (6, true), (5, false)] {
+            let answer = fence.admit(FencingToken::new(token));
+            assert_eq!(answer.is_ok(), admitted, "{token}");
+        }
+    }
+}
