@@ -22,6 +22,7 @@
 //! * `client` (a feature): the hub's client, for Rust programs.
 //! * [`cache`]: the responses of a service, kept for all of its instances: a tower layer.
 //! * [`limit`]: who asks too often is turned away, over all instances: a tower layer.
+//! * [`idempotency`]: a request is handled once, however often it is sent: a tower layer.
 //! * [`session`]: who is logged in, by cookie or bearer token: a tower layer and an extractor.
 //! * `session::TowerSessionStore` (a feature, `tower-sessions`): keeps the sessions of services that use that crate.
 //! * [`Problem`] and [`Rejection`]: errors as problem documents (RFC 9457).
@@ -31,12 +32,14 @@
 //! A hub lets in whoever connects unless it is told to [authenticate](HubBuilder::authenticate), or its routes
 //! are behind a layer of your own.
 
+mod body;
 pub mod cache;
 #[cfg(feature = "client")]
 pub mod client;
 mod fencing;
 mod frame;
 mod hub;
+pub mod idempotency;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;

@@ -4,6 +4,11 @@
 /// (given somebody else's answer), `miss`, `pass` (asked without waiting for others), `bypass` (not for the cache), `failed` (without its
 /// backend).
 pub const CACHE_REQUESTS: &str = "quorate_http_cache_requests_total";
+/// Counter of requests with an idempotency key, by `name` of the layer and `result`: `ran`, `replayed`, `conflict` (still
+/// running), `mismatch` (the key is of another request), `failed` (the home could not be asked).
+pub const IDEMPOTENT_REQUESTS: &str = "quorate_http_idempotent_requests_total";
+/// Counter of responses that could not be kept, by `name` of the layer: sent again, such a request is run again.
+pub const IDEMPOTENT_LOST: &str = "quorate_http_idempotent_lost_total";
 /// Gauge of connected clients, by `transport` (`sse`, `ws`).
 pub const CLIENTS: &str = "quorate_http_clients";
 /// Counter of frames sent to clients, by `transport`.

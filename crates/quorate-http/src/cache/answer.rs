@@ -5,10 +5,10 @@ use axum::http::header::AGE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::body::whole;
 use super::conditional::{has_it_already, is_read, not_modified, say_length};
 use super::status::Handled;
 use super::stored::Held;
+use crate::body::whole;
 
 /// What is there, as the answer to a request.
 pub(super) fn from(held: &Held, request: &Parts, handled: Handled) -> Response<Body> {

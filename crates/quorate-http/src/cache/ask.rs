@@ -13,7 +13,6 @@ use quorate::Loaded;
 use tokio::time::Instant;
 
 use super::answer;
-use super::body::{Collected, collect, known_size, whole};
 use super::codec::HEAD;
 use super::conditional::{
     ask_whether_it_holds, freshen, is_about, is_failure, is_refusal, remove_conditions,
@@ -28,6 +27,7 @@ use super::nested::Around;
 use super::status::{CACHE_STATUS, Handled};
 use super::stored::{Held, Kept, StoredResponse, varied};
 use super::unshared::since;
+use crate::body::{Collected, collect, known_size, whole};
 
 /// The least time that a cache keeps anything: what is not fresh is there to be validated.
 const LEAST: Duration = Duration::from_millis(1);

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::answer;
-use super::body::{Collected, collect, whole};
 use super::handle::{Found, Shared};
 use super::key::ResponseKey;
 use super::load::{Asking, Turn};
@@ -25,6 +24,7 @@ use super::status::{Forward, Handled};
 use super::stored::{Held, Kept};
 use super::unsafe_methods;
 use super::unshared::since;
+use crate::body::{Collected, collect, whole};
 
 /// The service within.
 pub(super) type Run<E> =

@@ -5,7 +5,6 @@
 
 mod answer;
 mod ask;
-mod body;
 mod builder;
 mod codec;
 mod conditional;

@@ -11,6 +11,7 @@ mod conformance;
 mod declared;
 mod ending;
 mod events;
+mod idempotency;
 mod kept;
 mod limits;
 mod presence;

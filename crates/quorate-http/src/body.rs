@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 
 /// A body that was read.
 #[derive(Debug)]
-pub(super) enum Collected {
+pub(crate) enum Collected {
     /// To its end.
     Whole {
         bytes: Bytes,
@@ -23,7 +23,7 @@ pub(super) enum Collected {
 }
 
 /// Reads a body of at most `most` bytes.
-pub(super) async fn collect(body: Body, most: usize) -> Collected {
+pub(crate) async fn collect(body: Body, most: usize) -> Collected {
     let mut body = pin!(body);
     let (mut bytes, mut trailers) = (BytesMut::new(), None);
     while let Some(frame) = next(body.as_mut()).await {
@@ -103,7 +103,7 @@ impl HttpBody for Resumed {
 }
 
 /// A body that was read to its end, once more.
-pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
+pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
     match trailers.filter(|trailers| !trailers.is_empty()) {
         None => Body::from(bytes),
         Some(trailers) => {
@@ -117,7 +117,7 @@ pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
 }
 
 /// The size of a body that says so, itself or in `Content-Length`.
-pub(super) fn known_size(headers: &HeaderMap, body: &Body) -> Option<u64> {
+pub(crate) fn known_size(headers: &HeaderMap, body: &Body) -> Option<u64> {
     let said = |value: &HeaderValue| value.to_str().ok()?.parse().ok();
     let exact = body.size_hint().exact();
     exact.or_else(|| headers.get(CONTENT_LENGTH).and_then(said))

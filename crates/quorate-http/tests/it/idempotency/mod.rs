@@ -1,0 +1,6 @@
+//! The layer that runs a request once.
+
+mod answers;
+mod faults;
+mod running;
+mod site;
