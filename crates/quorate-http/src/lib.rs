@@ -74,6 +74,8 @@ mod documents {
     struct HttpCache;
     #[doc = include_str!("../../../docs/guide/http-sessions.md")]
     struct HttpSessions;
+    #[doc = include_str!("../../../docs/guide/idempotency.md")]
+    struct Idempotency;
     #[doc = include_str!("../../../docs/guide/hub.md")]
     struct Hub;
     #[cfg(feature = "client")]
