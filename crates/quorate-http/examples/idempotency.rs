@@ -48,7 +48,7 @@ async fn send(shop: &Router, key: &str, what: &'static str) -> Result<String, Bo
     let (status, headers) = (response.status(), response.headers());
     let replayed = headers.contains_key("idempotent-replayed");
     let body = to_bytes(response.into_body(), 1 << 16).await?;
-    let how = if replayed { "replayed" } else { "first" };
+    let how = if replayed { "replayed" } else { "not replayed" };
     Ok(format!(
         "{status} ({how}) {}",
         String::from_utf8_lossy(&body)

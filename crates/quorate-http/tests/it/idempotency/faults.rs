@@ -18,6 +18,12 @@ use super::site::{Site, layer, post, send};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// So that it is soon found out that the server is away, and that it is back.
+fn quick(server: &Server) -> String {
+    let url = server.url();
+    format!("{url}?command_timeout=300ms&max_reconnect_delay=100ms")
+}
+
 async fn until(happened: impl Fn() -> bool) {
     while !happened() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -28,7 +34,7 @@ async fn until(happened: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_without_its_home_nothing_is_run() {
     let server = Server::start(ServerKind::Redis).await.unwrap();
-    let fleet = Fleet::connect(&server.url()).await.unwrap();
+    let fleet = Fleet::connect(&quick(&server)).await.unwrap();
     let site = Site::new();
     let app = site.app(layer(&fleet));
     server.kill();
@@ -72,7 +78,7 @@ async fn fault_a_killed_instance_holds_a_request_no_longer_than_its_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_an_answer_given_while_the_home_is_away_is_kept() {
     let server = Server::start(ServerKind::Redis).await.unwrap();
-    let fleet = Fleet::connect(&server.url()).await.unwrap();
+    let fleet = Fleet::connect(&quick(&server)).await.unwrap();
     let site = Site::new();
     let app = site.app(layer(&fleet));
     let first = tokio::spawn({
@@ -85,7 +91,6 @@ async fn fault_an_answer_given_while_the_home_is_away_is_kept() {
     site.gate.add_permits(1);
     assert_eq!(first.await.unwrap().body, "1 tea");
     server.restart().await.unwrap();
-    fleet.ready().await.unwrap();
     let count = "return tostring(#redis.call('KEYS', '*idempotency/http*'))";
     while server
         .command(&["EVAL", count, "0"])
