@@ -66,8 +66,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for answer in join_all(shops.iter().map(|shop| send(shop, "key-1", "tea"))).await {
         println!("  {}", answer?);
     }
-    println!("and once more:\n  {}", send(&shops[1], "key-1", "tea").await?);
-    println!("another order:\n  {}", send(&shops[0], "key-2", "coffee").await?);
+    println!(
+        "and once more:\n  {}",
+        send(&shops[1], "key-1", "tea").await?
+    );
+    println!(
+        "another order:\n  {}",
+        send(&shops[0], "key-2", "coffee").await?
+    );
     println!(
         "another order under a key that was used:\n  {}",
         send(&shops[0], "key-2", "cocoa").await?
