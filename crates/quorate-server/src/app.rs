@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
-use quorate::{Codec, Fleet, Keep, Outcome, Topic, TopicSpec};
+use quorate::{Codec, Fleet, Keep, Outcome, Sessions, Topic, TopicSpec};
 use quorate_http::{Code, Hub, Problem, Rejection, TopicPath};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -31,6 +31,8 @@ pub(crate) struct App {
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) backend: Arc<str>,
+    /// As services make them.
+    pub(crate) sessions: Sessions,
     /// The largest payload the fleet publishes, in bytes.
     pub(crate) max_payload: u64,
     /// The largest body of a request, in bytes.
@@ -57,7 +59,12 @@ impl App {
         for name in &config.present {
             hub = hub.presence(name).expect("the configuration was checked");
         }
+        let mut sessions = fleet.sessions();
+        if let Some(key) = &config.session_key {
+            sessions = sessions.partition_key(key.reveal());
+        }
         Self {
+            sessions,
             hub: hub.build().expect("nothing is declared on it"),
             fleet,
             kept: Arc::new(config.kept.clone()),

@@ -23,6 +23,8 @@ const SHORTEST_TOKEN: usize = 16;
 
 /// What an in-process home is called in URLs.
 const MEMORY: &str = "memory:";
+/// The variable with the secret that names of sessions' keys are made with.
+pub(crate) const SESSION_KEY: &str = "QUORATE_SESSION_KEY";
 /// What the URL of a home in a file begins with.
 const FILE: &str = "file:";
 
@@ -34,6 +36,7 @@ struct File {
     backend: Option<Secret>,
     token: Option<Secret>,
     token_file: Option<PathBuf>,
+    session_key: Option<Secret>,
     allowed_origins: Vec<String>,
     allowed_hosts: Vec<String>,
     limits: Limits,
@@ -182,6 +185,8 @@ pub(crate) struct ServeConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) source: BackendSource,
     pub(crate) token: Option<Secret>,
+    /// What services give to `Sessions::partition_key`.
+    pub(crate) session_key: Option<Secret>,
     pub(crate) origins: OriginPolicy,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) limits: Limits,
@@ -253,6 +258,9 @@ impl ServeConfig {
             listen,
             source,
             token,
+            session_key: environment(SESSION_KEY)
+                .map(Into::into)
+                .or(file.session_key),
             origins,
             allowed_hosts: file.allowed_hosts,
             limits: file.limits,

@@ -12,13 +12,15 @@ mod locks;
 mod openapi;
 mod presence;
 mod session;
+mod sessions;
 mod store;
 mod values;
 
 use axum::Router;
 use axum::http::{HeaderName, header};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
+pub(crate) use self::sessions::SessionView;
 use crate::app::App;
 
 /// Headers of answers that pages of other sites may read.
@@ -46,6 +48,15 @@ pub(crate) fn routes() -> Router<App> {
             "/v1/locks/{name}/{lease_id}",
             post(locks::extend).delete(locks::release),
         )
+        .route(
+            "/v1/sessions",
+            get(sessions::list)
+                .post(sessions::create)
+                .delete(sessions::delete_all),
+        )
+        .route("/v1/sessions/check", post(sessions::check))
+        .route("/v1/sessions/count", get(sessions::count))
+        .route("/v1/sessions/{handle}", delete(sessions::delete))
         .route("/v1/store/{store}", get(store::list))
         .route(
             "/v1/store/{store}/{key}",

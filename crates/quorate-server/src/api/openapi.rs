@@ -8,14 +8,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    cache, events, figures, health, history, hub, limits, locks, presence, session, store,
+    cache, events, figures, health, history, hub, limits, locks, presence, session, sessions, store,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Quorate",
-        description = "Events, limits, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
+        description = "Events, sessions, limits, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
                        problem documents (RFC 9457) with `code`, `outcome` and `retryable`. The \
                        streams `/v1/sse` and `/v1/ws` are described in docs/protocol.md."
     ),
@@ -37,6 +37,12 @@ use super::{
         locks::force,
         locks::extend,
         locks::release,
+        sessions::create,
+        sessions::check,
+        sessions::list,
+        sessions::count,
+        sessions::delete_all,
+        sessions::delete,
         store::list,
         store::get,
         store::set,

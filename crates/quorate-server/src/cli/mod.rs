@@ -8,6 +8,7 @@ mod limit;
 mod lock;
 mod publish;
 mod serve;
+mod session;
 mod store;
 mod subscribe;
 mod value;
@@ -21,7 +22,7 @@ use crate::observe;
 
 /// Everything a fleet of services has to agree on.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong input; `limit`, `lock run`, `store`, `cache`
+/// Exit codes: 0 success, 1 failure, 2 wrong input; `limit`, `lock run`, `session`, `store`, `cache`
 /// and `doctor` have more.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, max_term_width = 100)]
@@ -48,6 +49,11 @@ enum Command {
     /// Use locks.
     #[command(subcommand)]
     Lock(lock::Command),
+    /// Look at the sessions of users, and end them. QUORATE_SESSION_KEY is the services' partition key, if they have one.
+    ///
+    /// Exit codes: 0; 1; 2; 4 where there is no such session.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Look at stores, and change what is in them.
     ///
     /// Exit codes: 0; 1; 2; 4 where there is no such entry, or a condition does not hold.
@@ -80,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Limit(command) => limit::run(command).await,
             Command::Lock(command) => lock::run(command).await,
+            Command::Session(command) => session::run(command).await,
             Command::Store(command) => store::run(command).await,
             Command::Cache(command) => cache::run(command).await,
         }

@@ -7,6 +7,8 @@ mod browser;
 #[cfg(feature = "browser")]
 mod browser_live;
 #[cfg(feature = "browser")]
+mod browser_sessions;
+#[cfg(feature = "browser")]
 mod browser_values;
 mod cache;
 mod cli;
@@ -20,6 +22,7 @@ mod limits;
 mod locks;
 mod operation;
 mod rate_limits;
+mod sessions;
 mod shutdown;
 mod store;
 mod streams;

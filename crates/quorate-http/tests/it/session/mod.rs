@@ -4,6 +4,8 @@ mod browser;
 mod caches;
 mod faults;
 mod login;
+#[cfg(feature = "browser")]
+mod real_browser;
 mod saving;
 mod sockets;
 #[cfg(feature = "tower-sessions")]
