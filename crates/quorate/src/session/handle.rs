@@ -9,6 +9,7 @@ use super::id::{Place, SessionHandle, SessionId, SessionRef};
 use super::partition::{Claim, Deleted, MAX_SESSIONS};
 use super::port::{Found, RevokedWhy, SessionPort};
 use super::snapshot::Session;
+use super::touch::TouchSession;
 use crate::backoff::RetryPolicy;
 use crate::context::{Context, Limits, Operation, Repeat};
 use crate::error::{Error, Result};
@@ -66,8 +67,8 @@ pub(super) struct Policy {
 /// back, whoever uses or changes it at that moment; who change different fields lose none.
 ///
 /// # Lost replies
-/// `get`, `touch`, `list`, `count`, `delete` and `rotate` are tried again. `create`, `update`, `take`, `delete_all`
-/// and `delete_others` fail with [`Outcome::Unknown`](crate::Outcome) instead, because doing them late could undo
+/// `get`, `touch`, `list`, `count`, `delete` and `rotate` are tried again. `create`, `update`, `take`, `delete_all`,
+/// `delete_others`, and a `touch` with another time to live, fail with [`Outcome::Unknown`](crate::Outcome) instead, because doing them late could undo
 /// what happened in between; call `delete_all` again in that case.
 ///
 /// # Example
@@ -187,18 +188,13 @@ impl Sessions {
         self.read(&GET, session, false).await
     }
 
-    /// Uses a session: it lives on for its own time to live from now. `false` if there is none.
+    /// Uses a session: it lives on for its own time to live from now, or for [another](TouchSession::ttl). `false` if
+    /// there is none.
     ///
     /// A use is written down only when a minute, or a twentieth of the time to live if that is less, has passed
     /// since the last that was.
-    ///
-    /// # Errors
-    /// Those of the backend.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, it may or may not be used.
-    pub async fn touch(&self, id: &SessionId) -> Result<bool> {
-        Ok(self.get_and_touch(id).await?.is_some())
+    pub fn touch(&self, id: &SessionId) -> TouchSession {
+        TouchSession::new(self.clone(), id.clone())
     }
 
     /// [`touch`](Self::touch), and the session as it is then, in one round trip.
@@ -337,7 +333,7 @@ impl Sessions {
             .run_within(self.limits, operation, &target, |attempt| {
                 let options = CallOptions::until(attempt.deadline);
                 if touch {
-                    port.touch(&key, &claim, options)
+                    port.touch(&key, &claim, None, options)
                 } else {
                     port.get(&key, &claim, options)
                 }

@@ -149,9 +149,15 @@ impl SessionPort for MemorySessions {
         .await
     }
 
-    async fn touch(&self, key: &Key, claim: &Claim, options: CallOptions) -> Result<Option<Found>> {
+    async fn touch(
+        &self,
+        key: &Key,
+        claim: &Claim,
+        ttl: Option<Duration>,
+        options: CallOptions,
+    ) -> Result<Option<Found>> {
         self.change(key, options, |partition, now| {
-            let (record, is_written) = partition.touch(now, claim);
+            let (record, is_written) = partition.touch(now, claim, ttl);
             quietly(record.map(|record| Found { now, record }), is_written)
         })
         .await

@@ -17,6 +17,7 @@ mod record;
 mod redis;
 mod rotate;
 mod snapshot;
+mod touch;
 mod update;
 mod watch;
 
@@ -35,5 +36,6 @@ pub use record::{Field, MAX_BYTES, MAX_FIELDS, Record};
 pub(crate) use redis::RedisSessions;
 pub use rotate::{RotateSession, Rotation};
 pub use snapshot::Session;
+pub use touch::TouchSession;
 pub use update::UpdateSession;
 pub use watch::SessionWatch;

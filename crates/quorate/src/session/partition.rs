@@ -162,8 +162,14 @@ impl Record {
         self.ends > now && is_proved
     }
 
-    /// Writes a use down, unless one was a moment ago.
-    fn touch(&mut self, now: Micros) -> bool {
+    /// Writes a use down, unless one was a moment ago and it lives on for as long as before.
+    fn touch(&mut self, now: Micros, ttl: Option<Duration>) -> bool {
+        if let Some(ttl) = ttl.filter(|ttl| *ttl != self.ttl) {
+            self.ttl = ttl;
+            self.seen = self.seen.max(now);
+            self.ends = end_of(now, ttl, self.absolute);
+            return true;
+        }
         let share = self.ttl / u32::try_from(COALESCE_SHARE).expect("is small");
         if now < self.seen || now.since(self.seen) < share.min(COALESCE) {
             return false;
@@ -247,12 +253,17 @@ impl Partition {
         record.answers(claim, now).then_some(record)
     }
 
-    /// Lets a session live on from now. Says as well whether that was written down.
-    pub(super) fn touch(&mut self, now: Micros, claim: &Claim) -> (Option<Record>, bool) {
+    /// Lets a session live on from now, for as long as before or for `ttl`. Says as well whether that was written down.
+    pub(super) fn touch(
+        &mut self,
+        now: Micros,
+        claim: &Claim,
+        ttl: Option<Duration>,
+    ) -> (Option<Record>, bool) {
         let Some(mut record) = self.get(now, claim).cloned() else {
             return (None, false);
         };
-        let is_written = record.touch(now);
+        let is_written = record.touch(now, ttl);
         if is_written {
             self.put(claim.serial, record.clone());
         }

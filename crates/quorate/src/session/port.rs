@@ -84,7 +84,7 @@ pub struct Found {
 ///   A claim with a digest means it only if that is of its id, or of the one before while that is good.
 /// * `create` never leaves more than `most` sessions, removes those that were made first, and says which.
 /// * `touch` moves the end to `ttl` from now, never behind `absolute`; it may leave out what is less than a
-///   minute and less than a twentieth of `ttl` after the last that was written down.
+///   minute and less than a twentieth of `ttl` after the last that was written down. Another `ttl` is written at once.
 /// * `update` makes its changes in order and leaves other fields alone, or, where there would be more than 64
 ///   fields or 64 KiB of them, makes none.
 /// * `rotate` lets the old id be good for `overlap` more. Repeated, it answers the same; for an id that is
@@ -107,11 +107,17 @@ pub trait SessionPort: Debug + Display + Send + Sync + 'static {
     /// Those of the backend.
     async fn get(&self, key: &Key, claim: &Claim, options: CallOptions) -> Result<Option<Found>>;
 
-    /// Lets the session live on from now; it is given as it is then.
+    /// Lets the session live on from now, with `ttl` for that long from this use on; it is given as it is then.
     ///
     /// # Errors
     /// Those of the backend.
-    async fn touch(&self, key: &Key, claim: &Claim, options: CallOptions) -> Result<Option<Found>>;
+    async fn touch(
+        &self,
+        key: &Key,
+        claim: &Claim,
+        ttl: Option<Duration>,
+        options: CallOptions,
+    ) -> Result<Option<Found>>;
 
     /// Changes fields.
     ///

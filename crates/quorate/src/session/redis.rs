@@ -198,8 +198,16 @@ impl SessionPort for RedisSessions {
         found(&self.run_for(&GET, key, claim, &[], options).await?)
     }
 
-    async fn touch(&self, key: &Key, claim: &Claim, options: CallOptions) -> Result<Option<Found>> {
-        found(&self.run_for(&TOUCH, key, claim, &[], options).await?)
+    async fn touch(
+        &self,
+        key: &Key,
+        claim: &Claim,
+        ttl: Option<Duration>,
+        options: CallOptions,
+    ) -> Result<Option<Found>> {
+        let ttl = ttl.map_or_else(|| "0".to_owned(), micros);
+        let rest = [ttl.as_bytes()];
+        found(&self.run_for(&TOUCH, key, claim, &rest, options).await?)
     }
 
     async fn update(

@@ -22,7 +22,7 @@ enum Step {
         fields: Vec<Change>,
     },
     Get(u8, Option<u8>),
-    Touch(u8, Option<u8>),
+    Touch(u8, Option<u8>, Option<u32>),
     Update(u8, Option<u8>, Vec<Change>),
     Rotate(u8, Option<u8>, u8, u32),
     Delete(u8, Option<u8>, Option<u64>),
@@ -68,7 +68,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 serial, digest, hours, absolute, most, fields,
             }),
         3 => (serial(), digest()).prop_map(|(serial, digest)| Step::Get(serial, digest)),
-        5 => (serial(), digest()).prop_map(|(serial, digest)| Step::Touch(serial, digest)),
+        5 => (serial(), digest(), proptest::option::weighted(0.3, 1..5_u32))
+            .prop_map(|(serial, digest, hours)| Step::Touch(serial, digest, hours)),
         5 => (serial(), digest(), proptest::collection::vec(change(), 1..4))
             .prop_map(|(serial, digest, changes)| Step::Update(serial, digest, changes)),
         4 => (serial(), digest(), 0..4_u8, 0..3_u32)
@@ -169,11 +170,9 @@ impl Subject for Sessions {
                     .unwrap();
                 format!("{:?}", found.as_ref().map(shown))
             }
-            Step::Touch(number, by) => {
-                let found = port
-                    .touch(&key, &claim(*number, *by), options())
-                    .await
-                    .unwrap();
+            Step::Touch(number, by, hours) => {
+                let (claim, ttl) = (claim(*number, *by), hours.map(|hours| HOUR * hours));
+                let found = port.touch(&key, &claim, ttl, options()).await.unwrap();
                 format!("{:?}", found.as_ref().map(shown))
             }
             Step::Update(number, by, changes) => {

@@ -23,6 +23,7 @@ mod faults_lock;
 mod faults_near;
 mod faults_presence;
 mod faults_session;
+mod faults_session_history;
 mod faults_store;
 mod figures;
 mod file;

@@ -106,6 +106,29 @@ pub async fn uses_are_written_down_now_and_then(home: Home) {
     }
 }
 
+/// At once, and for later uses too; never behind its absolute end, and not where there is none.
+pub async fn a_use_may_give_another_time_to_live(home: Home) {
+    let sessions = home.fleet().sessions();
+    let made = sessions.create("alice").ttl(MINUTE).absolute(HOUR * 3);
+    let id = made.await.unwrap().id;
+    assert!(sessions.touch(&id).ttl(HOUR).await.unwrap());
+    let session = sessions.get(&id).await.unwrap().unwrap();
+    assert_eq!(session.ttl(), HOUR);
+    assert!(session.expires_in() > HOUR - MINUTE);
+    home.elapse(MINUTE * 50).await;
+    let session = sessions.get_and_touch(&id).await.unwrap().unwrap();
+    assert_eq!(session.expires_in(), HOUR);
+    assert!(sessions.touch(&id).ttl(DAY).await.unwrap());
+    let session = sessions.get(&id).await.unwrap().unwrap();
+    assert_eq!(Some(session.expires_at()), session.ends_at_last());
+    assert!(sessions.touch(&id).ttl(MINUTE).await.unwrap());
+    let error = sessions.touch(&id).ttl(SECOND / 2).await.unwrap_err();
+    assert!(error.to_string().contains("ttl must be"), "{error}");
+    home.elapse(MINUTE).await;
+    assert!(!sessions.touch(&id).ttl(HOUR).await.unwrap());
+    assert!(!is_there(home.fleet(), &id).await);
+}
+
 /// However much the session is used.
 pub async fn an_absolute_end_is_not_moved(home: Home) {
     let sessions = home.fleet().sessions();

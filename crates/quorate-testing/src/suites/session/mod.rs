@@ -30,6 +30,7 @@ macro_rules! session_suite {
                 a_used_session_lives_on,
                 looking_at_a_session_is_no_use_of_it,
                 uses_are_written_down_now_and_then,
+                a_use_may_give_another_time_to_live,
                 an_absolute_end_is_not_moved,
                 defect_13_what_has_ended_is_gone_at_once_and_stays,
                 defect_14_a_use_keeps_the_time_to_live_of_the_session,

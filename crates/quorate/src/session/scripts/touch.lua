@@ -4,6 +4,7 @@
 -- KEYS[2]  their ends: a sorted set of serials (us)
 -- ARGV[1]  serial
 -- ARGV[2]  digest of its id, or '' for who need not prove it
+-- ARGV[3]  how long it outlives a use from now on, us; 0 for as long as before
 -- returns  {now, record}, or nothing
 -- atomic   a session that somebody removes must not be written again
 local time = now()
@@ -11,9 +12,12 @@ local head, record = read(ARGV[1])
 if not answers(head, ARGV[2], time) then
   return false
 end
-if time - head[3] >= math.min(math.floor(head[5] / 20), 60000000) then
+local ttl = tonumber(ARGV[3])
+local is_other = ttl > 0 and ttl ~= head[5]
+if is_other or time - head[3] >= math.min(math.floor(head[5] / 20), 60000000) then
   sweep(time)
-  head[3] = time
+  head[3] = math.max(head[3], time)
+  head[5] = is_other and ttl or head[5]
   head[4] = ending(head, time)
   local rest = string.sub(record, head[11])
   keep(ARGV[1], head, rest, time)
