@@ -12,6 +12,7 @@ mod events;
 mod floor;
 mod hub;
 mod latency;
+mod limit;
 mod lock;
 mod machine;
 mod measure;
@@ -75,6 +76,8 @@ enum Name {
     Events,
     /// WebSocket clients: what they weigh, broadcasts, and coming back.
     Hub,
+    /// Deciding about requests, on the server and in the process.
+    Limit,
     /// Taking a free lock and giving it back.
     Lock,
     /// Reading, writing and counting one entry.
@@ -103,6 +106,7 @@ fn main() -> Result<()> {
             Name::Connection => connection::run(&context)?,
             Name::Events => events::run(&context)?,
             Name::Hub => hub::run(&context)?,
+            Name::Limit => limit::run(&context)?,
             Name::Lock => lock::run(&context)?,
             Name::Store => store::run(&context)?,
         };
