@@ -186,6 +186,15 @@ impl Problem {
         self
     }
 
+    /// What is known about the effect.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.0.outcome {
+            "unknown" => Outcome::Unknown,
+            _ => Outcome::NotApplied,
+        }
+    }
+
     /// Its code.
     #[must_use]
     pub const fn code(&self) -> Code {

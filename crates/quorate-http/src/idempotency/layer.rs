@@ -37,8 +37,11 @@ use super::scope::IdempotencyScope;
 /// the home loses. A panic in a handler, and a response that [says so](IdempotencyBuilder::final_when), let it be sent again
 /// at once.
 ///
-/// Responses are kept as they are, with their header fields; so it stands within layers that give out secrets, such as
-/// [sessions](crate::session).
+/// # Where it stands
+/// Within whatever authenticates: a response that is kept is given without asking the service again. And within layers that give out
+/// secrets, such as [sessions](crate::session), whose cookies it must not keep. A handler that logs in, or rotates a session's
+/// id, must not be behind it: a response that is replayed tells no new id. What a session was to be changed by is lost when the client
+/// goes away before the handler has ended.
 ///
 /// # Example
 /// See [the module](super).

@@ -1,7 +1,7 @@
 //! A request with a key.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,10 @@ pub(super) enum Asked {
     Keyed(Keyed),
 }
 
+/// Marks a request that a layer is handling.
+#[derive(Clone, Copy)]
+struct Taken;
+
 /// A request with a key.
 pub(super) struct Keyed {
     /// Where its record is.
@@ -36,6 +40,10 @@ impl Options {
         }
         let refused =
             |rule: &str| Problem::new(Code::InvalidArgument, format!("Idempotency-Key {rule}"));
+        // One further out on its way has taken it: within it, this one would wait for itself.
+        if request.extensions().get::<Taken>().is_some() {
+            return Ok(Asked::Plain(request));
+        }
         let Some(key) = key_of(request.headers()).map_err(refused)? else {
             return if self.is_required {
                 Err(refused("must be given"))
@@ -43,7 +51,7 @@ impl Options {
                 Ok(Asked::Plain(request))
             };
         };
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let Some(caller) = self.scope.of(&parts) else {
             let detail = "a request with an Idempotency-Key must say who asks";
             return Err(Problem::new(Code::Unauthenticated, detail));
@@ -56,9 +64,11 @@ impl Options {
             let problem = Problem::new(Code::InvalidArgument, detail);
             return Err(problem.with_status(StatusCode::PAYLOAD_TOO_LARGE));
         };
+        let fingerprint = fingerprint(&parts, &bytes);
+        parts.extensions.insert(Taken);
         Ok(Asked::Keyed(Keyed {
             entry: entry_of(&caller, &key),
-            fingerprint: fingerprint(&parts, &bytes),
+            fingerprint,
             request: Request::from_parts(parts, whole(bytes, trailers)),
         }))
     }
@@ -75,6 +85,10 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> Fingerprint {
     // Within a nested router the URI has lost its beginning.
     let original = parts.extensions.get::<axum::extract::OriginalUri>();
     let uri = original.map_or(&parts.uri, |uri| &uri.0);
+    // Two services that share a name, one behind the other, are not asked the same.
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let authority = uri.authority().map(|it| it.as_str().as_bytes());
+    add(authority.or(host).unwrap_or_default());
     add(uri.path().as_bytes());
     add(uri.query().unwrap_or_default().as_bytes());
     for name in [CONTENT_TYPE, CONTENT_ENCODING] {

@@ -21,7 +21,7 @@ enum Kind {
 
 impl IdempotencyScope {
     /// By a header, such as `Authorization` or that of an API key, which has to be the same when a request is sent again.
-    /// Requests without it share their keys.
+    /// Requests without it are answered with 401: they belong to nobody.
     ///
     /// What is kept is a hash: no secret is in the home.
     #[must_use]
@@ -48,6 +48,7 @@ impl IdempotencyScope {
             Kind::Everybody => Some(Vec::new()),
             Kind::Header(name) => {
                 let mut told = Vec::new();
+                request.headers.get(name)?;
                 for value in request.headers.get_all(name) {
                     told.extend_from_slice(&(value.len() as u64).to_le_bytes());
                     told.extend_from_slice(value.as_bytes());

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::Response;
 use futures_util::FutureExt;
 use quorate::{ErrorKind, Outcome, Result as QuorateResult};
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::layer::Shared;
 use super::record::{Fingerprint, Record, StoredResponse};
-use crate::body::{Collected, collect, whole};
+use crate::body::{Collected, collect, known_size, whole};
+use crate::problem::Problem;
 
 /// Between two attempts to keep what a request was answered.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -113,15 +114,12 @@ pub(super) async fn supervise<E: Send>(
     claim: Claim,
     run: impl Future<Output = Result<Response<Body>, E>> + Send,
 ) -> Result<Response<Body>, E> {
-    let ran = {
-        let running = std::pin::pin!(shared.ran(run));
-        let holding = std::pin::pin!(claim.hold(&shared));
-        match futures_util::future::select(running, holding).await {
-            futures_util::future::Either::Left((ran, _)) => ran,
-            // It may have been done in part: it goes on.
-            futures_util::future::Either::Right(((), running)) => running.await,
-        }
-    };
+    // In a task of its own: a handler may keep its thread for longer than the lease.
+    let (held, holder) = (claim.clone(), shared.clone());
+    let holding = shared.tasks.spawn(async move { held.hold(&holder).await });
+    let holding = AbortOnDropHandle::new(holding);
+    let ran = shared.ran(run).await;
+    drop(holding);
     match ran {
         Ran::Final(response, stored) => {
             shared.settle(claim, stored).await;
@@ -145,11 +143,15 @@ impl Shared {
             Ok(again) => return Ran::Again(again),
             Err(panic) => return Ran::Panicked(panic),
         };
-        if !(self.options.is_final)(response.status()) {
+        // What may have been done is not done again, whatever the status says.
+        let problem = response.extensions().get::<Problem>();
+        let may_be_done = problem.is_some_and(|it| it.outcome() == Outcome::Unknown);
+        if !may_be_done && !(self.options.is_final)(response.status()) {
             return Ran::Again(Ok(response));
         }
         let (head, body) = response.into_parts();
-        if is_stream(head.status, &head.headers) {
+        // A stream may go on for as long as somebody listens: reading it to its end would hold it back.
+        if known_size(&head.headers, &body).is_none() {
             return Ran::Final(Response::from_parts(head, body), None);
         }
         match collect(body, self.options.most_answered).await {
@@ -194,13 +196,4 @@ impl Shared {
             tracing::warn!(%error, "a request stays taken until its lease ends");
         }
     }
-}
-
-/// Whether a response goes on for as long as somebody listens: reading it to its end would hold it back.
-fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let is_events = content_type.is_some_and(|it| it.starts_with("text/event-stream"));
-    status == StatusCode::SWITCHING_PROTOCOLS || is_events
 }

@@ -115,6 +115,11 @@ async fn a_request_of_nobody_is_refused() {
     let app = site.app(IdempotencyLayer::builder(&Fleet::embedded(), scope));
     let answer = send(&app, post("/orders", "k", "tea")).await;
     assert_eq!((answer.status.as_u16(), site.began()), (401, 0));
+    // Nor one without the header by which callers are told apart.
+    let by_header = site.app(layer(&Fleet::embedded()));
+    let mut without = post("/orders", "k", "tea");
+    without.headers_mut().remove(CALLER);
+    assert_eq!(send(&by_header, without).await.status.as_u16(), 401);
     let mut known = post("/orders", "k", "tea");
     known.headers_mut().insert("x-user", "ann".parse().unwrap());
     assert_eq!(send(&app, known).await.body, "1 tea");
@@ -273,4 +278,44 @@ async fn the_whole_path_counts_within_a_nested_router() {
             .as_u16(),
         422
     );
+}
+
+/// It is not waited for, and not made again.
+#[tokio::test]
+async fn a_response_that_is_streamed_is_not_kept_and_not_made_again() {
+    let site = Site::new();
+    let app = site.app(layer(&Fleet::embedded()));
+    assert_eq!(send(&app, post("/stream", "k", "")).await.body, "ab");
+    let again = send(&app, post("/stream", "k", "")).await;
+    assert_eq!(
+        (again.status.as_u16(), again.code()),
+        (409, "ALREADY_EXISTS".into())
+    );
+    assert_eq!(site.began(), 1);
+}
+
+/// Whatever its status: it may have been done.
+#[tokio::test]
+async fn an_answer_that_does_not_know_is_final() {
+    let site = Site::new();
+    let app = site.app(layer(&Fleet::embedded()));
+    for is_replayed in [false, true] {
+        let answer = send(&app, post("/unknown", "k", "")).await;
+        assert_eq!(answer.status.as_u16(), 503);
+        assert_eq!(answer.is_replayed(), is_replayed);
+    }
+    assert_eq!(site.began(), 1);
+}
+
+/// The outer one handles the request; to the inner one it is as if it had no key.
+#[tokio::test]
+async fn a_layer_within_another_does_not_wait_for_it() {
+    let site = Site::new();
+    let fleet = Fleet::embedded();
+    let app = site
+        .app(layer(&fleet))
+        .layer(layer(&fleet).build().unwrap());
+    assert_eq!(send(&app, post("/orders", "k", "tea")).await.body, "1 tea");
+    let again = send(&app, post("/orders", "k", "tea")).await;
+    assert_eq!((&*again.body, again.is_replayed()), ("1 tea", true));
 }

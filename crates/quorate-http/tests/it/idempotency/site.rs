@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use axum::response::IntoResponse;
 use axum::routing::any;
 use http_body_util::BodyExt;
-use quorate::Fleet;
+use quorate::{Fleet, Outcome};
 use quorate_http::idempotency::{IdempotencyBuilder, IdempotencyLayer, IdempotencyScope};
+use quorate_http::{Code, Problem};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -69,6 +71,15 @@ impl Site {
         match &*path {
             "/slow" => self.gate.acquire().await.unwrap().forget(),
             "/busy" if number == 1 => status = StatusCode::SERVICE_UNAVAILABLE,
+            "/unknown" => {
+                let problem = Problem::new(Code::Unavailable, "the reply was lost");
+                return problem.with_outcome(Outcome::Unknown).into_response();
+            }
+            "/stream" => {
+                let parts = [Ok::<_, std::io::Error>("a"), Ok("b")];
+                let body = Body::from_stream(futures_util::stream::iter(parts));
+                return Response::new(body);
+            }
             "/broken" => status = StatusCode::INTERNAL_SERVER_ERROR,
             "/panic" => assert!(number > 1, "the first time"),
             _ => {}
