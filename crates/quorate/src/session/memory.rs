@@ -81,7 +81,7 @@ impl MemorySessions {
         }
     }
 
-    /// One transition, which says what it changed and whom to tell; answered when that is on disk.
+    /// One transition, which says what it changed and whom to tell, at once; answered when that is on disk.
     async fn change<R>(
         &self,
         key: &Key,
@@ -93,11 +93,12 @@ impl MemorySessions {
             let (reply, changed, why, gone) = apply(partition, now);
             ((reply, why, gone), changed)
         });
-        self.written(ticket, options, Outcome::Unknown).await?;
+        // Not behind the wait: who gives up meanwhile does not bring back what is gone, and nobody else would tell.
         if !gone.is_empty() {
             self.events
                 .publish(&announcement(key), why.encode(&gone), options);
         }
+        self.written(ticket, options, Outcome::Unknown).await?;
         Ok(reply)
     }
 

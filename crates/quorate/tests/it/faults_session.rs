@@ -1,7 +1,11 @@
 //! Sessions under fire: lost replies, what a dump of the server shows, and the process that ends.
 
+use std::future::{IntoFuture, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
+use quorate::session::RevokedWhy;
 use quorate::{ErrorKind, Fleet, Outcome, SessionId, SessionKey, Sessions};
 use quorate_testing::harness::{file_url, namespace};
 use quorate_testing::proxy::Proxy;
@@ -156,4 +160,41 @@ async fn sessions_of_a_file_outlive_the_process() {
     fleet.close().await;
     let fleet = Fleet::connect(&url).await.unwrap();
     assert!(!fleet.sessions().is_valid(&id).await.unwrap());
+}
+
+/// Of a removal, and of an eviction, whose caller has given up before they are on disk.
+#[tokio::test]
+async fn fault_what_is_removed_by_who_gives_up_is_heard_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = file_url(&directory.path().join("home.redb"));
+    let fleet = Fleet::connect(&url).await.unwrap();
+    let sessions = fleet.sessions().max_per_user(1);
+    for (user, why) in [("alice", RevokedWhy::Deleted), ("bob", RevokedWhy::Evicted)] {
+        let id = sessions.create(user).await.unwrap().id;
+        let mut watch = sessions.watch(&id).await.unwrap();
+        let mut ended = pin!(watch.ended());
+        assert!(poll_once(ended.as_mut()).await.is_none(), "it waits");
+        match why {
+            RevokedWhy::Deleted => {
+                let removing = pin!(sessions.delete(&id));
+                assert!(poll_once(removing).await.is_none(), "not on disk yet");
+            }
+            _ => {
+                let removing = pin!(sessions.create(user).into_future());
+                assert!(poll_once(removing).await.is_none(), "not on disk yet");
+            }
+        }
+        let heard = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        assert_eq!(heard.expect("the removal").unwrap(), Some(why));
+    }
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
