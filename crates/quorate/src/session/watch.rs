@@ -16,6 +16,10 @@ static WATCH: Operation = Operation::new("session.watch", "session", "watch", Re
 /// Between two looks, where removals are not announced.
 const POLL: Duration = Duration::from_secs(5);
 
+/// At most between two looks where removals are announced: a time to live that was made shorter is not, and nor is what a
+/// server forgot to say before it was lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// Behind the end that was read: the home decides to the microsecond, timers to the millisecond.
 const SLACK: Duration = Duration::from_millis(2);
 
@@ -55,6 +59,9 @@ impl SessionWatch {
     /// Resolves when the session is not there any more; with the reason, if somebody removed it and that was
     /// heard. A session that is used meanwhile goes on.
     ///
+    /// A removal is heard of when it is made, and the end of the time to live when that is over. What nobody tells, such as a
+    /// time to live that a use made shorter, is found out within a minute: so often the session is looked at, which is no use of it.
+    ///
     /// # Errors
     /// `Closed` when the fleet is, and those of the backend: then nobody knows.
     ///
@@ -69,7 +76,7 @@ impl SessionWatch {
             };
             let left = found.record.ends.since(found.now) + SLACK;
             // Out of time is a reason to look again, like a gap.
-            let heard = tokio::time::timeout(left, self.heard()).await;
+            let heard = tokio::time::timeout(left.min(LOOK_AGAIN), self.heard()).await;
             if let Some(why) = heard.unwrap_or(Ok(None))? {
                 return Ok(Some(why));
             }
@@ -95,5 +102,34 @@ impl SessionWatch {
                 None => return Err(Error::closed("the fleet").with_operation(WATCH.name)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::Fleet;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A time to live that was made shorter, whoever is told.
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_was_made_shorter_is_noticed_within_a_minute() {
+        let sessions = Fleet::embedded().sessions();
+        let id = sessions.create("alice").await.unwrap().id;
+        let mut watch = sessions.watch(&id).await.unwrap();
+        let mut ended = pin!(watch.ended());
+        // It has looked, and waits.
+        let is_waiting = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_pending())).await;
+        assert!(is_waiting);
+        assert!(sessions.touch(&id).ttl(SECOND).await.unwrap());
+        let began = tokio::time::Instant::now();
+        assert_eq!(ended.await.unwrap(), None);
+        assert!(began.elapsed() <= LOOK_AGAIN + SECOND);
+        assert!(!sessions.is_valid(&id).await.unwrap());
     }
 }
