@@ -1,7 +1,5 @@
 //! How an id comes with requests, and goes out with responses.
 
-use std::time::Duration;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use quorate::SessionId;
 
@@ -48,19 +46,11 @@ impl Carrier {
         }
     }
 
-    /// Whether the client has to be told when its session lives on.
-    pub(super) const fn counts_time(&self) -> bool {
-        match self {
-            Self::Cookie(cookie) => cookie.is_persistent(),
-            Self::Bearer => false,
-        }
-    }
-
-    /// Tells a client its id, which is good for so long.
-    pub(super) fn give(&self, headers: &mut HeaderMap, id: &SessionId, good_for: Duration) {
+    /// Tells a client its id.
+    pub(super) fn give(&self, headers: &mut HeaderMap, id: &SessionId) {
         match self {
             Self::Cookie(cookie) => {
-                headers.append(header::SET_COOKIE, cookie.line(id, good_for));
+                headers.append(header::SET_COOKIE, cookie.line(id));
             }
             Self::Bearer => {
                 let id = HeaderValue::try_from(id.expose()).expect("it is letters and digits");

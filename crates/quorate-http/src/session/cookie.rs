@@ -17,6 +17,9 @@ use crate::shown;
 /// The least a key may be, so that nobody tries them all.
 const KEY_BYTES: usize = 32;
 
+/// For how long browsers keep a cookie that stays: none longer.
+const STAYS: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// With which requests of other sites a browser sends the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "browsers know these")]
@@ -106,8 +109,11 @@ impl SessionCookie {
         self
     }
 
-    /// That the browser keeps it for as long as the session lives. It is given again whenever a use of the session was
-    /// written down: at most once a minute.
+    /// That the browser keeps it when it is closed: for 400 days, the most that browsers allow, from when the id was given. When
+    /// the session ends, the home decides; what the browser keeps for longer proves nothing. A [login](super::CurrentSession::log_in)
+    /// or a [rotation](super::CurrentSession::rotate) gives another id, for as long again.
+    ///
+    /// It is not given again when the session is used: that could overwrite the id which another response has just given.
     pub const fn persistent(mut self) -> Self {
         self.persistent = true;
         self
@@ -191,8 +197,8 @@ impl SessionCookie {
         })
     }
 
-    /// The line that gives the browser an id, which is good for so long.
-    pub(super) fn line(&self, id: &SessionId, good_for: Duration) -> HeaderValue {
+    /// The line that gives the browser an id.
+    pub(super) fn line(&self, id: &SessionId) -> HeaderValue {
         let (name, id) = (self.full_name(), id.expose());
         let value = match self.keys.as_ref().and_then(|keys| keys.first()) {
             Some(key) => {
@@ -201,16 +207,12 @@ impl SessionCookie {
             }
             None => id,
         };
-        self.line_of(&name, &value, self.persistent.then_some(good_for))
+        self.line_of(&name, &value, self.persistent.then_some(STAYS))
     }
 
     /// The line that takes it away.
     pub(super) fn removal(&self) -> HeaderValue {
         self.line_of(&self.full_name(), "", Some(Duration::ZERO))
-    }
-
-    pub(super) const fn is_persistent(&self) -> bool {
-        self.persistent
     }
 
     fn line_of(&self, name: &str, value: &str, age: Option<Duration>) -> HeaderValue {
@@ -261,8 +263,6 @@ mod tests {
     use super::*;
     use quorate::Fleet;
 
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-
     async fn id() -> SessionId {
         let sessions = Fleet::embedded().sessions();
         sessions.create("alice").await.unwrap().id
@@ -284,7 +284,7 @@ mod tests {
     async fn a_cookie_is_as_narrow_as_it_can_be() {
         let id = id().await;
         let text = id.expose();
-        let line = |cookie: &SessionCookie| cookie.line(&id, DAY).to_str().unwrap().to_owned();
+        let line = |cookie: &SessionCookie| cookie.line(&id).to_str().unwrap().to_owned();
         let cookie = SessionCookie::default();
         assert_eq!(
             line(&cookie),
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(
             line(&cookie.same_site(SameSite::Strict)),
             format!(
-                "__Secure-id={text}; Path=/; Domain=example.org; Max-Age=86400; Secure; HttpOnly; SameSite=Strict"
+                "__Secure-id={text}; Path=/; Domain=example.org; Max-Age=34560000; Secure; HttpOnly; SameSite=Strict"
             )
         );
         let cookie = SessionCookie::new("id").path("/app");
@@ -337,17 +337,17 @@ mod tests {
         let id = id().await;
         let (old, new) = ([1; 32], [2; 32]);
         let signed = |keys: &[[u8; 32]]| SessionCookie::default().signed(keys);
-        let before = back(&signed(&[old]).line(&id, DAY));
+        let before = back(&signed(&[old]).line(&id));
         let read = |keys: &[[u8; 32]], pairs: &str| signed(keys).read(&sent(pairs));
         assert!(!read(&[old], &before).unwrap().is_dated);
         let carried = read(&[new, old], &before).unwrap();
         assert!(carried.is_dated && carried.id.expose() == id.expose());
         assert!(read(&[new], &before).is_none());
         // Neither without a signature, nor with that of another id or cookie.
-        let plain = back(&SessionCookie::default().line(&id, DAY));
+        let plain = back(&SessionCookie::default().line(&id));
         assert!(read(&[old], &plain).is_none());
         assert!(SessionCookie::default().read(&sent(&before)).is_none());
-        let other = back(&SessionCookie::new("other").signed([old]).line(&id, DAY));
+        let other = back(&SessionCookie::new("other").signed([old]).line(&id));
         let renamed = other.replace("__Host-other", "__Host-session");
         assert!(read(&[old], &renamed).is_none());
     }
@@ -356,10 +356,7 @@ mod tests {
     async fn of_several_cookies_the_first_that_is_one_counts() {
         let id = id().await;
         let cookie = SessionCookie::default();
-        let pairs = format!(
-            "a=1; __Host-session=junk; {}; b",
-            back(&cookie.line(&id, DAY))
-        );
+        let pairs = format!("a=1; __Host-session=junk; {}; b", back(&cookie.line(&id)));
         let carried = cookie.read(&sent(&pairs)).unwrap();
         assert_eq!(carried.id.expose(), id.expose());
         for nothing in [

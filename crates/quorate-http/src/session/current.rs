@@ -19,7 +19,8 @@ const MAX_DEVICE: usize = 1024;
 ///
 /// The home is asked when somebody looks, once for the request. Changes are seen by later calls of the same request, and saved
 /// when the handler has answered, all together; after that they are refused, also to what the handler has left behind, such as a
-/// stream. Other requests do not see them before.
+/// stream, and so is looking (`Closed`) at what nobody has looked at before: the response has said then that it does not depend on
+/// the session. Other requests do not see changes before they are saved.
 ///
 /// A request without a session, or with an id that proves none, gets an anonymous one when something is
 /// [written](Self::set), and a user's by [`log_in`](Self::log_in).
@@ -66,7 +67,11 @@ pub(super) struct State {
     pub(super) seen: Seen,
     pub(super) changes: SessionChanges,
     pub(super) news: News,
-    /// Whether what the handler answers may depend on the session.
+    /// Whether there was a session, as far as this request knows: what it changes belongs to that, and to no other.
+    pub(super) was_there: bool,
+    /// Whether somebody was told that there is none because the home could not be asked.
+    pub(super) in_doubt: bool,
+    /// Whether what the handler answers may depend on the session. Decided when the response is on its way.
     pub(super) used: bool,
     /// Whether the response is on its way.
     pub(super) over: bool,
@@ -85,8 +90,8 @@ pub(super) enum Seen {
 /// What the client does not know yet.
 pub(super) enum News {
     None,
-    /// An id, which is good for so long.
-    Id(Duration),
+    /// An id.
+    Id,
     /// That there is no session any more.
     Gone,
 }
@@ -107,6 +112,8 @@ impl CurrentSession {
                     seen: Seen::Unasked,
                     changes: SessionChanges::new(),
                     news: News::None,
+                    was_there: false,
+                    in_doubt: false,
                     used: false,
                     over: false,
                 }),
@@ -117,7 +124,7 @@ impl CurrentSession {
     /// Whose it is; `None` for an anonymous session, or none. A use of the session.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Closed` when the response is on its way and nobody has looked before, and those of the backend.
     ///
     /// # Cancel safety
     /// Yes.
@@ -129,7 +136,7 @@ impl CurrentSession {
     /// The session as the home has it, without what this request has changed; `None` if there is none. A use of it.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Closed` when the response is on its way and nobody has looked before, and those of the backend.
     ///
     /// # Cancel safety
     /// Yes.
@@ -140,12 +147,12 @@ impl CurrentSession {
     /// The value of a field, as this request has set it or the home has it; `None` if there is none.
     ///
     /// # Errors
-    /// `Decode` if it is not one of these values, and those of the backend.
+    /// `Decode` if it is not one of these values, and those of [`load`](Self::load).
     ///
     /// # Cancel safety
     /// Yes.
     pub async fn get<T>(&self, key: &SessionKey<T>) -> Result<Option<T>> {
-        if let Some(changed) = self.using().changes.get(key)? {
+        if let Some(changed) = self.looking()?.changes.get(key)? {
             return Ok(changed);
         }
         self.look(|session| session.get(key))
@@ -213,7 +220,7 @@ impl CurrentSession {
     /// The session's id, for what the handler starts that outlives the request; `None` if there is no session. A use of it.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Closed` when the response is on its way and nobody has looked before, and those of the backend.
     ///
     /// # Cancel safety
     /// Yes.
@@ -227,7 +234,7 @@ impl CurrentSession {
     /// [authenticates](crate::HubBuilder::authenticate) by.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Closed` when the response is on its way and nobody has looked before, and those of the backend.
     ///
     /// # Cancel safety
     /// Yes.
@@ -246,10 +253,20 @@ impl CurrentSession {
 
     /// What somebody who may look sees of the session, if there is one.
     pub(super) async fn look<R>(&self, see: impl FnOnce(&Session) -> R) -> Result<Option<R>> {
+        self.look_as(self.inner.options.anonymous_when_down, see)
+            .await
+    }
+
+    /// As [`look`](Self::look); `is_lenient`: a session that cannot be asked for is taken for none.
+    pub(super) async fn look_as<R>(
+        &self,
+        is_lenient: bool,
+        see: impl FnOnce(&Session) -> R,
+    ) -> Result<Option<R>> {
         let turn = self.inner.turn.lock().await;
-        self.ask(self.inner.options.anonymous_when_down).await?;
+        self.ask(is_lenient).await?;
         drop(turn);
-        Ok(match &self.using().seen {
+        Ok(match &self.looking()?.seen {
             Seen::There(session) => Some(see(session)),
             Seen::Unasked | Seen::Unknown | Seen::Nothing => None,
         })
@@ -258,7 +275,7 @@ impl CurrentSession {
     /// Asks the home, unless that was done. `is_lenient`: what cannot be asked is taken for nothing.
     pub(super) async fn ask(&self, is_lenient: bool) -> Result<()> {
         let id = {
-            let mut state = self.using();
+            let mut state = self.looking()?;
             match (&state.seen, &state.id) {
                 (Seen::Nothing | Seen::There(_), _) => return Ok(()),
                 (Seen::Unknown, _) if is_lenient => return Ok(()),
@@ -278,15 +295,28 @@ impl CurrentSession {
             }
             Err(error) => return Err(error),
         };
-        self.using().seen = seen;
+        let mut state = self.using();
+        state.was_there |= matches!(seen, Seen::There(_));
+        state.in_doubt |= matches!(seen, Seen::Unknown);
+        state.seen = seen;
         Ok(())
     }
 
     /// The state, for who lets the response depend on it.
     pub(super) fn using(&self) -> MutexGuard<'_, State> {
         let mut state = self.inner.state.lock();
-        state.used = true;
+        // What the response has said of it is said.
+        state.used |= !state.over;
         state
+    }
+
+    /// The state, for who lets what they answer depend on it, if that can still be told.
+    fn looking(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.using();
+        if !state.used {
+            return Err(Error::closed("the response"));
+        }
+        Ok(state)
     }
 
     /// The state, for the layer itself.

@@ -106,7 +106,7 @@ impl SessionLayer {
     }
 
     /// That a request is as if it had no session while the home cannot be asked, so that what needs none goes on. What it
-    /// writes fails all the same. Default: looking fails, and a handler that passes that on answers with 503.
+    /// writes fails all the same, also when the home is back by then, and so do logins and logouts that cannot ask. Default: looking fails, and a handler that passes that on answers with 503.
     #[must_use]
     pub fn anonymous_when_down(self) -> Self {
         self.with(|options| options.anonymous_when_down = true)

@@ -1,7 +1,7 @@
 //! Logging in and out.
 
 use quorate::session::SessionChanges;
-use quorate::{CreatedSession, Result, Rotation, SessionId};
+use quorate::{CreatedSession, Result, Rotation, Session, SessionId};
 
 use super::current::{CurrentSession, News, Seen};
 
@@ -46,6 +46,9 @@ impl CurrentSession {
             // There was none, or another request had the id replaced, and knows the new one.
             None => self.begin(user).await?,
         }
+        let mut state = self.using();
+        // What was changed before belongs to who knows which session.
+        state.in_doubt &= !state.changes.is_empty();
         Ok(())
     }
 
@@ -79,7 +82,7 @@ impl CurrentSession {
     /// # Cancel safety
     /// As [`log_out`](Self::log_out).
     pub async fn log_out_everywhere(&self) -> Result<u64> {
-        let Some(user) = self.user().await? else {
+        let Some(user) = self.certain_user().await? else {
             return Ok(u64::from(self.log_out().await?));
         };
         let _turn = self.inner.turn.lock().await;
@@ -97,7 +100,10 @@ impl CurrentSession {
     /// # Cancel safety
     /// When the future is dropped, they may or may not be gone.
     pub async fn log_out_elsewhere(&self) -> Result<u64> {
-        let (Some(user), Some(id)) = (self.user().await?, self.id().await?) else {
+        let Some(user) = self.certain_user().await? else {
+            return Ok(0);
+        };
+        let Some(id) = self.using().id.clone() else {
             return Ok(0);
         };
         self.sessions().delete_others(&user, &id).await
@@ -130,6 +136,12 @@ impl CurrentSession {
         }
     }
 
+    /// Whose it is. Not leniently: who is told that they are logged out must be.
+    async fn certain_user(&self) -> Result<Option<String>> {
+        let user = |session: &Session| session.user().map(str::to_owned);
+        Ok(self.look_as(false, user).await?.flatten())
+    }
+
     async fn begin(&self, user: &str) -> Result<()> {
         let mut making = self.sessions().create(user);
         if let Some(device) = &self.inner.device {
@@ -141,17 +153,19 @@ impl CurrentSession {
     }
 
     pub(super) fn goes_on_as(&self, made: CreatedSession) {
-        let CreatedSession { id, expires_in, .. } = made;
         let mut state = self.using();
-        state.id = Some(id);
+        state.id = Some(made.id);
         state.seen = Seen::Unasked;
-        state.news = News::Id(expires_in);
+        state.was_there = true;
+        state.news = News::Id;
     }
 
     fn leave(&self) {
         let mut state = self.using();
         state.id = None::<SessionId>;
         state.seen = Seen::Nothing;
+        state.was_there = false;
+        state.in_doubt = false;
         state.changes = SessionChanges::new();
         state.news = News::Gone;
     }

@@ -1,12 +1,10 @@
 //! What becomes of a session when its handler has answered.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use axum::response::IntoResponse;
 use quorate::session::SessionChanges;
-use quorate::{Error, Outcome, Result, SessionId};
+use quorate::{Error, ErrorKind, Outcome, Result, SessionId};
 
 use super::current::{CurrentSession, News, Seen, State};
 use crate::problem::{Code, Problem};
@@ -19,16 +17,18 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 impl CurrentSession {
     /// Saves what was changed, and says in the response what the client and caches have to know.
     pub(super) async fn finish(&self, response: Response<Body>) -> Response<Body> {
-        if !self.state().used {
-            return response;
-        }
-        // Somebody who was left behind may be asking still.
-        let _turn = self.inner.turn.lock().await;
-        let changes = {
+        let was_used = {
+            // At one moment: who uses the session for the first time after it is refused.
             let mut state = self.state();
             state.over = true;
-            std::mem::take(&mut state.changes)
+            state.used
         };
+        if !was_used {
+            return response;
+        }
+        // Somebody who was left behind may be asking still, or logging out.
+        let _turn = self.inner.turn.lock().await;
+        let changes = std::mem::take(&mut self.state().changes);
         let is_fault = response.status().is_server_error();
         let mut response = if changes.is_empty() || is_fault {
             response
@@ -45,49 +45,49 @@ impl CurrentSession {
 
     /// `false`: the session was there, and is no more.
     async fn save(&self, changes: SessionChanges) -> Result<bool> {
-        let (id, was_seen, is_new) = {
-            let state = self.state();
-            let was_seen = match &state.seen {
-                Seen::There(_) => Some(true),
-                Seen::Nothing => Some(false),
-                Seen::Unasked | Seen::Unknown => None,
-            };
-            (
-                state.id.clone(),
-                was_seen,
-                matches!(state.news, News::Id(_)),
-            )
-        };
-        let sessions = self.sessions();
-        let (was_there, is_saved) = match (id, was_seen) {
-            (None, _) | (_, Some(false)) => (false, false),
-            (Some(id), None) if !is_new => self.touch_and_update(&id, changes.clone()).await?,
-            (Some(id), _) => (true, sessions.update(&id).changes(changes.clone()).await?),
-        };
-        if !was_there && !is_saved {
-            self.begin_anonymous(changes).await?;
+        if self.state().in_doubt {
+            return Err(doubtful());
+        }
+        if self.is_saved(&changes).await? {
             return Ok(true);
         }
-        // Who ended it wants nothing of it to go on: no other begins with what this request has changed.
-        Ok(is_saved)
+        if self.state().was_there {
+            // Who ended it wants nothing of it to go on: no other begins with what this request has changed.
+            return Ok(false);
+        }
+        self.begin_anonymous(changes).await?;
+        Ok(true)
     }
 
-    /// Of a session that nobody has looked at: writing is a use of it. Whether it was there, and whether it was changed.
-    async fn touch_and_update(
-        &self,
-        id: &SessionId,
-        changes: SessionChanges,
-    ) -> Result<(bool, bool)> {
+    /// Whether there is a session, which has the changes now.
+    async fn is_saved(&self, changes: &SessionChanges) -> Result<bool> {
+        let (id, is_known) = {
+            let state = self.state();
+            let is_known = matches!(state.seen, Seen::There(_)) || matches!(state.news, News::Id);
+            let id = state.id.clone();
+            let is_none = matches!(state.seen, Seen::Nothing);
+            (id.filter(|_| !is_none), is_known)
+        };
+        match id {
+            Some(id) if is_known => self.sessions().update(&id).changes(changes.clone()).await,
+            Some(id) => self.touch_and_update(&id, changes.clone()).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Of a session that nobody has looked at: writing is a use of it. Whether it was changed.
+    async fn touch_and_update(&self, id: &SessionId, changes: SessionChanges) -> Result<bool> {
         let sessions = self.sessions();
         let update = sessions.update(id).changes(changes);
         // Together: they are sent at once.
         let (touched, updated) = tokio::join!(sessions.get_and_touch(id), update);
         let (updated, touched) = (updated?, touched?);
-        let was_there = touched.is_some();
         if let Some(session) = touched {
-            self.state().seen = Seen::There(Box::new(session));
+            let mut state = self.state();
+            state.was_there = true;
+            state.seen = Seen::There(Box::new(session));
         }
-        Ok((was_there, updated))
+        Ok(updated)
     }
 
     async fn begin_anonymous(&self, changes: SessionChanges) -> Result<()> {
@@ -106,21 +106,19 @@ impl CurrentSession {
     fn tell(&self, headers: &mut HeaderMap) {
         let (state, carrier) = (self.state(), &self.inner.options.carrier);
         let is_told = match (&state.news, &state.id) {
-            (News::Id(good_for), Some(id)) => {
-                carrier.give(headers, id, *good_for);
-                true
-            }
             (News::Gone, _) => {
                 carrier.take(headers);
                 true
             }
-            (News::None | News::Id(_), _) => match self.again(&state) {
-                Some((id, good_for)) => {
-                    carrier.give(headers, id, good_for);
-                    true
-                }
-                None => false,
-            },
+            (News::Id, Some(id)) => {
+                carrier.give(headers, id);
+                true
+            }
+            (News::None, Some(id)) if self.is_due_again(&state) => {
+                carrier.give(headers, id);
+                true
+            }
+            (News::None | News::Id, _) => false,
         };
         headers.append(header::VARY, carrier.varies_by());
         if is_told {
@@ -131,17 +129,20 @@ impl CurrentSession {
         }
     }
 
-    /// The id to be given once more, because it is good for longer now, or its signature is of a key that is to go. Not one
-    /// that was replaced: another response has the new one.
-    fn again<'s>(&self, state: &'s State) -> Option<(&'s SessionId, Duration)> {
-        let (Seen::There(session), Some(id)) = (&state.seen, &state.id) else {
-            return None;
+    /// Whether the id is to be given once more, because its signature is of a key that is to go. Not one that was replaced:
+    /// another response has the new one.
+    fn is_due_again(&self, state: &State) -> bool {
+        let Seen::There(session) = &state.seen else {
+            return false;
         };
-        let was_prolonged = session.seen_at() == session.read_at();
-        let is_due =
-            self.inner.is_dated || self.inner.options.carrier.counts_time() && was_prolonged;
-        (is_due && !session.is_superseded()).then(|| (id, session.expires_in()))
+        self.inner.is_dated && !session.is_superseded()
     }
+}
+
+/// Saved, it would be in a session that the handler has taken for none.
+fn doubtful() -> Error {
+    Error::new(ErrorKind::Disconnected)
+        .with_message("the session could not be asked for, so what was changed is not saved")
 }
 
 fn unsaved(error: &Error) -> Problem {

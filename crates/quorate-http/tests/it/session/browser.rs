@@ -62,6 +62,43 @@ async fn together(
     Ok(())
 }
 
+/// Writes to a session that ends while it is worked on.
+async fn ended(
+    session: CurrentSession,
+    Path(how): Path<String>,
+    Extension(Meeting(barrier)): Extension<Meeting>,
+) -> Answered<()> {
+    session.load().await?;
+    if how == "login" {
+        session.log_in("bob").await?;
+    }
+    session.set(&SessionKey::try_new("other")?, &1)?;
+    barrier.wait().await;
+    barrier.wait().await;
+    match how.as_str() {
+        "take" => drop(session.take(&COUNT).await?),
+        "rotate" => drop(session.rotate().await?),
+        _ => drop(session.user().await?),
+    }
+    Ok(())
+}
+
+/// Looks, waits until the home is back, and writes.
+async fn doubt(
+    session: CurrentSession,
+    Path(how): Path<String>,
+    Extension(Meeting(barrier)): Extension<Meeting>,
+) -> Answered<()> {
+    let count = session.get(&COUNT).await?.unwrap_or(0) + 1;
+    session.set(&COUNT, &count)?;
+    barrier.wait().await;
+    barrier.wait().await;
+    if how == "rotate" {
+        session.rotate().await?;
+    }
+    Ok(())
+}
+
 async fn fault(session: CurrentSession) -> Answered<StatusCode> {
     session.set(&COUNT, &99)?;
     Ok(StatusCode::INTERNAL_SERVER_ERROR)
@@ -102,6 +139,8 @@ pub(super) fn router() -> Router {
         .route("/look", get(look))
         .route("/write", get(write))
         .route("/together/{name}", get(together))
+        .route("/ended/{how}", get(ended))
+        .route("/doubt/{how}", get(doubt))
         .route("/fault", get(fault))
         .route("/take", get(take))
         .route("/login/{user}", get(log_in))

@@ -150,6 +150,28 @@ async fn a_session_that_ends_meanwhile_is_not_brought_back() {
     assert!(!site.sessions.is_valid(&browser.id()).await.unwrap());
 }
 
+/// Whatever the handler did in between: nothing that it wrote for that session goes on in another.
+#[tokio::test]
+async fn what_was_written_for_a_session_that_ended_begins_no_other() {
+    let site = Site::new(&Fleet::embedded());
+    for how in ["take", "rotate", "login"] {
+        let browser = site.browser();
+        browser.body("/login/alice").await;
+        browser.body("/count").await;
+        let end = async {
+            site.meeting.wait().await;
+            for user in ["alice", "bob"] {
+                site.sessions.delete_all(user).await.unwrap();
+            }
+            site.meeting.wait().await;
+        };
+        let path = format!("/ended/{how}");
+        let (answer, ()) = tokio::join!(browser.get(&path), end);
+        assert_eq!(answer.status, 401, "{how}");
+        assert_eq!(browser.body("/look").await, "None None None", "{how}");
+    }
+}
+
 #[tokio::test]
 async fn the_answer_of_a_fault_saves_nothing() {
     let site = Site::new(&Fleet::embedded());
@@ -198,42 +220,62 @@ async fn changes_after_the_response_are_refused() {
     assert_eq!(session.get(&COUNT).await.unwrap(), Some(1));
 }
 
-/// When a use was written down; not to who has an id that was just replaced.
+/// Nor may who was left behind look: the response has said that it does not depend on the session.
+#[tokio::test]
+async fn who_has_not_looked_before_the_response_may_not_later() {
+    let (tell, mut told) = tokio::sync::mpsc::channel::<CurrentSession>(1);
+    let keep = move |session: CurrentSession| {
+        let tell = tell.clone();
+        async move { tell.send(session).await.unwrap() }
+    };
+    let sessions = Fleet::embedded().sessions();
+    let id = sessions.create("alice").await.unwrap().id;
+    let layer = SessionLayer::new(sessions.clone());
+    let app: Router = Router::new().route("/", get(keep)).layer(layer);
+    let cookie = format!("{NAME}={}", id.expose());
+    let request = Request::get("/").header("cookie", cookie);
+    let response = app.oneshot(request.body(Body::empty()).unwrap()).await;
+    assert!(!response.unwrap().headers().contains_key("vary"));
+    let session = told.recv().await.unwrap();
+    for error in [
+        session.set(&COUNT, &2).unwrap_err(),
+        session.get(&COUNT).await.unwrap_err(),
+        session.user().await.unwrap_err(),
+        session.id().await.unwrap_err(),
+        session.log_in("bob").await.unwrap_err(),
+        session.log_out_everywhere().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), quorate::ErrorKind::Closed);
+    }
+    assert_eq!(sessions.count("alice").await.unwrap(), 1);
+}
+
+/// Given when it is new, and not when the session is used: another response may just have given another.
 #[tokio::test(start_paused = true)]
-async fn a_cookie_that_stays_lives_as_long_as_its_session() {
+async fn a_cookie_that_stays_is_given_when_it_is_new() {
     let fleet = Fleet::embedded();
     let cookie = SessionCookie::default().persistent();
-    let site = Site::of(fleet.sessions().ttl(HOUR).overlap(HOUR), |layer| {
+    let site = Site::of(fleet.sessions().ttl(HOUR), |layer| {
         layer.cookie(cookie).unwrap()
     });
     let browser = site.browser();
-    let answer = browser.get("/count").await;
-    assert!(
-        answer.field("set-cookie").contains("; Max-Age=3600;"),
-        "{answer:?}"
-    );
-    tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(browser.get("/count").await.field("set-cookie"), "");
-    tokio::time::advance(Duration::from_secs(59)).await;
-    let before = browser.cookie().unwrap();
-    let answer = browser.get("/look").await;
-    assert!(
-        answer.field("set-cookie").contains("; Max-Age=3600;"),
-        "{answer:?}"
-    );
-    assert_eq!(browser.cookie().unwrap(), before);
-    tokio::time::advance(Duration::from_secs(30)).await;
-    assert_eq!(browser.get("/look").await.field("set-cookie"), "");
-    let answer = browser.get("/rotate").await;
-    assert!(
-        answer.field("set-cookie").contains("; Max-Age=3570;"),
-        "{answer:?}"
-    );
-    tokio::time::advance(Duration::from_secs(60)).await;
-    let late = site.ask("/look", &[("cookie", &before)]).await;
+    for path in ["/count", "/rotate", "/login/alice"] {
+        let answer = browser.get(path).await;
+        let stays = "; Max-Age=34560000;"; // 400 days
+        assert!(answer.field("set-cookie").contains(stays), "{answer:?}");
+        // Long enough for the use to be written down.
+        tokio::time::advance(Duration::from_secs(120)).await;
+        let answer = browser.get("/count").await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.field("set-cookie")),
+            (200, "")
+        );
+    }
+    tokio::time::advance(HOUR).await;
     assert_eq!(
-        (late.body.as_str(), late.field("set-cookie")),
-        ("None Some(2) Some(1)", "")
+        browser.get("/account").await.status,
+        401,
+        "the home decides"
     );
 }
 
