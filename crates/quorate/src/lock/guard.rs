@@ -62,6 +62,8 @@ pub(super) struct Held {
     pub(super) ends: Mutex<Instant>,
     /// Whether the lease has the length that was asked for.
     pub(super) confirmed: AtomicBool,
+    /// One extension at a time: what the backend did last has to be what is believed last.
+    extending: tokio::sync::Mutex<()>,
     /// Wakes the keeper when `ends` was moved by hand.
     pub(super) moved: tokio::sync::Notify,
     pub(super) lost: CancellationToken,
@@ -82,6 +84,7 @@ impl LockGuard {
             ends: Mutex::new(granted.ends),
             confirmed: AtomicBool::new(granted.confirmed),
             granted,
+            extending: tokio::sync::Mutex::new(()),
             moved: tokio::sync::Notify::new(),
             lost: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -151,11 +154,15 @@ impl LockGuard {
     ///
     /// With renewal on, the next renewal sets the length given at the acquisition again.
     ///
+    /// # Concurrent calls
+    /// One after the other, renewals included.
+    ///
     /// # Errors
-    /// `InvalidInput` if `length` is not from 10 ms to 30 days, and those of the backend.
+    /// `InvalidInput` if `length` is not from 10 ms to 30 days, and those of the backend. Where those leave open whether
+    /// the lease was made shorter, the guard assumes that it was.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the lease may or may not be extended.
+    /// When the future is dropped, the lease may or may not be extended, and the guard assumes the shorter of both.
     pub async fn extend(&self, length: Duration) -> Result<bool> {
         check_lease(length).map_err(|error| error.with_operation(EXTEND.name))?;
         self.held.extend(length).await
@@ -243,17 +250,26 @@ impl Held {
     }
 
     pub(super) async fn extend(&self, length: Duration) -> Result<bool> {
+        let _turn = self.extending.lock().await;
         let asked = Instant::now();
+        // Whether or not an answer comes, the lease may end as early as this from now on.
+        self.move_end(|ends| ends.min(asked + length));
         let lease = self.granted.lease;
         let extended = self.shared.extend(&self.key, lease, length).await?;
         if extended {
-            *self.ends.lock() = asked + length;
+            self.move_end(|_| asked + length);
             self.confirmed.store(true, Ordering::Release);
-            self.moved.notify_one();
         } else {
             self.lose();
         }
         Ok(extended)
+    }
+
+    fn move_end(&self, to: impl FnOnce(Instant) -> Instant) {
+        let mut ends = self.ends.lock();
+        *ends = to(*ends);
+        drop(ends);
+        self.moved.notify_one();
     }
 
     pub(super) fn lose(&self) {

@@ -1,8 +1,17 @@
 //! What the suites of locks cannot ask every home for.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use quorate::{ErrorKind, Fleet, Outcome};
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use quorate::events::Channel;
+use quorate::lock::{AcquireReply, Ask, LockKey, LockPort, LockStatus};
+use quorate::{
+    CallOptions, Error, ErrorKind, FencingToken, Fleet, LeaseId, Lock, LockGuard, Outcome, Result,
+};
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
 
@@ -43,4 +52,139 @@ return 1";
     for key in keys {
         redis.command(&["DEL", key]).await.unwrap();
     }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What happens to the replies to `extend`.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Replies {
+    Arrive,
+    AreLost,
+    /// For lengths above an hour, a second after they were sent.
+    AreLate,
+    /// The request itself gets nowhere.
+    AreRefused,
+}
+
+/// Locks whose extensions are answered as a test wants.
+#[derive(Debug)]
+struct Answers {
+    inner: Arc<dyn LockPort>,
+    replies: AtomicU8,
+}
+
+impl Answers {
+    fn set(&self, replies: Replies) {
+        self.replies.store(replies as u8, Ordering::SeqCst);
+    }
+
+    fn are(&self, replies: Replies) -> bool {
+        self.replies.load(Ordering::SeqCst) == replies as u8
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} behind a bad connection", self.inner)
+    }
+}
+
+#[async_trait]
+impl LockPort for Answers {
+    async fn acquire(
+        &self,
+        lock: &LockKey,
+        ask: &Ask,
+        options: CallOptions,
+    ) -> Result<AcquireReply> {
+        self.inner.acquire(lock, ask, options).await
+    }
+
+    async fn extend(
+        &self,
+        lock: &LockKey,
+        lease: LeaseId,
+        length: Duration,
+        options: CallOptions,
+    ) -> Result<bool> {
+        if self.are(Replies::AreRefused) {
+            return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::NotApplied));
+        }
+        let extended = self.inner.extend(lock, lease, length, options).await?;
+        if self.are(Replies::AreLost) {
+            return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::Unknown));
+        }
+        if self.are(Replies::AreLate) && length > HOUR {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(extended)
+    }
+
+    async fn release(&self, lock: &LockKey, lease: LeaseId, options: CallOptions) -> Result<bool> {
+        self.inner.release(lock, lease, options).await
+    }
+
+    async fn force_release(
+        &self,
+        lock: &LockKey,
+        token: Option<FencingToken>,
+        options: CallOptions,
+    ) -> Result<Vec<FencingToken>> {
+        self.inner.force_release(lock, token, options).await
+    }
+
+    async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus> {
+        self.inner.look(lock, options).await
+    }
+
+    fn announced_on(&self, lock: &LockKey) -> Option<Channel> {
+        self.inner.announced_on(lock)
+    }
+}
+
+/// A lock as its holder has it, and the same as the backend sees it.
+async fn answers(replies: Replies) -> (Arc<Answers>, Lock, Lock) {
+    let home = Fleet::embedded();
+    let port = Arc::new(Answers {
+        inner: home.lock_port(),
+        replies: AtomicU8::new(replies as u8),
+    });
+    let builder = Fleet::builder().url("memory:").lock_port(port.clone());
+    let fleet = builder.build().await.unwrap();
+    (port, fleet.lock("report"), home.lock("report"))
+}
+
+async fn unrenewed(lock: &Lock, lease: Duration) -> LockGuard {
+    let asked = lock.try_acquire().lease(lease).no_renewal();
+    asked.await.unwrap().guard().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_assumes_the_shorter_lease_when_a_reply_is_lost() {
+    let (_port, lock, seen) = answers(Replies::AreLost).await;
+    let guard = unrenewed(&lock, HOUR).await;
+    guard.extend(MINUTE).await.unwrap_err();
+    assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
+    assert!(!guard.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_assumes_the_shorter_lease_when_nobody_waits_for_the_reply() {
+    let (_port, lock, seen) = answers(Replies::AreLate).await;
+    let guard = unrenewed(&lock, HOUR * 5).await;
+    assert!(guard.extend(HOUR * 2).now_or_never().is_none());
+    assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
+    assert!(!guard.is_lost());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_is_extended_by_one_at_a_time() {
+    let (_port, lock, seen) = answers(Replies::AreLate).await;
+    let guard = unrenewed(&lock, HOUR).await;
+    let (late, soon) = tokio::join!(guard.extend(HOUR * 2), guard.extend(MINUTE));
+    assert!(late.unwrap() && soon.unwrap());
+    assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
 }
