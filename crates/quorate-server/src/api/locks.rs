@@ -110,7 +110,7 @@ pub(crate) async fn acquire(
     match request.lease(body.lease).no_renewal().await? {
         Acquire::Acquired(guard) => {
             let left = guard.remaining();
-            let lease = guard.detach();
+            let lease = guard.detach().await?;
             let held = Held::new(name, lease.id, Some(lease.token.get()), left);
             Ok((StatusCode::CREATED, Json(held)))
         }

@@ -14,7 +14,7 @@ use super::ask::LockKey;
 use super::handle::{Lease, check_lease};
 use super::lease::{FencingToken, LeaseId};
 use super::locks::{EXTEND, Locks};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::events::Subscription;
 use crate::telemetry;
 
@@ -185,18 +185,27 @@ impl LockGuard {
     }
 
     /// Stops renewing and releasing: whoever has the lease's id carries on with it.
-    #[must_use = "without its id the lease cannot be released"]
-    pub fn detach(mut self) -> Lease {
-        self.release_on_drop = false;
-        if !self.held.confirmed.load(Ordering::Acquire) {
-            // It was granted a moment ago, for less than was asked for.
-            let held = self.held.clone();
-            self.held
-                .shared
-                .context
-                .spawn(async move { held.confirm().await });
+    ///
+    /// A lease that was granted a moment ago, after waiting, is given its whole length first.
+    ///
+    /// # Errors
+    /// `Closed` if the lock is lost, and those of the backend; it is released in the background then.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the lock is released in the background.
+    pub async fn detach(mut self) -> Result<Lease> {
+        let held = self.held.clone();
+        // A renewal under way could end up after what the next owner of the lease makes of it.
+        let _turn = held.extending.lock().await;
+        held.stop.cancel();
+        if !held.confirmed.load(Ordering::Acquire) {
+            held.extend_in_turn(held.granted.length).await?;
         }
-        Lease::new(self.held.granted.lease, self.held.granted.token)
+        if held.is_lost() {
+            return Err(held.was_lost());
+        }
+        self.release_on_drop = false;
+        Ok(Lease::new(held.granted.lease, held.granted.token))
     }
 }
 
@@ -213,9 +222,12 @@ impl LockLease {
         self.held.key.name()
     }
 
-    /// As [`LockGuard::remaining`].
+    /// As [`LockGuard::remaining`]; zero also once the lock was given back.
     #[must_use]
     pub fn remaining(&self) -> Duration {
+        if self.is_lost() {
+            return Duration::ZERO;
+        }
         self.held.remaining()
     }
 
@@ -251,6 +263,11 @@ impl Held {
 
     pub(super) async fn extend(&self, length: Duration) -> Result<bool> {
         let _turn = self.extending.lock().await;
+        self.extend_in_turn(length).await
+    }
+
+    /// For who has the turn.
+    async fn extend_in_turn(&self, length: Duration) -> Result<bool> {
         let asked = Instant::now();
         // Whether or not an answer comes, the lease may end as early as this from now on.
         self.move_end(|ends| ends.min(asked + length));
@@ -263,6 +280,14 @@ impl Held {
             self.lose();
         }
         Ok(extended)
+    }
+
+    fn was_lost(&self) -> Error {
+        Error::new(ErrorKind::Closed)
+            .with_outcome(Outcome::NotApplied)
+            .with_message("the lock was lost")
+            .with_operation(EXTEND.name)
+            .with_target(self.key.name())
     }
 
     fn move_end(&self, to: impl FnOnce(Instant) -> Instant) {

@@ -62,13 +62,6 @@ impl Held {
         }
     }
 
-    /// Gives a lease that was just granted the length that was asked for.
-    pub(super) async fn confirm(&self) {
-        if let Err(error) = self.extend(self.granted.length).await {
-            self.shared.report(&error);
-        }
-    }
-
     async fn renew(&self) {
         if !self.granted.renew {
             return std::future::pending().await;

@@ -1,6 +1,7 @@
 //! What the suites of locks cannot ask every home for.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -65,8 +66,8 @@ enum Replies {
     AreLost,
     /// For lengths above an hour, a second after they were sent.
     AreLate,
-    /// The request itself gets nowhere.
-    AreRefused,
+    /// The requests get nowhere.
+    AreErrors,
 }
 
 /// Locks whose extensions are answered as a test wants.
@@ -110,7 +111,7 @@ impl LockPort for Answers {
         length: Duration,
         options: CallOptions,
     ) -> Result<bool> {
-        if self.are(Replies::AreRefused) {
+        if self.are(Replies::AreErrors) {
             return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::NotApplied));
         }
         let extended = self.inner.extend(lock, lease, length, options).await?;
@@ -187,4 +188,27 @@ async fn a_guard_is_extended_by_one_at_a_time() {
     let (late, soon) = tokio::join!(guard.extend(HOUR * 2), guard.extend(MINUTE));
     assert!(late.unwrap() && soon.unwrap());
     assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
+}
+
+/// What was granted in the queue lasts for 3 s only, until it is confirmed.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_cannot_be_confirmed_is_not_detached_but_released() {
+    let (port, lock, seen) = answers(Replies::Arrive).await;
+    let first = unrenewed(&lock, HOUR).await;
+    let asked = lock.acquire().lease(HOUR).into_future();
+    let (granted, released) = tokio::join!(asked, async {
+        while seen.status().await.unwrap().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        port.set(Replies::AreErrors);
+        first.release().await
+    });
+    assert!(released.unwrap());
+    let guard = granted.unwrap().guard().unwrap();
+    assert!(guard.remaining() < MINUTE, "it is not confirmed");
+    let error = guard.detach().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
+    // At once, and not when the grant ends.
+    let next = seen.acquire().wait(Duration::from_secs(1)).await.unwrap();
+    assert!(next.is_acquired());
 }

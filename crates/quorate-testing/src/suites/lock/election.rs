@@ -85,7 +85,8 @@ pub async fn observers_notice_a_leader_that_is_gone(home: Home) {
         .try_acquire()
         .owner("gone")
         .lease(SHORT * 4);
-    let gone = gone.no_renewal().await.unwrap().guard().unwrap().detach();
+    let gone = gone.no_renewal().await.unwrap().guard().unwrap();
+    let gone = gone.detach().await.unwrap();
     let mut observation = election.observe().await.unwrap();
     assert_eq!(leader(&mut observation).await.as_deref(), Some("gone"));
     assert_eq!(leader(&mut observation).await, None);

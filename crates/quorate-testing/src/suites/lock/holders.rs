@@ -130,7 +130,7 @@ pub async fn one_owner_holds_a_lock_together(home: Home) {
     assert!(inner.release().await.unwrap());
     let next = stranger.try_acquire().await.unwrap().guard().unwrap();
     // A holder that is gone leaves the others theirs.
-    let _ = next.detach();
+    let _ = next.detach().await.unwrap();
     let short = stranger.try_acquire().lease(HOUR * 4).no_renewal();
     let long = short.await.unwrap().guard().expect("it is its own");
     home.elapse(HOUR * 2).await;

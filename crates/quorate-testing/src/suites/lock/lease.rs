@@ -44,7 +44,7 @@ pub async fn a_lease_that_ends_frees_the_lock(home: Home) {
         .unwrap()
         .guard()
         .unwrap();
-    let lease = guard.detach();
+    let lease = guard.detach().await.unwrap();
     home.elapse(HOUR / 2).await;
     let remaining = held(home.fleet(), "report").await;
     assert!(remaining <= HOUR / 2, "{remaining:?}");
@@ -63,7 +63,7 @@ pub async fn tokens_grow_with_every_acquisition(home: Home) {
         assert!(Some(guard.token()) > last);
         last = Some(guard.token());
         if round % 3 == 0 {
-            let _ = guard.detach();
+            let _ = guard.detach().await.unwrap();
             home.elapse(HOUR * 2).await;
         } else {
             assert!(guard.release().await.unwrap());
@@ -85,7 +85,7 @@ pub async fn an_extended_lease_ends_later(home: Home) {
         .unwrap()
         .guard()
         .unwrap();
-    let lease = guard.detach();
+    let lease = guard.detach().await.unwrap();
     home.elapse(HOUR / 2).await;
     assert!(lock.extend(lease.id, HOUR).await.unwrap());
     home.elapse(HOUR * 3 / 4).await;
@@ -107,7 +107,7 @@ pub async fn a_lease_may_be_made_shorter(home: Home) {
         .unwrap();
     assert!(guard.extend(HOUR).await.unwrap());
     assert!(guard.remaining() <= HOUR);
-    let _ = guard.detach();
+    let _ = guard.detach().await.unwrap();
     home.elapse(HOUR * 2).await;
     drop(acquired(home.fleet(), "report", LONG).await);
 }
@@ -141,7 +141,7 @@ pub async fn a_late_holder_can_neither_extend_nor_release(home: Home) {
         .unwrap()
         .guard()
         .unwrap();
-    let late = guard.detach();
+    let late = guard.detach().await.unwrap();
     home.elapse(HOUR * 2).await;
     assert!(
         !lock.extend(late.id, HOUR).await.unwrap(),
@@ -157,7 +157,11 @@ pub async fn a_late_holder_can_neither_extend_nor_release(home: Home) {
 /// A release whose reply was lost may be repeated.
 pub async fn a_repeated_release_gives_the_same_answer(home: Home) {
     let lock = home.fleet().lock("report");
-    let lease = acquired(home.fleet(), "report", LONG).await.detach();
+    let lease = acquired(home.fleet(), "report", LONG)
+        .await
+        .detach()
+        .await
+        .unwrap();
     assert!(lock.release(lease.id).await.unwrap());
     assert!(lock.release(lease.id).await.unwrap());
     // Also while the next one holds it, whom it does not touch.
@@ -203,7 +207,7 @@ pub async fn a_waiter_takes_over_when_a_lease_ends(home: Home) {
         .unwrap()
         .guard()
         .unwrap();
-    let first = guard.detach();
+    let first = guard.detach().await.unwrap();
     let guard = within("the lock", lock.acquire().into_future())
         .await
         .unwrap()
@@ -287,10 +291,57 @@ pub async fn a_dropped_guard_releases(home: Home) {
     assert!(next.is_acquired());
 }
 
+/// Who works under the lock sees no time left once it was given back, or left to somebody else.
+pub async fn nothing_remains_of_a_lock_that_was_given_back(home: Home) {
+    for way in 0..3 {
+        let guard = acquired(home.fleet(), "report", LONG).await;
+        let lease = guard.lease();
+        assert!(lease.remaining() > LONG / 2 && !lease.is_lost());
+        match way {
+            0 => assert!(guard.release().await.unwrap()),
+            1 => drop(guard),
+            _ => drop(guard.detach().await.unwrap()),
+        }
+        assert_eq!(lease.remaining(), Duration::ZERO);
+        assert!(lease.is_lost());
+        if way < 2 {
+            within(
+                "the lock",
+                home.fleet().lock("report").acquire().into_future(),
+            )
+            .await
+            .unwrap()
+            .guard()
+            .unwrap()
+            .release()
+            .await
+            .unwrap();
+        }
+    }
+}
+
+/// What is lost cannot be left to anybody.
+pub async fn a_lost_lock_cannot_be_detached(home: Home) {
+    let other = home.instance("b").await;
+    let guard = acquired(home.fleet(), "report", HOUR).await;
+    assert_eq!(other.lock("report").force_release().await.unwrap().len(), 1);
+    within("the loss", guard.lost()).await;
+    let next = acquired(&other, "report", LONG).await;
+    let error = guard.detach().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert!(error.to_string().contains("the lock was lost"), "{error}");
+    held(home.fleet(), "report").await;
+    assert!(next.release().await.unwrap());
+}
+
 /// A detached lease stays until it ends or is released by its id.
 pub async fn a_detached_guard_does_not_release(home: Home) {
     let other = home.instance("b").await;
-    let lease = acquired(home.fleet(), "report", LONG).await.detach();
+    let lease = acquired(home.fleet(), "report", LONG)
+        .await
+        .detach()
+        .await
+        .unwrap();
     held(&other, "report").await;
     assert!(other.lock("report").release(lease.id).await.unwrap());
     drop(acquired(&other, "report", LONG).await);

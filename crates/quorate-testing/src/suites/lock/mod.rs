@@ -45,6 +45,8 @@ macro_rules! lock_suite {
                 a_lock_taken_away_is_lost,
                 an_unrenewed_lease_is_lost_when_it_ends,
                 a_dropped_guard_releases,
+                nothing_remains_of_a_lock_that_was_given_back,
+                a_lost_lock_cannot_be_detached,
                 a_detached_guard_does_not_release,
                 a_dropped_acquire_holds_nothing,
                 one_of_many_contenders_wins,

@@ -128,7 +128,8 @@ pub async fn who_waits_for_many_permits_is_not_passed(home: Home) {
 pub async fn permits_of_a_holder_that_is_gone_are_free(home: Home) {
     let exports = home.fleet().semaphore("exports", 3);
     let two = exports.permits(2).try_acquire().lease(HOUR).no_renewal();
-    let gone = two.await.unwrap().guard().unwrap().detach();
+    let gone = two.await.unwrap().guard().unwrap();
+    let gone = gone.detach().await.unwrap();
     let one = exports.try_acquire().lease(HOUR * 4).no_renewal();
     let stays = one.await.unwrap().guard().unwrap();
     assert_eq!(exports.available().await.unwrap(), 0);
