@@ -196,8 +196,21 @@ impl AcquireLocks {
             if !guard.is_lost() {
                 return Ok(AcquireAll::Acquired(guard));
             }
+            let lost = guard.first_lost();
+            // Some of them: that is known.
             let _ = guard.release().await?;
+            if self.once || give_up.is_some_and(|at| Instant::now() >= at) {
+                return self.held_up_by(lost).await;
+            }
         }
+    }
+
+    /// Out of time: the lock that was taken and lost again is the one that could not be had.
+    async fn held_up_by(&self, lost: usize) -> Result<AcquireAll> {
+        let lock = &self.locks.locks[lost];
+        let remaining = lock.remaining().await?.unwrap_or_default();
+        let name = lock.name().to_owned();
+        Ok(AcquireAll::Held { name, remaining })
     }
 
     fn acquire_of(&self, lock: &Lock, give_up: Option<Instant>) -> AcquireLock {
@@ -265,6 +278,12 @@ impl MultiGuard {
     pub fn remaining(&self) -> Duration {
         let each = self.guards.iter().map(LockGuard::remaining);
         each.min().unwrap_or_default()
+    }
+
+    /// The place of the first that is lost; of the first of all, if none is.
+    fn first_lost(&self) -> usize {
+        let mut guards = self.guards.iter();
+        guards.position(LockGuard::is_lost).unwrap_or_default()
     }
 
     /// Whether ownership of one of them can no longer be assumed.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use quorate::events::Channel;
-use quorate::lock::{AcquireReply, Ask, LockKey, LockPort, LockStatus};
+use quorate::lock::{AcquireAll, AcquireReply, Ask, LockKey, LockPort, LockStatus};
 use quorate::{
     CallOptions, Error, ErrorKind, FencingToken, Fleet, LeaseId, Lock, LockGuard, Outcome, Result,
 };
@@ -58,7 +58,7 @@ return 1";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What happens to the replies to `extend`.
+/// What happens to the replies to `extend`, and in one case to those to `acquire`.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Replies {
@@ -66,6 +66,8 @@ enum Replies {
     AreLost,
     /// For lengths above an hour, a second after they were sent.
     AreLate,
+    /// To `acquire`, of which the request takes 50 ms.
+    AreSlow,
     /// The requests get nowhere.
     AreErrors,
 }
@@ -101,6 +103,9 @@ impl LockPort for Answers {
         ask: &Ask,
         options: CallOptions,
     ) -> Result<AcquireReply> {
+        if self.are(Replies::AreSlow) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         self.inner.acquire(lock, ask, options).await
     }
 
@@ -146,8 +151,8 @@ impl LockPort for Answers {
     }
 }
 
-/// A lock as its holder has it, and the same as the backend sees it.
-async fn answers(replies: Replies) -> (Arc<Answers>, Lock, Lock) {
+/// Who has locks from that port, and who has them from the backend behind it.
+async fn fleets(replies: Replies) -> (Arc<Answers>, Fleet, Fleet) {
     let home = Fleet::embedded();
     let port = Arc::new(Answers {
         inner: home.lock_port(),
@@ -155,6 +160,12 @@ async fn answers(replies: Replies) -> (Arc<Answers>, Lock, Lock) {
     });
     let builder = Fleet::builder().url("memory:").lock_port(port.clone());
     let fleet = builder.build().await.unwrap();
+    (port, fleet, home)
+}
+
+/// A lock as its holder has it, and the same as the backend sees it.
+async fn answers(replies: Replies) -> (Arc<Answers>, Lock, Lock) {
+    let (port, fleet, home) = fleets(replies).await;
     (port, fleet.lock("report"), home.lock("report"))
 }
 
@@ -211,4 +222,25 @@ async fn a_grant_that_cannot_be_confirmed_is_not_detached_but_released() {
     // At once, and not when the grant ends.
     let next = seen.acquire().wait(Duration::from_secs(1)).await.unwrap();
     assert!(next.is_acquired());
+}
+
+/// Each is lost before it is known to be had.
+#[tokio::test(start_paused = true)]
+async fn several_locks_that_are_lost_at_once_are_not_asked_for_without_end() {
+    let (_port, fleet, _) = fleets(Replies::AreSlow).await;
+    let all = fleet.multi_lock(["a", "b"]);
+    let lease = Duration::from_millis(20);
+    for asked in [
+        all.try_acquire(),
+        all.acquire().wait(Duration::from_secs(1)),
+    ] {
+        match asked.lease(lease).await.unwrap() {
+            AcquireAll::Held {
+                name, remaining, ..
+            } => {
+                assert_eq!((&*name, remaining), ("a", Duration::ZERO));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
