@@ -67,6 +67,9 @@ pub(super) struct Held {
     /// Wakes the keeper when `ends` was moved by hand.
     pub(super) moved: tokio::sync::Notify,
     pub(super) lost: CancellationToken,
+    /// Whether the backend knows nothing of the lease any more: unlike when our own clock ran out, there is nothing to
+    /// release.
+    gone: AtomicBool,
     pub(super) stop: CancellationToken,
 }
 
@@ -87,6 +90,7 @@ impl LockGuard {
             extending: tokio::sync::Mutex::new(()),
             moved: tokio::sync::Notify::new(),
             lost: CancellationToken::new(),
+            gone: AtomicBool::new(false),
             stop: CancellationToken::new(),
         });
         let kept = held.clone();
@@ -268,18 +272,28 @@ impl Held {
 
     /// For who has the turn.
     async fn extend_in_turn(&self, length: Duration) -> Result<bool> {
+        if self.is_lost() {
+            self.lose();
+            return Ok(false);
+        }
         let asked = Instant::now();
         // Whether or not an answer comes, the lease may end as early as this from now on.
         self.move_end(|ends| ends.min(asked + length));
         let lease = self.granted.lease;
         let extended = self.shared.extend(&self.key, lease, length).await?;
-        if extended {
-            self.move_end(|_| asked + length);
-            self.confirmed.store(true, Ordering::Release);
-        } else {
-            self.lose();
+        if !extended {
+            self.lose_for_good();
+            return Ok(false);
         }
-        Ok(extended)
+        if self.is_lost() {
+            // It ran out by our clock before the answer, which others were told: nobody would give back what came too late.
+            self.lose_for_good();
+            self.shared.release_later(self.key.clone(), lease);
+            return Ok(false);
+        }
+        self.move_end(|_| asked + length);
+        self.confirmed.store(true, Ordering::Release);
+        Ok(true)
     }
 
     fn was_lost(&self) -> Error {
@@ -297,6 +311,13 @@ impl Held {
         self.moved.notify_one();
     }
 
+    /// The backend has nothing to release any more, or is asked to already.
+    pub(super) fn lose_for_good(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.lose();
+    }
+
+    /// Ownership cannot be assumed any more.
     pub(super) fn lose(&self) {
         if !self.stop.is_cancelled() && !self.lost.is_cancelled() {
             metrics::counter!(telemetry::LOCKS_LOST).increment(1);
@@ -309,7 +330,7 @@ impl Drop for LockGuard {
     fn drop(&mut self) {
         metrics::gauge!(telemetry::LOCKS_HELD).decrement(1.0);
         self.held.stop.cancel();
-        if self.release_on_drop && !self.held.lost.is_cancelled() {
+        if self.release_on_drop && !self.held.gone.load(Ordering::Acquire) {
             let (key, lease) = (self.held.key.clone(), self.held.granted.lease);
             self.held.shared.release_later(key, lease);
         }

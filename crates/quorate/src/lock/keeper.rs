@@ -41,7 +41,7 @@ impl Held {
 
     /// A closing fleet gives its locks back, past the choke point that refuses calls by now.
     async fn give_up(&self) {
-        self.lose();
+        self.lose_for_good();
         let lease = self.granted.lease;
         if let Err(error) = self.shared.give_back(&self.key, lease).await {
             self.shared.report(&error);
@@ -107,7 +107,7 @@ impl Held {
                     if let Some(News::Forced { tokens }) = read(&message)
                         && tokens.contains(&self.granted.token)
                     {
-                        return self.lose();
+                        return self.lose_for_good();
                     }
                 }
                 // What was missed may have been it.
@@ -134,7 +134,7 @@ impl Held {
         loop {
             match self.is_held().await {
                 Ok(true) => return,
-                Ok(false) => return self.lose(),
+                Ok(false) => return self.lose_for_good(),
                 Err(error) => self.put_off(&error).await,
             }
         }

@@ -66,6 +66,8 @@ enum Replies {
     AreLost,
     /// For lengths above an hour, a second after they were sent.
     AreLate,
+    /// After a second, of which the request takes 600 ms.
+    AreTooLate,
     /// To `acquire`, of which the request takes 50 ms.
     AreSlow,
     /// The requests get nowhere.
@@ -119,7 +121,14 @@ impl LockPort for Answers {
         if self.are(Replies::AreErrors) {
             return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::NotApplied));
         }
+        let too_late = self.are(Replies::AreTooLate);
+        if too_late {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
         let extended = self.inner.extend(lock, lease, length, options).await?;
+        if too_late {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
         if self.are(Replies::AreLost) {
             return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::Unknown));
         }
@@ -243,4 +252,38 @@ async fn several_locks_that_are_lost_at_once_are_not_asked_for_without_end() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A renewal under way when the lease ran out by the holder's clock does not keep the lock for who has gone.
+#[tokio::test(start_paused = true)]
+async fn what_is_renewed_too_late_is_released_with_its_guard() {
+    let (_port, lock, seen) = answers(Replies::AreTooLate).await;
+    let asked = lock.try_acquire().lease(Duration::from_millis(1200));
+    let guard = asked.await.unwrap().guard().unwrap();
+    guard.lost().await;
+    let left = seen.remaining().await.unwrap().expect("it was renewed");
+    drop(guard);
+    let next = seen.acquire().wait(left / 2).await.unwrap();
+    assert!(next.is_acquired());
+}
+
+/// An extension that is answered after the lease ran out does not bring it back, and leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn what_is_extended_too_late_is_lost_and_released() {
+    let (_port, lock, seen) = answers(Replies::AreTooLate).await;
+    let guard = unrenewed(&lock, MINUTE).await;
+    assert!(!guard.extend(Duration::from_millis(500)).await.unwrap());
+    // The backend has it for 100 ms more.
+    let next = seen
+        .acquire()
+        .wait(Duration::from_millis(50))
+        .await
+        .unwrap();
+    assert!(next.is_acquired() && guard.is_lost());
+    assert!(
+        !guard.extend(HOUR).await.unwrap(),
+        "what is lost stays lost"
+    );
+    drop(guard);
+    assert!(seen.is_locked().await.unwrap());
 }
