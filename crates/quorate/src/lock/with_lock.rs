@@ -21,7 +21,8 @@ pub enum WithLock<T> {
         /// How long until the first of their leases ends, unless that is extended or released.
         remaining: Duration,
     },
-    /// The lock was lost. The work was dropped where it stood, or had ended by itself before anybody knew.
+    /// The lock was lost. The work was dropped where it stood, was not begun if that was before it could be, or had ended
+    /// by itself before anybody knew.
     Lost {
         /// What it gave, if it had ended.
         result: Option<T>,
@@ -85,6 +86,10 @@ impl AcquireLock {
             Acquire::Acquired(guard) => guard,
             Acquire::Held { remaining } => return Ok(WithLock::Held { remaining }),
         };
+        // The answer may have taken longer than the lease lasts.
+        if guard.is_lost() {
+            return Ok(WithLock::Lost { result: None });
+        }
         let result = {
             let mut working = pin!(work(guard.lease()));
             tokio::select! {
@@ -97,6 +102,11 @@ impl AcquireLock {
         let Some(value) = result else {
             return Ok(WithLock::Lost { result: None });
         };
+        // By our own clock: work that did not yield may have outlasted the lease unseen, and the backend not know it yet.
+        if guard.is_lost() {
+            let result = Some(value);
+            return Ok(WithLock::Lost { result });
+        }
         Ok(match guard.release().await {
             Ok(true) => WithLock::Done(value),
             Ok(false) => WithLock::Lost {

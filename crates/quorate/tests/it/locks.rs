@@ -1,7 +1,6 @@
 //! What the suites of locks cannot ask every home for.
 
 use std::fmt;
-use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use quorate::events::Channel;
 use quorate::lock::{AcquireAll, AcquireReply, Ask, LockKey, LockPort, LockStatus};
 use quorate::{
     CallOptions, Error, ErrorKind, FencingToken, Fleet, LeaseId, Lock, LockGuard, Outcome, Result,
+    WithLock,
 };
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
@@ -62,16 +62,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Replies {
-    Arrive,
-    AreLost,
+    Lost,
     /// For lengths above an hour, a second after they were sent.
-    AreLate,
+    Late,
     /// After a second, of which the request takes 600 ms.
-    AreTooLate,
+    TooLate,
     /// To `acquire`, of which the request takes 50 ms.
-    AreSlow,
-    /// The requests get nowhere.
-    AreErrors,
+    Slow,
 }
 
 /// Locks whose extensions are answered as a test wants.
@@ -82,10 +79,6 @@ struct Answers {
 }
 
 impl Answers {
-    fn set(&self, replies: Replies) {
-        self.replies.store(replies as u8, Ordering::SeqCst);
-    }
-
     fn are(&self, replies: Replies) -> bool {
         self.replies.load(Ordering::SeqCst) == replies as u8
     }
@@ -105,7 +98,7 @@ impl LockPort for Answers {
         ask: &Ask,
         options: CallOptions,
     ) -> Result<AcquireReply> {
-        if self.are(Replies::AreSlow) {
+        if self.are(Replies::Slow) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.inner.acquire(lock, ask, options).await
@@ -118,10 +111,7 @@ impl LockPort for Answers {
         length: Duration,
         options: CallOptions,
     ) -> Result<bool> {
-        if self.are(Replies::AreErrors) {
-            return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::NotApplied));
-        }
-        let too_late = self.are(Replies::AreTooLate);
+        let too_late = self.are(Replies::TooLate);
         if too_late {
             tokio::time::sleep(Duration::from_millis(600)).await;
         }
@@ -129,10 +119,10 @@ impl LockPort for Answers {
         if too_late {
             tokio::time::sleep(Duration::from_millis(400)).await;
         }
-        if self.are(Replies::AreLost) {
+        if self.are(Replies::Lost) {
             return Err(Error::new(ErrorKind::Backend).with_outcome(Outcome::Unknown));
         }
-        if self.are(Replies::AreLate) && length > HOUR {
+        if self.are(Replies::Late) && length > HOUR {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok(extended)
@@ -185,7 +175,7 @@ async fn unrenewed(lock: &Lock, lease: Duration) -> LockGuard {
 
 #[tokio::test(start_paused = true)]
 async fn a_guard_assumes_the_shorter_lease_when_a_reply_is_lost() {
-    let (_port, lock, seen) = answers(Replies::AreLost).await;
+    let (_port, lock, seen) = answers(Replies::Lost).await;
     let guard = unrenewed(&lock, HOUR).await;
     guard.extend(MINUTE).await.unwrap_err();
     assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
@@ -194,7 +184,7 @@ async fn a_guard_assumes_the_shorter_lease_when_a_reply_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_guard_assumes_the_shorter_lease_when_nobody_waits_for_the_reply() {
-    let (_port, lock, seen) = answers(Replies::AreLate).await;
+    let (_port, lock, seen) = answers(Replies::Late).await;
     let guard = unrenewed(&lock, HOUR * 5).await;
     assert!(guard.extend(HOUR * 2).now_or_never().is_none());
     assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
@@ -203,40 +193,17 @@ async fn a_guard_assumes_the_shorter_lease_when_nobody_waits_for_the_reply() {
 
 #[tokio::test(start_paused = true)]
 async fn a_guard_is_extended_by_one_at_a_time() {
-    let (_port, lock, seen) = answers(Replies::AreLate).await;
+    let (_port, lock, seen) = answers(Replies::Late).await;
     let guard = unrenewed(&lock, HOUR).await;
     let (late, soon) = tokio::join!(guard.extend(HOUR * 2), guard.extend(MINUTE));
     assert!(late.unwrap() && soon.unwrap());
     assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
 }
 
-/// What was granted in the queue lasts for 3 s only, until it is confirmed.
-#[tokio::test(start_paused = true)]
-async fn a_grant_that_cannot_be_confirmed_is_not_detached_but_released() {
-    let (port, lock, seen) = answers(Replies::Arrive).await;
-    let first = unrenewed(&lock, HOUR).await;
-    let asked = lock.acquire().lease(HOUR).into_future();
-    let (granted, released) = tokio::join!(asked, async {
-        while seen.status().await.unwrap().waiting == 0 {
-            tokio::task::yield_now().await;
-        }
-        port.set(Replies::AreErrors);
-        first.release().await
-    });
-    assert!(released.unwrap());
-    let guard = granted.unwrap().guard().unwrap();
-    assert!(guard.remaining() < MINUTE, "it is not confirmed");
-    let error = guard.detach().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Backend, "{error}");
-    // At once, and not when the grant ends.
-    let next = seen.acquire().wait(Duration::from_secs(1)).await.unwrap();
-    assert!(next.is_acquired());
-}
-
 /// Each is lost before it is known to be had.
 #[tokio::test(start_paused = true)]
 async fn several_locks_that_are_lost_at_once_are_not_asked_for_without_end() {
-    let (_port, fleet, _) = fleets(Replies::AreSlow).await;
+    let (_port, fleet, _) = fleets(Replies::Slow).await;
     let all = fleet.multi_lock(["a", "b"]);
     let lease = Duration::from_millis(20);
     for asked in [
@@ -257,7 +224,7 @@ async fn several_locks_that_are_lost_at_once_are_not_asked_for_without_end() {
 /// A renewal under way when the lease ran out by the holder's clock does not keep the lock for who has gone.
 #[tokio::test(start_paused = true)]
 async fn what_is_renewed_too_late_is_released_with_its_guard() {
-    let (_port, lock, seen) = answers(Replies::AreTooLate).await;
+    let (_port, lock, seen) = answers(Replies::TooLate).await;
     let asked = lock.try_acquire().lease(Duration::from_millis(1200));
     let guard = asked.await.unwrap().guard().unwrap();
     guard.lost().await;
@@ -270,7 +237,7 @@ async fn what_is_renewed_too_late_is_released_with_its_guard() {
 /// An extension that is answered after the lease ran out does not bring it back, and leaves nothing behind.
 #[tokio::test(start_paused = true)]
 async fn what_is_extended_too_late_is_lost_and_released() {
-    let (_port, lock, seen) = answers(Replies::AreTooLate).await;
+    let (_port, lock, seen) = answers(Replies::TooLate).await;
     let guard = unrenewed(&lock, MINUTE).await;
     assert!(!guard.extend(Duration::from_millis(500)).await.unwrap());
     // The backend has it for 100 ms more.
@@ -286,4 +253,28 @@ async fn what_is_extended_too_late_is_lost_and_released() {
     );
     drop(guard);
     assert!(seen.is_locked().await.unwrap());
+}
+
+/// The answer took longer than the lease lasts.
+#[tokio::test(start_paused = true)]
+async fn work_is_not_begun_when_the_lock_is_lost_already() {
+    let (_port, lock, _) = answers(Replies::Slow).await;
+    let asked = lock.try_acquire().lease(Duration::from_millis(20));
+    let work = asked.with(async |_| panic!("nothing holds the lock"));
+    assert_eq!(work.await.unwrap(), WithLock::Lost { result: None });
+}
+
+/// Work that does not yield keeps everybody from noticing, and is told afterwards.
+#[tokio::test]
+async fn work_that_outlasts_its_lease_without_yielding_is_told() {
+    let (_port, lock, _) = answers(Replies::Slow).await;
+    // Which the backend counts from 50 ms later.
+    let asked = lock.try_acquire().lease(Duration::from_millis(200));
+    let work = asked.no_renewal().with(async |lease| {
+        while !lease.is_lost() {
+            std::hint::spin_loop();
+        }
+        7
+    });
+    assert_eq!(work.await.unwrap(), WithLock::Lost { result: Some(7) });
 }
