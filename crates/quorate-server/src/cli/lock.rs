@@ -150,17 +150,19 @@ async fn run_under(args: Run) -> Result<ExitCode, Failure> {
         Some(wait) => lock.acquire().wait(wait),
         None => lock.try_acquire(),
     };
-    let result = match request.lease(args.lease).await? {
-        Acquire::Acquired(guard) => hold(guard, &args.command).await,
-        Acquire::Held { remaining, .. } => Err(Failure::with_code(
+    let result = match request.lease(args.lease).await {
+        Ok(Acquire::Acquired(guard)) => hold(guard, &args.command).await,
+        Ok(Acquire::Held { remaining, .. }) => Err(Failure::with_code(
             NOT_ACQUIRED,
             format!(
                 "`{}` is held by somebody else, for {remaining:?} more",
                 args.name
             ),
         )),
-        _ => Err(Failure::failed("an answer this program does not know")),
+        Ok(_) => Err(Failure::failed("an answer this program does not know")),
+        Err(error) => Err(error.into()),
     };
+    // Also after an error: an acquisition without an answer may have got the lock, and is given back meanwhile.
     close(&fleet).await;
     result
 }
@@ -173,11 +175,18 @@ async fn close(fleet: &Fleet) {
 async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure> {
     let (program, arguments) = command.split_first().expect("clap requires at least one");
     let result = supervise(&guard, program, arguments).await;
-    // Whether the lock could be given back is worth a word, not another exit code.
-    if let Err(error) = guard.release().await {
-        tracing::warn!(%error, "the lock is free when its lease ends");
+    // It may have been lost before anybody knew, or while the command ended.
+    let mut lost = guard.is_lost();
+    let failure = format!("`{}` was lost before `{program}` ended", guard.name());
+    match guard.release().await {
+        Ok(held) => lost |= !held,
+        // Whether the lock could be given back is worth a word, not another exit code.
+        Err(error) => tracing::warn!(%error, "the lock is free when its lease ends"),
     }
-    result
+    match result {
+        Ok(_) if lost => Err(Failure::with_code(LOST, failure)),
+        result => result,
+    }
 }
 
 /// Runs the command, for as long as the lock is held.
@@ -191,9 +200,8 @@ async fn supervise(
     let mut running = Running::start(program, arguments, guard)?;
     let status = loop {
         tokio::select! {
-            status = running.child.wait() => break status.map_err(|error| {
-                Failure::failed(format!("cannot wait for `{program}`: {error}"))
-            })?,
+            // A command that ended as well did so too late.
+            biased;
             () = guard.lost() => {
                 running.end().await;
                 return Err(Failure::with_code(
@@ -201,7 +209,14 @@ async fn supervise(
                     format!("`{}` was lost, and `{program}` ended", guard.name()),
                 ));
             }
-            signal = signals.next() => running.pass_on(signal),
+            status = running.child.wait() => break status.map_err(|error| {
+                Failure::failed(format!("cannot wait for `{program}`: {error}"))
+            })?,
+            signal = signals.next() => {
+                if running.needs(signal) {
+                    running.pass_on(signal);
+                }
+            }
         }
     };
     Ok(exit_code(status))
@@ -247,6 +262,12 @@ impl Running {
             .and_then(|id| id.try_into().ok())
             .and_then(Pid::from_raw);
         Ok(Self { child, pid, leads })
+    }
+
+    /// Whether it has to be told of a signal that we got: Ctrl-C at a terminal goes to all of our group, and so to the
+    /// command if it is one of them.
+    fn needs(&self, signal: Signal) -> bool {
+        self.leads || signal != Signal::INT
     }
 
     fn pass_on(&self, signal: Signal) {

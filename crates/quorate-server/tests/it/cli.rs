@@ -347,6 +347,25 @@ async fn a_command_is_ended_with_all_it_started_when_the_lock_is_lost() {
         .expect("what it started is gone too");
 }
 
+/// Also when the command ends by itself, before it could be told.
+#[tokio::test]
+async fn a_command_whose_lock_was_lost_meanwhile_does_not_count_as_done() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let mut holder = quorate()
+        .args(["lock", "run", "report", "--backend", &redis.url()])
+        .args(["--", "sh", "-c", "echo started; cat"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(line.as_deref(), Some("started"));
+    redis.command(&["FLUSHALL"]).await.unwrap();
+    drop(holder.stdin.take());
+    let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(76));
+}
+
 #[tokio::test]
 async fn a_signal_is_passed_on_and_the_lock_given_back() {
     let redis = Server::start(ServerKind::Redis).await.unwrap();
