@@ -65,6 +65,7 @@ pub(super) type Told<R> = (R, Vec<News>);
 
 impl LockState {
     /// A lock that nobody holds, whose last token was this.
+    #[cfg(feature = "file")]
     pub(super) fn after(last: u64) -> Self {
         Self {
             last,
