@@ -38,6 +38,7 @@ pub mod cache;
 pub mod client;
 mod fencing;
 mod frame;
+mod hex;
 mod hub;
 pub mod idempotency;
 #[cfg(feature = "internals")]

@@ -22,18 +22,16 @@ impl CallOptions {
         }
     }
 
-    /// Says what the time is: a backend need not read the clock again.
+    /// Says what the time is: a backend need not read the clock again before its first step.
     #[must_use]
     pub const fn as_of(mut self, now: Instant) -> Self {
         self.now = Some(now);
         self
     }
 
-    /// The same bounds, as the link takes them.
+    /// The same bounds, as the link takes them for any step of a call.
     #[cfg(feature = "redis")]
     pub(crate) fn link(self) -> quorate_link::CallOptions {
-        let mut options = quorate_link::CallOptions::new().deadline(self.deadline);
-        options.now = self.now;
-        options
+        quorate_link::CallOptions::new().deadline(self.deadline)
     }
 }

@@ -66,7 +66,8 @@ impl IdempotencyBuilder {
         }
     }
 
-    /// The name of its keys: layers with the same one share them. 1 to 100 letters, digits and `_ . / -`. Default `http`.
+    /// The name of its keys: layers with the same one share them. Services that pass requests on to one another within a
+    /// namespace need names of their own, or the second waits for the first. 1 to 100 letters, digits and `_ . / -`. Default `http`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -111,8 +112,9 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// The largest body of a response that is kept, in bytes. Of a larger one it is known that there was one: whoever sends the
-    /// request again is answered with 409, and the handler does not run. At most 256 MiB. Default 1 MiB.
+    /// The largest body of a response that is kept, in bytes. Of a larger one, and of one that is streamed, it is known that
+    /// there was one: whoever sends the request again is answered with 409, and the handler does not run. At most 256 MiB.
+    /// Default 1 MiB.
     pub const fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.options.most_answered = bytes;
         self

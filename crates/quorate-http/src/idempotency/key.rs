@@ -3,6 +3,8 @@
 use axum::http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// The field.
 pub(super) const FIELD: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -43,10 +45,7 @@ pub(super) fn entry_of(caller: &[u8], key: &str) -> String {
     hash.update((caller.len() as u64).to_le_bytes());
     hash.update(caller);
     hash.update(key.as_bytes());
-    hash.finalize().iter().fold(String::new(), |hex, byte| {
-        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
-        hex + &String::from_iter([digit(byte >> 4), digit(byte & 15)])
-    })
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

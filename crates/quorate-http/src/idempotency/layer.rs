@@ -38,10 +38,11 @@ use super::scope::IdempotencyScope;
 /// at once.
 ///
 /// # Where it stands
-/// Within whatever authenticates: a response that is kept is given without asking the service again. And within layers that give out
-/// secrets, such as [sessions](crate::session), whose cookies it must not keep. A handler that logs in, or rotates a session's
-/// id, must not be behind it: a response that is replayed tells no new id. What a session was to be changed by is lost when the client
-/// goes away before the handler has ended.
+/// Within whatever authenticates: a response that is kept is given without asking the service again. And within layers that
+/// give out secrets, such as [sessions](crate::session), whose cookies it must not keep. A handler that logs in, or rotates a
+/// session's id, must not be behind it: a response that is replayed tells no new id. What a session was to be changed by is
+/// lost when the client goes away before the handler has ended. Within another layer of its kind, on the way of the same
+/// request, it does nothing.
 ///
 /// # Example
 /// See [the module](super).

@@ -1,7 +1,7 @@
 //! A request with a key.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use sha2::{Digest, Sha256};
@@ -85,10 +85,6 @@ fn fingerprint(parts: &Parts, body: &[u8]) -> Fingerprint {
     // Within a nested router the URI has lost its beginning.
     let original = parts.extensions.get::<axum::extract::OriginalUri>();
     let uri = original.map_or(&parts.uri, |uri| &uri.0);
-    // Two services that share a name, one behind the other, are not asked the same.
-    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    let authority = uri.authority().map(|it| it.as_str().as_bytes());
-    add(authority.or(host).unwrap_or_default());
     add(uri.path().as_bytes());
     add(uri.query().unwrap_or_default().as_bytes());
     for name in [CONTENT_TYPE, CONTENT_ENCODING] {

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use sha2::{Digest, Sha256};
 
 use super::address::{TrustedProxies, counted};
+use crate::hex::hex;
 use crate::problem::{Code, Problem};
 
 type Tell = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -79,9 +80,7 @@ impl LimitBy {
                     hash.update((value.len() as u64).to_le_bytes());
                     hash.update(value.as_bytes());
                 }
-                let hash = hash.finalize();
-                let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                Ok(Some(format!("sha256-{hex}")))
+                Ok(Some(format!("sha256-{}", hex(&hash.finalize()))))
             }
             Kind::Function(tell) => Ok(tell(request)),
         }

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::{Error, Result, SessionStore};
 
+use crate::hex::hex;
+
 /// A keyspace of its own: ids of tower-sessions have 128 bits, and prove by themselves.
 const SESSIONS: StoreSpec<String, Value> = StoreSpec::with_codec("tower-sessions", Codec::json());
 
@@ -119,8 +121,7 @@ impl SessionStore for TowerSessionStore {
 
 /// What stands for an id: from it nobody finds the id.
 fn key(Id(id): Id) -> String {
-    let digest = Sha256::digest(id.to_be_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(id.to_be_bytes()))
 }
 
 /// A record as it is kept: without its id.

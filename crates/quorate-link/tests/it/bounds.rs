@@ -225,11 +225,16 @@ async fn values_of_every_size_come_back_whole() {
 async fn what_is_late_already_is_not_sent() {
     let server = redis().await;
     let link = connected(config(server.port())).await;
-    let options = within(std::time::Duration::ZERO);
-    let error = link.call(&[b"INCR", b"n"], &options).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.outcome()),
-        (LinkErrorKind::Timeout, Outcome::NotApplied)
-    );
+    let late = within(std::time::Duration::ZERO);
+    // Also for who says what the time is.
+    let later = within(std::time::Duration::from_secs(60));
+    let said = later.as_of(later.deadline.unwrap());
+    for options in [late, said] {
+        let error = link.call(&[b"INCR", b"n"], &options).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (LinkErrorKind::Timeout, Outcome::NotApplied)
+        );
+    }
     assert!(ask(&link, &["GET", "n"]).await.unwrap().is_null());
 }

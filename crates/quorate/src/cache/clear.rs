@@ -146,7 +146,6 @@ impl<K: ?Sized, V> Cache<K, V> {
         if keys.is_empty() {
             return Ok((0, page.next));
         }
-        let options = CallOptions::until(options.deadline);
         let count = match ended {
             Ended::All => port.remove(&keys, options).await?,
             Ended::Loads => port.end_loads(&keys, options).await?,

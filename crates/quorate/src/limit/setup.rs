@@ -7,7 +7,7 @@ use super::decision::Receipt;
 use super::meters::{AllMeters, Meters};
 use super::policy::{MAX_POLICIES, Policy, Rate, Span};
 use super::port::LimitKey;
-use crate::entry_key::{self, EntryKey, check_area, text_of};
+use crate::entry_key::{self, EntryKey, check_area, with_text};
 use crate::error::{Error, Result};
 use crate::key::{Namespace, hash_tag};
 
@@ -192,8 +192,11 @@ impl Setup {
         if let Some(action) = action {
             check_area(action.as_bytes()).map_err(|rule| Error::invalid("action", rule))?;
         }
-        let key = text_of(key)?;
-        entry_key::check(&key)?;
+        with_text(key, |key, _| self.key_of(key, action))
+    }
+
+    fn key_of(&self, key: &str, action: Option<&str>) -> Result<LimitKey> {
+        entry_key::check(key)?;
         let length = self.prefix.len() + self.name.len() + key.len() + self.shape.len() + 2;
         let mut text = String::with_capacity(length + action.map_or(0, |it| it.len() + 1));
         text.push_str(&self.prefix);
@@ -204,7 +207,7 @@ impl Setup {
             write!(text, "@{action}").expect("a String takes everything");
         }
         text.push(':');
-        text.push_str(&hash_tag(&key));
+        text.push_str(&hash_tag(key));
         let shown = (begin, text.len());
         text.push_str(&self.shape);
         Ok(LimitKey::new(&text, shown))

@@ -56,7 +56,7 @@ impl Lock {
     /// use quorate::{Fleet, WithLock};
     ///
     /// let fleet = Fleet::embedded();
-    /// let sum = fleet.lock("sum").with_lock(async |lease| lease.token().get() % 1 + 42).await?;
+    /// let sum = fleet.lock("sum").with_lock(async |_lease| 40 + 2).await?;
     /// assert_eq!(sum, WithLock::Done(42));
     /// # Ok(()) }
     /// ```

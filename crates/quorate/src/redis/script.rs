@@ -250,10 +250,11 @@ impl ScriptRunner {
 
     /// Sends a plain command.
     pub(crate) async fn call(&self, parts: &[&[u8]], options: CallOptions) -> Result<Frame> {
-        self.link
-            .call(parts, &options.link())
-            .await
-            .map_err(from_link)
+        let mut link = options.link();
+        // It is all of its call, or the first step. A script takes so much longer than a look at the clock, and a further
+        // step begins later.
+        link.now = options.now;
+        self.link.call(parts, &link).await.map_err(from_link)
     }
 
     /// Sends a plain command, answered when it is as safe as asked for, or the time for that is up.
