@@ -124,6 +124,16 @@ impl TestClock {
         self.0.fetch_add(whole_micros(duration), Ordering::SeqCst);
     }
 
+    /// Moves time back by `duration`, at most to what it would be without this clock, as who administers a server may.
+    pub fn set_back(&self, duration: Duration) {
+        let micros = whole_micros(duration);
+        let less = |offset: u64| Some(offset.saturating_sub(micros));
+        // It always gives something.
+        let _ = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+
     /// The offset in microseconds.
     #[must_use]
     pub fn offset_micros(&self) -> u64 {

@@ -152,6 +152,7 @@ impl AcquireLock {
             operation,
             asked: Instant::now(),
             pending: Some(ask.lease),
+            unanswered: false,
             ask,
         };
         loop {
@@ -227,6 +228,8 @@ struct Asking<'a> {
     asked: Instant,
     /// Set while the backend may know of the lease.
     pending: Option<LeaseId>,
+    /// Whether a request was given up, and repeated.
+    unanswered: bool,
 }
 
 impl Asking<'_> {
@@ -235,14 +238,17 @@ impl Asking<'_> {
         self.ask.wait = wait;
         let before = self.pending.replace(self.ask.lease);
         let (shared, key, ask, asked) = (self.shared, self.key, &self.ask, &mut self.asked);
+        let mut attempts = 0;
         let reply = shared
             .context
             .run(self.operation, key.name(), None, |attempt| {
                 *asked = Instant::now();
+                attempts += 1;
                 let options = CallOptions::until(attempt.deadline);
                 shared.port.acquire(key, ask, options)
             })
             .await;
+        self.unanswered |= attempts > 1;
         match &reply {
             Ok(AcquireReply::Held { .. } | AcquireReply::QueueFull) => self.pending = None,
             Err(error) if error.outcome() == Outcome::NotApplied => self.pending = before,
@@ -282,6 +288,7 @@ impl Asking<'_> {
                 length: self.ask.length,
                 renew,
                 confirmed,
+                unanswered: self.unanswered,
             },
             turns.take_news(),
         ))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::lease::{FencingToken, LeaseId};
+use super::news::WaiterId;
 use crate::key::Key;
 
 /// The kinds of locks. One name in two kinds is two locks.
@@ -162,7 +163,7 @@ pub struct LockStatus {
     pub holders: Vec<LockHolder>,
     /// Who waits for it, in the order of their turns; the first [`MOST_SHOWN`](super::MOST_SHOWN) of them.
     pub waiters: Vec<LockWaiter>,
-    /// How many wait for it, including some that may be gone since a moment.
+    /// How many wait for it: who asked within [`HEARTBEAT`](super::HEARTBEAT).
     pub waiting: u64,
 }
 
@@ -172,6 +173,8 @@ pub struct LockStatus {
 pub struct LockHolder {
     /// Its fencing token.
     pub token: FencingToken,
+    /// What is public of the id of its lease: tells those apart who hold the lock together, with one token.
+    pub lease: WaiterId,
     /// Who it says it is: the name of its service unless it was told otherwise.
     pub owner: String,
     /// How much of the lock it has: 1 of a mutex, its permits of a semaphore.
@@ -199,6 +202,7 @@ impl LockHolder {
     #[must_use]
     pub const fn new(
         token: FencingToken,
+        lease: WaiterId,
         owner: String,
         weight: u32,
         held_for: Duration,
@@ -206,6 +210,7 @@ impl LockHolder {
     ) -> Self {
         Self {
             token,
+            lease,
             owner,
             weight,
             held_for,

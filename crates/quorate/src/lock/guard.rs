@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,8 @@ pub(super) struct Granted {
     pub(super) renew: bool,
     /// Whether the lease has that length already, or only what a grant has.
     pub(super) confirmed: bool,
+    /// Whether the backend may still come to a request for it that was given up.
+    pub(super) unanswered: bool,
 }
 
 /// What the guard and its keeper share.
@@ -59,13 +62,14 @@ pub(super) struct Held {
     pub(super) key: LockKey,
     pub(super) granted: Granted,
     /// When ownership can no longer be assumed, on this process's monotonic clock.
-    pub(super) ends: Mutex<Instant>,
+    pub(super) ends: watch::Sender<Instant>,
     /// Whether the lease has the length that was asked for.
     pub(super) confirmed: AtomicBool,
     /// One extension at a time: what the backend did last has to be what is believed last.
-    extending: tokio::sync::Mutex<()>,
-    /// Wakes the keeper when `ends` was moved by hand.
-    pub(super) moved: tokio::sync::Notify,
+    pub(super) extending: tokio::sync::Mutex<()>,
+    /// The shortest length of which no answer came: a request that was given up may be carried out at any time, over
+    /// another connection, and let the lease end so long from then.
+    unanswered: Mutex<Option<Duration>>,
     pub(super) lost: CancellationToken,
     /// Whether the backend knows nothing of the lease any more: unlike when our own clock ran out, there is nothing to
     /// release.
@@ -84,11 +88,11 @@ impl LockGuard {
         let held = Arc::new(Held {
             shared,
             key,
-            ends: Mutex::new(granted.ends),
+            ends: watch::Sender::new(granted.ends),
             confirmed: AtomicBool::new(granted.confirmed),
+            unanswered: Mutex::new(granted.unanswered.then_some(granted.length)),
             granted,
             extending: tokio::sync::Mutex::new(()),
-            moved: tokio::sync::Notify::new(),
             lost: CancellationToken::new(),
             gone: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -163,10 +167,11 @@ impl LockGuard {
     ///
     /// # Errors
     /// `InvalidInput` if `length` is not from 10 ms to 30 days, and those of the backend. Where those leave open whether
-    /// the lease was made shorter, the guard assumes that it was.
+    /// the lease was made shorter, the guard assumes that it was, or will be: a request that was given up may be carried
+    /// out late, and from then on the guard never counts on more than its length.
     ///
     /// # Cancel safety
-    /// When the future is dropped, the lease may or may not be extended, and the guard assumes the shorter of both.
+    /// When the future is dropped, the lease may or may not be extended, which is assumed as above.
     pub async fn extend(&self, length: Duration) -> Result<bool> {
         check_lease(length).map_err(|error| error.with_operation(EXTEND.name))?;
         self.held.extend(length).await
@@ -258,11 +263,12 @@ impl Held {
         if self.is_lost() {
             return Duration::ZERO;
         }
-        self.ends.lock().saturating_duration_since(Instant::now())
+        let ends = *self.ends.borrow();
+        ends.saturating_duration_since(Instant::now())
     }
 
     fn is_lost(&self) -> bool {
-        self.lost.is_cancelled() || Instant::now() >= *self.ends.lock()
+        self.lost.is_cancelled() || Instant::now() >= *self.ends.borrow()
     }
 
     pub(super) async fn extend(&self, length: Duration) -> Result<bool> {
@@ -279,9 +285,18 @@ impl Held {
         let asked = Instant::now();
         // Whether or not an answer comes, the lease may end as early as this from now on.
         self.move_end(|ends| ends.min(asked + length));
+        let before = *self.unanswered.lock();
+        *self.unanswered.lock() = Some(before.map_or(length, |before| before.min(length)));
         let lease = self.granted.lease;
-        let extended = self.shared.extend(&self.key, lease, length).await?;
-        if !extended {
+        let (extended, attempts) = self.shared.extend_at(&self.key, lease, length).await;
+        let is_answered = match &extended {
+            Ok(_) => attempts <= 1,
+            Err(error) => error.outcome() == Outcome::NotApplied && attempts <= 1,
+        };
+        if is_answered {
+            *self.unanswered.lock() = before;
+        }
+        if !extended? {
             self.lose_for_good();
             return Ok(false);
         }
@@ -291,7 +306,8 @@ impl Held {
             self.shared.release_later(self.key.clone(), lease);
             return Ok(false);
         }
-        self.move_end(|_| asked + length);
+        let certain = self.unanswered.lock().map_or(length, |it| it.min(length));
+        self.move_end(|_| asked + certain);
         self.confirmed.store(true, Ordering::Release);
         Ok(true)
     }
@@ -304,11 +320,8 @@ impl Held {
             .with_target(self.key.name())
     }
 
-    fn move_end(&self, to: impl FnOnce(Instant) -> Instant) {
-        let mut ends = self.ends.lock();
-        *ends = to(*ends);
-        drop(ends);
-        self.moved.notify_one();
+    pub(super) fn move_end(&self, to: impl FnOnce(Instant) -> Instant) {
+        self.ends.send_modify(|ends| *ends = to(*ends));
     }
 
     /// The backend has nothing to release any more, or is asked to already.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::guard::Held;
-use super::news::News;
+use super::news::{News, WaiterId};
 use super::turn::read;
 use crate::error::{Error, Result};
 use crate::events::{Channel, Event, Subscription, subscribe_channel};
@@ -22,6 +22,8 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(50);
 const LISTEN_AFTER: Duration = Duration::from_secs(1);
 /// Between two attempts to listen, or to make sure.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// Between two that were refused: it takes somebody to change that, such as who gives permissions.
+const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 /// News that a guard may fall behind, before it asks instead.
 const BEHIND: usize = 64;
 
@@ -50,15 +52,13 @@ impl Held {
 
     /// Resolves, and loses the lock, when the lease has ended by our clock.
     async fn run_out(&self) {
+        let mut moves = self.ends.subscribe();
         loop {
-            let ends = *self.ends.lock();
+            let ends = *moves.borrow_and_update();
             if Instant::now() >= ends {
                 return self.lose();
             }
-            tokio::select! {
-                () = tokio::time::sleep_until(ends) => {}
-                () = self.moved.notified() => {}
-            }
+            let _ = tokio::time::timeout_at(ends, moves.changed()).await;
         }
     }
 
@@ -68,20 +68,31 @@ impl Held {
         }
         let third = self.granted.length / 3;
         let confirmed = self.confirmed.load(Ordering::Acquire);
-        let mut pause = if confirmed {
-            third
-        } else {
-            CONFIRM_AFTER.min(third)
-        };
+        let first = if confirmed { third } else { CONFIRM_AFTER };
+        let mut due = Instant::now() + first.min(third);
         loop {
-            tokio::time::sleep(pause).await;
+            self.until_due(due).await;
+            due = Instant::now();
             match self.extend(self.granted.length).await {
-                Ok(true) => pause = third,
+                Ok(true) => due += third,
                 Ok(false) => return,
                 Err(error) => {
                     self.shared.report(&error);
-                    pause = RETRY.min(third);
+                    due = Instant::now() + RETRY.min(third);
+                    tokio::time::sleep_until(due).await;
                 }
+            }
+        }
+    }
+
+    /// Waits until then, or until a third of what is left is over, should the lease be made to end sooner.
+    async fn until_due(&self, mut due: Instant) {
+        let mut moves = self.ends.subscribe();
+        loop {
+            let (ends, now) = (*moves.borrow_and_update(), Instant::now());
+            due = due.min(now + ends.saturating_duration_since(now) / 3);
+            if tokio::time::timeout_at(due, moves.changed()).await.is_err() {
+                return;
             }
         }
     }
@@ -91,31 +102,52 @@ impl Held {
         let Some(channel) = self.shared.port.announced_on(&self.key) else {
             return std::future::pending().await;
         };
+        // What happened before we listen is not heard any more, and of a young lease not everything is said.
+        let mut look_at = Some(Instant::now() + LISTEN_AFTER);
         let mut news = match news {
             Some(news) => news,
             None => {
                 tokio::time::sleep(LISTEN_AFTER).await;
-                let news = self.subscribe(&channel).await;
-                // What happened before is not heard any more.
-                self.check().await;
-                news
+                self.subscribe(&channel).await
             }
         };
-        while let Some(event) = news.next().await {
-            match event {
-                Event::Message(message) => {
-                    if let Some(News::Forced { tokens }) = read(&message)
-                        && tokens.contains(&self.granted.token)
-                    {
-                        return self.lose_for_good();
+        loop {
+            let event = match look_at {
+                Some(at) => match tokio::time::timeout_at(at, news.next()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        look_at = None;
+                        self.check().await;
+                        continue;
                     }
-                }
-                // What was missed may have been it.
-                _ => self.check().await,
+                },
+                None => news.next().await,
+            };
+            match event {
+                Some(Event::Message(message)) => self.heed(read(&message)).await,
+                // What was missed may have been about us.
+                Some(_) => self.check().await,
+                // The fleet is closed, which is noticed elsewhere.
+                None => return std::future::pending().await,
+            }
+            if self.lost.is_cancelled() {
+                return;
             }
         }
-        // The fleet is closed, which is noticed elsewhere.
-        std::future::pending().await
+    }
+
+    async fn heed(&self, news: Option<News>) {
+        let me = WaiterId::from(self.granted.lease);
+        match news {
+            Some(News::Forced { tokens }) if tokens.contains(&self.granted.token) => {
+                self.lose_for_good();
+            }
+            // It may be old, of a lease that was released and is held again.
+            Some(News::Ended { holder } | News::Shortened { holder }) if holder == me => {
+                self.check().await;
+            }
+            _ => {}
+        }
     }
 
     /// Until it succeeds. Renewals go on meanwhile, and would learn of a loss too.
@@ -129,10 +161,10 @@ impl Held {
         }
     }
 
-    /// Loses the lock if it is not held any more.
+    /// Loses the lock if it is not held any more, and counts on no more of it than the backend does.
     async fn check(&self) {
         loop {
-            match self.is_held().await {
+            match self.look().await {
                 Ok(true) => return,
                 Ok(false) => return self.lose_for_good(),
                 Err(error) => self.put_off(&error).await,
@@ -140,18 +172,28 @@ impl Held {
         }
     }
 
-    /// Before another attempt; for ever, if that would fail as well.
+    /// Before another attempt.
     async fn put_off(&self, error: &Error) {
         self.shared.report(error);
-        if !error.is_retryable() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(LISTEN_AGAIN).await;
+        let pause = if error.is_retryable() {
+            LISTEN_AGAIN
+        } else {
+            REFUSED_AGAIN
+        };
+        tokio::time::sleep(pause).await;
     }
 
-    async fn is_held(&self) -> Result<bool> {
+    /// Whether it is held, until when is put down.
+    async fn look(&self) -> Result<bool> {
+        // An extension whose answer comes after ours would hide what was done to the lease after it.
+        let _turn = self.extending.lock().await;
+        let asked = Instant::now();
         let status = self.shared.look(&self.key).await?;
-        let mut holders = status.holders.iter();
-        Ok(holders.any(|holder| holder.token == self.granted.token))
+        let me = WaiterId::from(self.granted.lease);
+        let found = status.holders.iter().find(|holder| holder.lease == me);
+        if let Some(holder) = found {
+            self.move_end(|ends| ends.min(asked + holder.remaining));
+        }
+        Ok(found.is_some())
     }
 }

@@ -1,7 +1,7 @@
 //! What tells one acquisition from another, and the later from the earlier.
 
 /// Identifies one acquisition, so that a repeated request is recognised. 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(u128);
 
 impl LeaseId {

@@ -42,12 +42,26 @@ impl Locks {
         lease: LeaseId,
         length: Duration,
     ) -> Result<bool> {
-        self.context
+        self.extend_at(key, lease, length).await.0
+    }
+
+    /// The same, and how often it was asked for.
+    pub(super) async fn extend_at(
+        &self,
+        key: &LockKey,
+        lease: LeaseId,
+        length: Duration,
+    ) -> (Result<bool>, u32) {
+        let mut attempts = 0;
+        let extended = self
+            .context
             .run(&EXTEND, key.name(), None, |attempt| {
+                attempts += 1;
                 let options = CallOptions::until(attempt.deadline);
                 self.port.extend(key, lease, length, options)
             })
-            .await
+            .await;
+        (extended, attempts)
     }
 
     pub(super) async fn release(&self, key: &LockKey, lease: LeaseId) -> Result<bool> {

@@ -5,8 +5,18 @@ use std::fmt;
 use super::lease::{FencingToken, LeaseId};
 
 /// What is public of a lease id: enough for its owner to know itself by, and not enough to release it with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(u64);
+
+impl WaiterId {
+    /// Reads the form that `Display` writes: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok();
+        digits.then_some(number).flatten().map(Self)
+    }
+}
 
 impl From<LeaseId> for WaiterId {
     fn from(lease: LeaseId) -> Self {
@@ -42,6 +52,16 @@ pub enum News {
         /// Which one.
         token: FencingToken,
     },
+    /// A lease that was held for a while was given back, by its holder or by who knows its id.
+    Ended {
+        /// Whose.
+        holder: WaiterId,
+    },
+    /// A lease ends sooner than it was to.
+    Shortened {
+        /// Whose.
+        holder: WaiterId,
+    },
     /// It was taken away from holders.
     Forced {
         /// From which.
@@ -57,7 +77,7 @@ impl News {
         let verb = words.next()?;
         let news = match verb {
             "granted" => Self::Granted {
-                waiter: waiter(words.next()?)?,
+                waiter: WaiterId::parse(words.next()?)?,
                 token: token(words.next()?)?,
             },
             "acquired" => Self::Acquired {
@@ -65,6 +85,12 @@ impl News {
             },
             "released" => Self::Released {
                 token: token(words.next()?)?,
+            },
+            "ended" => Self::Ended {
+                holder: WaiterId::parse(words.next()?)?,
+            },
+            "shortened" => Self::Shortened {
+                holder: WaiterId::parse(words.next()?)?,
             },
             "forced" => Self::Forced {
                 tokens: words.by_ref().map(token).collect::<Option<_>>()?,
@@ -81,12 +107,6 @@ impl News {
     }
 }
 
-fn waiter(word: &str) -> Option<WaiterId> {
-    let digits = word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u64::from_str_radix(word, 16).ok();
-    digits.then_some(number).flatten().map(WaiterId)
-}
-
 fn token(word: &str) -> Option<FencingToken> {
     let digits = word.bytes().all(|byte| byte.is_ascii_digit());
     let number = word.parse().ok();
@@ -99,6 +119,8 @@ impl fmt::Display for News {
             Self::Granted { waiter, token } => write!(f, "granted {waiter} {token}"),
             Self::Acquired { token } => write!(f, "acquired {token}"),
             Self::Released { token } => write!(f, "released {token}"),
+            Self::Ended { holder } => write!(f, "ended {holder}"),
+            Self::Shortened { holder } => write!(f, "shortened {holder}"),
             Self::Forced { tokens } => {
                 f.write_str("forced")?;
                 tokens.iter().try_for_each(|token| write!(f, " {token}"))
@@ -120,6 +142,8 @@ mod tests {
             News::Granted { waiter, token },
             News::Acquired { token },
             News::Released { token },
+            News::Ended { holder: waiter },
+            News::Shortened { holder: waiter },
             News::Forced {
                 tokens: vec![token, FencingToken::new(9)],
             },
@@ -141,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_news_or_none(text in "(granted|acquired|released|forced|x)?( [0-9a-f+-]{0,17}){0,3}") {
+        fn any_text_is_news_or_none(text in "(granted|acquired|released|ended|shortened|forced|x)?( [0-9a-f+-]{0,17}){0,3}") {
             if let Some(news) = News::parse(&text) {
                 prop_assert_eq!(News::parse(&news.to_string()), Some(news));
             }

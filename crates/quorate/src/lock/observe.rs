@@ -86,14 +86,14 @@ impl LockWatch {
                 return Some(LockEvent::Missed);
             };
             // Words of a later version are no reason to stop.
-            if let Some(news) = read(&message) {
-                return Some(match news {
-                    News::Granted { token, .. } | News::Acquired { token } => {
-                        LockEvent::Acquired { token }
-                    }
-                    News::Released { token } => LockEvent::Released { token },
-                    News::Forced { tokens } => LockEvent::Forced { tokens },
-                });
+            match read(&message) {
+                Some(News::Granted { token, .. } | News::Acquired { token }) => {
+                    return Some(LockEvent::Acquired { token });
+                }
+                Some(News::Released { token }) => return Some(LockEvent::Released { token }),
+                Some(News::Forced { tokens }) => return Some(LockEvent::Forced { tokens }),
+                // For the holder itself.
+                Some(News::Ended { .. } | News::Shortened { .. }) | None => {}
             }
         }
     }

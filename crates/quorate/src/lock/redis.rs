@@ -8,6 +8,7 @@ use quorate_link::Frame;
 
 use super::ask::{AcquireReply, Ask, LockHolder, LockKey, LockStatus, LockWaiter};
 use super::lease::{FencingToken, LeaseId};
+use super::news::WaiterId;
 use super::port::{LockPort, announcement};
 use crate::clock::Micros;
 use crate::error::Result;
@@ -41,8 +42,8 @@ impl RedisLocks {
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
-        let (hash, queue, waiting) = (lock.unit(""), lock.unit(":queue"), lock.unit(":waiting"));
-        let keys = [hash.as_bytes(), queue.as_bytes(), waiting.as_bytes()];
+        let keys = ["", ":queue", ":waiting", ":alive"].map(|rest| lock.unit(rest));
+        let keys = keys.each_ref().map(String::as_bytes);
         self.scripts.run(script, &keys, arguments, options).await
     }
 }
@@ -170,7 +171,7 @@ fn status(reply: &Frame) -> Option<LockStatus> {
 }
 
 fn holder(now: Micros, entry: &Frame) -> Option<LockHolder> {
-    let [ends, token, since, weight, owner] = entry.as_array()? else {
+    let [ends, token, lease, since, weight, owner] = entry.as_array()? else {
         return None;
     };
     let (ends, since) = (Micros::new(number(ends)?), Micros::new(number(since)?));
@@ -179,6 +180,7 @@ fn holder(now: Micros, entry: &Frame) -> Option<LockHolder> {
     let (held_for, remaining) = (now.since(since), ends.since(now));
     Some(LockHolder::new(
         to_token(token)?,
+        WaiterId::parse(lease.as_str()?)?,
         owner,
         weight,
         held_for,
@@ -211,7 +213,8 @@ impl fmt::Debug for RedisLocks {
 #[cfg(test)]
 mod tests {
     use super::super::state::{
-        HEARTBEAT, MOST_GRANTS, MOST_HOLDERS, MOST_SHOWN, MOST_WAITERS, RETENTION,
+        HEARTBEAT, MOST_COLLECTED, MOST_GRANTS, MOST_HOLDERS, MOST_SHOWN, MOST_WAITERS, RETENTION,
+        UNHEARD,
     };
     use super::*;
 
@@ -219,12 +222,19 @@ mod tests {
     #[test]
     fn the_library_has_the_constants_of_its_twin() {
         let times = format!(
-            "local HEARTBEAT, RETENTION = {}, {}\n",
+            "local HEARTBEAT, RETENTION, UNHEARD = {}, {}, {}\n",
             micros(HEARTBEAT),
-            micros(RETENTION)
+            micros(RETENTION),
+            micros(UNHEARD)
         );
         assert!(LIBRARY.contains(&times), "{times}");
-        let most = [MOST_HOLDERS, MOST_WAITERS, MOST_GRANTS, MOST_SHOWN];
+        let most = [
+            MOST_HOLDERS,
+            MOST_WAITERS,
+            MOST_GRANTS,
+            MOST_COLLECTED,
+            MOST_SHOWN,
+        ];
         let most = most.map(|it| it.to_string()).join(", ");
         assert!(
             LIBRARY.contains(&format!("MOST_SHOWN = {most}\n")),

@@ -4,12 +4,12 @@
 //! much as all readers may together. Who cannot have it waits in a queue, and is granted it there by whichever transition
 //! of others makes room: nobody passes a waiter that does not fit yet.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::ask::{AcquireReply, Ask, LockHolder, LockStatus, LockWaiter};
 use super::lease::{FencingToken, LeaseId};
-use super::news::News;
+use super::news::{News, WaiterId};
 use crate::clock::Micros;
 
 /// How long a waiter counts as alive after it asked, and how long a grant lasts that nobody has confirmed.
@@ -22,8 +22,14 @@ pub const MOST_HOLDERS: usize = 1_000;
 pub const MOST_WAITERS: usize = 10_000;
 /// How many of those who wait are shown.
 pub const MOST_SHOWN: usize = 100;
-/// How many waiters one transition looks at; the next goes on.
+/// To how many waiters one transition grants something; the next goes on.
 pub(super) const MOST_GRANTS: usize = 128;
+/// How many waiters that are gone one transition takes out of the queue at a time; the next goes on, unless one of them
+/// still stands in front.
+pub(super) const MOST_COLLECTED: usize = 500;
+/// That a lease was given back is not announced before it is so old: its guard does not listen yet, and looks when it
+/// begins to. Short work pays for no announcement.
+pub(super) const UNHEARD: Duration = Duration::from_millis(500);
 
 /// Everything remembered of one lock.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -36,6 +42,10 @@ pub(crate) struct LockState {
     forced: Option<FencingToken>,
     holders: Vec<Holder>,
     queue: VecDeque<Waiter>,
+    /// Until when each of those counts who wait.
+    alive: BTreeSet<(Micros, LeaseId)>,
+    /// When an end was last written, of a lease or of who waits. A clock that shows less was set back since.
+    written: Micros,
     /// No lease ends before this, and none after `latest`: bounds, so that most transitions need not look at all of them.
     soonest: Micros,
     latest: Micros,
@@ -50,6 +60,8 @@ struct Holder {
     reentrant: bool,
     since: Micros,
     ends: Micros,
+    /// How long it was to be when that was written.
+    length: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +70,18 @@ struct Waiter {
     since: Micros,
     /// Until when it counts, unless it asks again.
     alive: Micros,
+}
+
+impl Holder {
+    /// When it ends, for a clock that may have been set back since that was written.
+    fn ends_by(&self, now: Micros) -> Micros {
+        self.ends.min(now.plus(self.length))
+    }
+
+    /// Whether its guard may be listening.
+    fn is_heard(&self, now: Micros) -> bool {
+        now < self.since || now.since(self.since) >= UNHEARD
+    }
 }
 
 /// What a transition answers, and what of it is announced.
@@ -83,7 +107,7 @@ impl LockState {
     pub(super) fn acquire(&mut self, now: Micros, ask: &Ask) -> Told<AcquireReply> {
         let mut news = self.settle(now);
         if let Some(at) = self.position(ask.lease) {
-            self.let_end(at, now.plus(ask.length));
+            news.extend(self.let_last(now, at, ask.length));
             let token = self.holders[at].token;
             return (AcquireReply::Acquired { token }, news);
         }
@@ -108,10 +132,10 @@ impl LockState {
 
     /// Lets the lease end `length` from now. `false`: it is not, or no longer, held.
     pub(super) fn extend(&mut self, now: Micros, lease: LeaseId, length: Duration) -> Told<bool> {
-        let news = self.settle(now);
+        let mut news = self.settle(now);
         let held = self.position(lease);
         if let Some(at) = held {
-            self.let_end(at, now.plus(length));
+            news.extend(self.let_last(now, at, length));
         }
         (held.is_some(), news)
     }
@@ -119,13 +143,19 @@ impl LockState {
     /// Gives the lock back, or the place in the queue. `false`: it was not, or no longer, held. Releasing again gives the
     /// same answer until another lease was released.
     pub(super) fn release(&mut self, now: Micros, lease: LeaseId) -> Told<bool> {
+        self.follow_clock(now);
         let mut news = Vec::new();
         let held = self.position(lease);
         let held = held.filter(|at| self.holders[*at].ends > now);
         if let Some(at) = held {
+            let holder = &self.holders[at];
             news.push(News::Released {
-                token: self.holders[at].token,
+                token: holder.token,
             });
+            if holder.is_heard(now) {
+                let holder = lease.into();
+                news.push(News::Ended { holder });
+            }
             self.remove(at);
             self.released = Some(lease);
         } else {
@@ -142,6 +172,7 @@ impl LockState {
         now: Micros,
         token: Option<FencingToken>,
     ) -> Told<Vec<FencingToken>> {
+        self.follow_clock(now);
         self.end_leases(now);
         let is_meant = |holder: &Holder| token.is_none_or(|token| token == holder.token);
         let meant = self.holders.iter().filter(|holder| is_meant(holder));
@@ -165,8 +196,9 @@ impl LockState {
     pub(super) fn look(&self, now: Micros) -> LockStatus {
         let holders = self.holders.iter().filter(|holder| holder.ends > now);
         let holders = holders.map(|it| {
-            let (held_for, remaining) = (now.since(it.since), it.ends.since(now));
-            LockHolder::new(it.token, it.owner.clone(), it.weight, held_for, remaining)
+            let (held_for, remaining) = (now.since(it.since), it.ends_by(now).since(now));
+            let (lease, owner) = (WaiterId::from(it.lease), it.owner.clone());
+            LockHolder::new(it.token, lease, owner, it.weight, held_for, remaining)
         });
         let mut holders: Vec<_> = holders.collect();
         holders.sort_unstable();
@@ -177,7 +209,7 @@ impl LockState {
         LockStatus {
             holders,
             waiters: waiters.collect(),
-            waiting: self.queue.len() as u64,
+            waiting: self.queue.iter().filter(|it| it.alive > now).count() as u64,
         }
     }
 
@@ -188,27 +220,60 @@ impl LockState {
 
     /// Frees what has ended, and grants what is free to those whose turn it is.
     fn settle(&mut self, now: Micros) -> Vec<News> {
+        self.follow_clock(now);
         self.end_leases(now);
         let mut news = Vec::new();
         for _ in 0..MOST_GRANTS {
-            let Some(head) = self.queue.front() else {
+            self.collect(now);
+            let Some(ask) = self.queue.front().map(|head| head.ask.clone()) else {
                 break;
             };
-            let is_alive = head.alive > now;
-            if is_alive && !self.admits(&head.ask) {
+            if !self.admits(&ask) {
                 break;
             }
-            let Some(Waiter { ask, .. }) = self.queue.pop_front() else {
-                break;
-            };
-            if is_alive {
-                // Only for so long until it confirms: it may be gone.
-                let token = self.enter(now, &ask, ask.length.min(HEARTBEAT));
-                let waiter = ask.lease.into();
-                news.push(News::Granted { waiter, token });
-            }
+            self.leave_queue(ask.lease);
+            // Only for so long until it confirms: it may be gone.
+            let token = self.enter(now, &ask, ask.length.min(HEARTBEAT));
+            let waiter = ask.lease.into();
+            news.push(News::Granted { waiter, token });
         }
         news
+    }
+
+    /// What was written by a clock that was ahead of this one ends as if it were written now, if it would end later.
+    fn follow_clock(&mut self, now: Micros) {
+        if self.written <= now {
+            return;
+        }
+        self.written = now;
+        for holder in &mut self.holders {
+            holder.ends = holder.ends_by(now);
+        }
+        self.find_bounds();
+        let most = now.plus(HEARTBEAT);
+        for waiter in &mut self.queue {
+            if waiter.alive > most {
+                self.alive.remove(&(waiter.alive, waiter.ask.lease));
+                waiter.alive = most;
+                self.alive.insert((most, waiter.ask.lease));
+            }
+        }
+    }
+
+    /// Takes waiters that are gone out of the queue: some of them, and all that stand in front.
+    fn collect(&mut self, now: Micros) {
+        while self.alive.first().is_some_and(|(alive, _)| *alive <= now) {
+            let all = self.alive.iter().take_while(|(alive, _)| *alive <= now);
+            let gone: Vec<_> = all.take(MOST_COLLECTED).copied().collect();
+            for it in &gone {
+                self.alive.remove(it);
+            }
+            let gone: HashSet<_> = gone.into_iter().map(|(_, lease)| lease).collect();
+            self.queue.retain(|it| !gone.contains(&it.ask.lease));
+            if self.queue.front().is_none_or(|head| head.alive > now) {
+                return;
+            }
+        }
     }
 
     fn end_leases(&mut self, now: Micros) {
@@ -216,6 +281,10 @@ impl LockState {
             return;
         }
         self.holders.retain(|holder| holder.ends > now);
+        self.find_bounds();
+    }
+
+    fn find_bounds(&mut self) {
         let ends = || self.holders.iter().map(|holder| holder.ends);
         let (soonest, latest) = (ends().min(), ends().max());
         self.soonest = soonest.unwrap_or_default();
@@ -260,16 +329,25 @@ impl LockState {
             reentrant: ask.reentrant,
             since: now,
             ends: now,
+            length,
         });
-        self.let_end(self.holders.len() - 1, now.plus(length));
+        self.let_last(now, self.holders.len() - 1, length);
         token
     }
 
-    fn let_end(&mut self, at: usize, ends: Micros) {
-        self.holders[at].ends = ends;
+    /// Lets a lease end `length` from now; news, if that is sooner than it was to.
+    fn let_last(&mut self, now: Micros, at: usize, length: Duration) -> Option<News> {
+        let holder = &mut self.holders[at];
+        let (before, ends) = (holder.ends, now.plus(length));
+        (holder.ends, holder.length) = (ends, length);
+        let shortened = (ends < before).then(|| News::Shortened {
+            holder: holder.lease.into(),
+        });
+        self.written = now;
         let only = self.holders.len() == 1;
         self.soonest = if only { ends } else { self.soonest.min(ends) };
         self.latest = if only { ends } else { self.latest.max(ends) };
+        shortened
     }
 
     fn remove(&mut self, at: usize) {
@@ -296,8 +374,15 @@ impl LockState {
             since,
             alive,
         };
+        self.written = now;
+        self.alive.insert((alive, ask.lease));
         match known {
-            Some(at) => self.queue[at] = waiter,
+            Some(at) => {
+                let before = std::mem::replace(&mut self.queue[at], waiter);
+                if before.alive != alive {
+                    self.alive.remove(&(before.alive, ask.lease));
+                }
+            }
             None => self.queue.push_back(waiter),
         }
         AcquireReply::Queued {
@@ -309,7 +394,11 @@ impl LockState {
 
     fn leave_queue(&mut self, lease: LeaseId) -> bool {
         let at = self.queue.iter().position(|it| it.ask.lease == lease);
-        at.and_then(|at| self.queue.remove(at)).is_some()
+        let left = at.and_then(|at| self.queue.remove(at));
+        if let Some(waiter) = &left {
+            self.alive.remove(&(waiter.alive, lease));
+        }
+        left.is_some()
     }
 
     fn position(&self, lease: LeaseId) -> Option<usize> {

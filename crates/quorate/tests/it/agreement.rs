@@ -53,6 +53,12 @@ impl Home {
         elapse_on_server(&self.fleet, &self.clock, time).await;
         "elapsed".to_owned()
     }
+
+    /// Somebody sets the clock back.
+    pub(crate) fn set_back(&self, time: Duration) -> String {
+        self.clock.set_back(time);
+        "set back".to_owned()
+    }
 }
 
 /// Without fractions of half an hour.

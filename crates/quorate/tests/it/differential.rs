@@ -43,6 +43,9 @@ enum Step {
     Elapse {
         seconds: u32,
     },
+    SetBack {
+        seconds: u32,
+    },
 }
 
 /// One of each capacity, and one of which everything is announced.
@@ -69,7 +72,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (lock.clone(), lease).prop_map(|(lock, lease)| Step::Release { lock, lease }),
         1 => (lock, proptest::option::of(0..3_usize))
             .prop_map(|(lock, nth)| Step::Force { lock, nth }),
-        3 => (1..4_u32).prop_map(|seconds| Step::Elapse { seconds }),
+        4 => (1..4_u32).prop_map(|seconds| Step::Elapse { seconds }),
+        1 => (1..9_u32).prop_map(|seconds| Step::SetBack { seconds }),
     ];
     proptest::collection::vec(step, 1..50)
 }
@@ -200,13 +204,14 @@ impl Subject for Locks {
                 format!("forced {:?}", forced.collect::<Vec<_>>())
             }
             Step::Elapse { seconds } => home.elapse(SECOND * seconds),
+            Step::SetBack { seconds } => home.set_back(SECOND * seconds),
         };
         let touched = match *step {
             Step::Acquire { lock, .. }
             | Step::Extend { lock, .. }
             | Step::Release { lock, .. }
             | Step::Force { lock, .. } => lock,
-            Step::Elapse { .. } => return answer,
+            Step::Elapse { .. } | Step::SetBack { .. } => return answer,
         };
         format!("{answer}\n{}", self.status(home, touched).await)
     }

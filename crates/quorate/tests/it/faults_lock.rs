@@ -7,7 +7,7 @@ use std::future::IntoFuture;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use quorate::{Fleet, FleetBuilder};
+use quorate::{Fleet, FleetBuilder, TestClock};
 use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::{Direction, Proxy};
 use quorate_testing::servers::{Server, ServerKind};
@@ -312,6 +312,30 @@ async fn fault_waiters_outlive_a_server() {
     assert!(tokens.iter().all(|token| *token > guard.token()));
     // Its lease would have gone on for an hour.
     within("the loss", guard.lost()).await;
+}
+
+/// By a day, while somebody who is gone holds it: for no longer than its lease.
+#[tokio::test]
+async fn fault_a_clock_that_is_set_back_keeps_nobody_out() {
+    let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
+    let server = server().await;
+    let clock = TestClock::new();
+    let builder = brisk(server.url()).test_clock(clock.clone());
+    let fleet = builder.build().await.unwrap();
+    let lock = fleet.lock("report");
+    clock.advance(day);
+    let gone = lock.try_acquire().lease(minute).no_renewal().await.unwrap();
+    let gone = gone.guard().unwrap().detach().await.unwrap();
+    clock.set_back(day);
+    assert!(lock.remaining().await.unwrap().unwrap() <= minute);
+    match lock.try_acquire().await.unwrap() {
+        quorate::Acquire::Held { remaining, .. } => assert!(remaining <= minute),
+        other => panic!("{other:?}"),
+    }
+    clock.advance(minute);
+    let next = lock.try_acquire().await.unwrap().guard().unwrap();
+    assert!(next.token() > gone.token);
+    assert!(!lock.release(gone.id).await.unwrap());
 }
 
 /// Asks again when there was no server to ask.

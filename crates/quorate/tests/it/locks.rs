@@ -23,7 +23,8 @@ async fn a_full_queue_is_an_error_that_says_so() {
 for nth = 1, 10000 do
   local lease = string.format('%032x', nth)
   redis.call('ZADD', KEYS[1], nth, lease)
-  redis.call('HSET', KEYS[2], lease, ARGV[1] .. ' 1000000 1 1 0 1 crowd')
+  redis.call('HSET', KEYS[2], lease, '1000000 1 1 0 1 crowd')
+  redis.call('ZADD', KEYS[3], ARGV[1], lease)
 end
 return 1";
     let server = shared(ServerKind::Redis).await.unwrap();
@@ -32,8 +33,8 @@ return 1";
     let lock = fleet.lock("report");
     let _guard = lock.try_acquire().await.unwrap().guard().unwrap();
     let unit = format!("{}:lock:{{report}}", fleet.namespace());
-    let keys = [format!("{unit}:queue"), format!("{unit}:waiting")];
-    let keys = [&*keys[0], &*keys[1]];
+    let keys = ["queue", "waiting", "alive"].map(|rest| format!("{unit}:{rest}"));
+    let keys = keys.each_ref().map(|key| &**key);
     let redis = fleet.redis().unwrap();
     // Alive for ages.
     redis
@@ -50,8 +51,15 @@ return 1";
     assert!(error.to_string().contains("10000 are waiting"), "{error}");
     let status = lock.status().await.unwrap();
     assert_eq!((status.waiters.len(), status.waiting), (100, 10_000));
+    // All of them die, and a server takes no longer for them than for those who live.
+    redis.script(FILL, &keys, &["1"]).await.unwrap();
+    let status = lock.status().await.unwrap();
+    assert_eq!((status.waiters.len(), status.waiting), (0, 0));
+    let asked = lock.acquire().wait(Duration::from_millis(1)).await.unwrap();
+    assert!(!asked.is_acquired());
     for key in keys {
-        redis.command(&["DEL", key]).await.unwrap();
+        let left = redis.command(&["EXISTS", key]).await.unwrap();
+        assert_eq!(left.as_int(), Some(0), "{key}");
     }
 }
 
@@ -69,6 +77,10 @@ enum Replies {
     TooLate,
     /// To `acquire`, of which the request takes 50 ms.
     Slow,
+    /// There are none to `look`: it is refused.
+    Refused,
+    /// As they come.
+    Good,
 }
 
 /// Locks whose extensions are answered as a test wants.
@@ -79,6 +91,10 @@ struct Answers {
 }
 
 impl Answers {
+    fn switch_to(&self, replies: Replies) {
+        self.replies.store(replies as u8, Ordering::SeqCst);
+    }
+
     fn are(&self, replies: Replies) -> bool {
         self.replies.load(Ordering::SeqCst) == replies as u8
     }
@@ -142,6 +158,9 @@ impl LockPort for Answers {
     }
 
     async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus> {
+        if self.are(Replies::Refused) {
+            return Err(Error::new(ErrorKind::Auth).with_outcome(Outcome::NotApplied));
+        }
         self.inner.look(lock, options).await
     }
 
@@ -180,6 +199,32 @@ async fn a_guard_assumes_the_shorter_lease_when_a_reply_is_lost() {
     guard.extend(MINUTE).await.unwrap_err();
     assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
     assert!(!guard.is_lost());
+}
+
+/// What was given up may be done late, after what came after it.
+#[tokio::test(start_paused = true)]
+async fn a_guard_counts_on_no_more_than_a_late_extension_leaves() {
+    let (port, lock, seen) = answers(Replies::Lost).await;
+    let guard = unrenewed(&lock, HOUR).await;
+    guard.extend(MINUTE).await.unwrap_err();
+    port.switch_to(Replies::Good);
+    assert!(guard.extend(HOUR * 2).await.unwrap());
+    assert!(!guard.is_lost() && guard.remaining() > MINUTE / 2);
+    assert!(seen.extend(guard.lease_id(), MINUTE).await.unwrap());
+    assert!(guard.remaining() <= seen.remaining().await.unwrap().unwrap());
+}
+
+/// Whoever may not look now may later.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_was_refused_a_look_looks_again() {
+    let (port, lock, seen) = answers(Replies::Refused).await;
+    let guard = unrenewed(&lock, HOUR).await;
+    // Of which the guard does not hear: it listens to another home.
+    assert!(seen.release(guard.lease_id()).await.unwrap());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!guard.is_lost());
+    port.switch_to(Replies::Good);
+    tokio::time::timeout(MINUTE, guard.lost()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

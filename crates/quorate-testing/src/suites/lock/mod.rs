@@ -1,6 +1,7 @@
 //! What every backend for locks promises.
 
 mod election;
+mod elsewhere;
 mod holders;
 mod lease;
 mod queue;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use quorate::{Acquire, Fleet, LockGuard};
 
 pub use self::election::*;
+pub use self::elsewhere::*;
 pub use self::holders::*;
 pub use self::lease::*;
 pub use self::queue::*;
@@ -60,6 +62,7 @@ macro_rules! lock_suite {
                 who_stops_waiting_leaves_the_queue,
                 who_is_dropped_while_waiting_leaves_the_queue,
                 a_waiter_that_dies_is_passed_over,
+                a_waiter_that_dies_behind_others_is_not_counted,
                 a_grant_that_nobody_confirms_ends,
                 a_grant_after_waiting_has_its_whole_lease,
                 asking_again_keeps_the_place_in_the_queue,
@@ -68,6 +71,11 @@ macro_rules! lock_suite {
                 what_is_taken_away_is_lost_at_once,
                 what_is_taken_away_from_one_is_not_taken_from_the_next,
                 who_waits_gets_what_is_taken_away,
+                what_is_released_elsewhere_is_lost_at_once,
+                what_is_released_elsewhere_before_the_guard_listens_is_lost,
+                what_is_shortened_elsewhere_is_counted_on_for_no_longer,
+                what_is_released_elsewhere_of_one_owner_leaves_the_rest,
+                a_lease_made_short_is_renewed_in_time,
                 one_owner_holds_a_lock_together,
                 one_owner_is_not_kept_waiting_by_itself,
                 only_a_mutex_is_reentrant,

@@ -189,6 +189,25 @@ pub async fn a_waiter_that_dies_is_passed_over(home: Home) {
     assert!(direct.extend(alive).await);
 }
 
+/// Also while whoever is in front of it lives.
+pub async fn a_waiter_that_dies_behind_others_is_not_counted(home: Home) {
+    let direct = Direct::new(home.fleet(), "report");
+    let lock = home.fleet().lock("report");
+    direct.acquire().await;
+    let [first, dead, late] = [(); 3].map(|()| LeaseId::random());
+    direct.queue(first).await;
+    assert_eq!(direct.queue(dead).await.0, 1);
+    home.elapse(HEARTBEAT / 2).await;
+    direct.queue(first).await;
+    home.elapse(HEARTBEAT * 2 / 3).await;
+    let status = lock.status().await.unwrap();
+    assert_eq!((status.waiting, status.waiters.len()), (1, 1));
+    assert_eq!(direct.queue(late).await.0, 1);
+    assert_eq!(lock.status().await.unwrap().waiting, 2);
+    // Whoever was gone queues anew.
+    assert_eq!(direct.queue(dead).await.0, 2);
+}
+
 /// Who dies between a grant and its confirmation delays others by a heartbeat, and not by its lease.
 pub async fn a_grant_that_nobody_confirms_ends(home: Home) {
     let direct = Direct::new(home.fleet(), "report");

@@ -1,6 +1,6 @@
 #!lua
 -- Takes a lock if it can be had and nobody is in front, or queues for it. Mirrors `LockState::acquire`.
--- KEYS[1]  the lock, KEYS[2] its queue, KEYS[3] who they are: see library.lua
+-- KEYS[1]  the lock, KEYS[2] its queue, KEYS[3] who they are, KEYS[4] until when they count: see library.lua
 -- ARGV[1]  lease id
 -- ARGV[2]  length of the lease, us
 -- ARGV[3]  weight
@@ -14,12 +14,12 @@
 --          numbers as text
 -- atomic   who holds it, whose turn it is, the new token and the new holder are one decision
 local lease, length, channel, time = ARGV[1], tonumber(ARGV[2]), ARGV[8], now()
-local lock, entry = read(lease)
+local lock, entry = read(lease, time)
 local head, granted = settle(lock, time, channel, lease)
-local ends, token, rest = string.match(granted or entry or '', '^(%d+) (%d+)( .*)$')
+entry = granted or entry
+local ends, token = string.match(entry or '', '^(%d+) %d+ (%d+)')
 if ends and tonumber(ends) > time then
-  let_end(lock, time + length)
-  put(lock, 'h:' .. lease, decimal(time + length) .. ' ' .. token .. rest)
+  extend(lock, lease, length, entry, channel, time)
   write(lock, time)
   return {'acquired', token}
 end
@@ -32,7 +32,7 @@ if admits(lock, who) and (not head or head == lease or who.others) then
   if head then
     leave_queue(lease)
   end
-  enter(lock, lease, who, token, time + length, time)
+  enter(lock, lease, who, token, length, time)
   write(lock, time)
   return {'acquired', token}
 end
@@ -45,7 +45,6 @@ if ARGV[7] == '0' then
   end
   return {'held', remaining(lock, time)}
 end
-write(lock, time)
 local place, since = redis.call('ZRANK', KEYS[2], lease), decimal(time)
 if place then
   local known = waiter(redis.call('HGET', KEYS[3], lease))
@@ -53,14 +52,19 @@ if place then
 else
   place = redis.call('ZCARD', KEYS[2])
   if place >= MOST_WAITERS then
+    write(lock, time)
     return {'full'}
   end
   local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
   redis.call('ZADD', KEYS[2], decimal((last or 0) + 1), lease)
 end
-local entry = {decimal(time + HEARTBEAT), ARGV[2], ARGV[3], ARGV[4], ARGV[5], since, ARGV[6]}
+local entry = {ARGV[2], ARGV[3], ARGV[4], ARGV[5], since, ARGV[6]}
 redis.call('HSET', KEYS[3], lease, table.concat(entry, ' '))
+redis.call('ZADD', KEYS[4], decimal(time + HEARTBEAT), lease)
 -- Who waits asks again long before that; it collects what those leave who are gone together.
-redis.call('PEXPIRE', KEYS[2], milliseconds(20 * HEARTBEAT))
-redis.call('PEXPIRE', KEYS[3], milliseconds(20 * HEARTBEAT))
+for nth = 2, 4 do
+  redis.call('PEXPIRE', KEYS[nth], milliseconds(20 * HEARTBEAT))
+end
+lock.written, lock.changed = time, true
+write(lock, time)
 return {'queued', decimal(place), remaining(lock, time), decimal(lock.last)}

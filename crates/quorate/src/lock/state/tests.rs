@@ -31,7 +31,7 @@ fn token(reply: AcquireReply) -> FencingToken {
 }
 
 /// The waiters to whom news grant something, in order.
-fn granted(news: &[News]) -> Vec<super::super::news::WaiterId> {
+fn granted(news: &[News]) -> Vec<WaiterId> {
     let granted = news.iter().filter_map(|it| match it {
         News::Granted { waiter, .. } => Some(*waiter),
         _ => None,
@@ -336,4 +336,94 @@ fn the_queue_has_an_end() {
     // Who is in it still may ask.
     let (reply, _) = state.acquire(at(0), &waiting(MOST_WAITERS as u128));
     assert!(matches!(reply, AcquireReply::Queued { .. }));
+}
+
+/// A lock that is held for long, the first of so many who wait, and the others, who die.
+fn crowd(waiters: usize) -> LockState {
+    let mut state = LockState::default();
+    let _ = state.acquire(at(0), &long(0));
+    for number in 1..=waiters {
+        let _ = state.acquire(at(0), &waiting(number as u128));
+    }
+    state
+}
+
+fn long(number: u128) -> Ask {
+    Ask {
+        length: HEARTBEAT * 10,
+        ..ask(number)
+    }
+}
+
+#[test]
+fn who_died_behind_a_live_waiter_is_not_counted() {
+    let mut state = crowd(MOST_WAITERS);
+    let first = |state: &mut LockState, moment| state.acquire(at(moment), &waiting(1)).0;
+    let _ = first(&mut state, 2_000);
+    assert_eq!(state.look(at(2_000)).waiting, MOST_WAITERS as u64);
+    assert_eq!(state.look(at(4_000)).waiting, 1);
+    // So many in each transition.
+    let _ = first(&mut state, 4_000);
+    assert_eq!(state.queue.len(), MOST_WAITERS - MOST_COLLECTED);
+    let (reply, _) = state.acquire(at(4_000), &waiting(u128::MAX));
+    assert!(matches!(reply, AcquireReply::Queued { .. }), "{reply:?}");
+    for _ in 0..MOST_WAITERS / MOST_COLLECTED {
+        let _ = first(&mut state, 4_000);
+    }
+    let (reply, _) = state.acquire(at(4_000), &waiting(u128::MAX));
+    assert!(matches!(reply, AcquireReply::Queued { ahead: 1, .. }));
+    assert_eq!((state.queue.len(), state.alive.len()), (2, 2));
+}
+
+#[test]
+fn the_dead_in_front_keep_nobody_waiting() {
+    let mut state = crowd(MOST_WAITERS - 1);
+    let last = lease(MOST_WAITERS as u128);
+    let _ = state.acquire(at(2_000), &waiting(MOST_WAITERS as u128));
+    let (_, news) = state.release(at(4_000), lease(0));
+    assert_eq!(granted(&news), [last.into()]);
+    assert!(state.queue.is_empty() && state.alive.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_no_lease_for_longer_than_that() {
+    let mut state = crowd(1);
+    let _ = state.acquire(at(3_600_000), &ask(5));
+    let _ = state.acquire(at(3_600_000), &waiting(6));
+    let shown = state.look(at(0)).holders[0].remaining;
+    assert_eq!(shown, LENGTH);
+    let (reply, _) = state.acquire(at(0), &ask(7));
+    assert!(matches!(reply, AcquireReply::Held { remaining } if remaining == LENGTH));
+    // It was noticed once: what ends now is what was said then.
+    let (reply, news) = state.acquire(at(1_000), &ask(7));
+    assert!(matches!(reply, AcquireReply::Held { .. }));
+    assert_eq!(granted(&news), [lease(6).into()]);
+    // Who waited is gone as well.
+    let mut dead = crowd(0);
+    let _ = dead.acquire(
+        at(3_600_000),
+        &Ask {
+            length: LENGTH * 7,
+            ..ask(5)
+        },
+    );
+    let _ = dead.acquire(at(3_600_000), &waiting(6));
+    let _ = dead.acquire(at(0), &ask(7));
+    let (_, news) = dead.acquire(at(7_000), &ask(7));
+    assert!(matches!(news[..], [News::Acquired { .. }]), "{news:?}");
+}
+
+#[test]
+fn who_holds_it_is_told_what_others_do_to_its_lease() {
+    let mut state = LockState::default();
+    let holder = WaiterId::from(lease(1));
+    let _ = state.acquire(at(0), &long(1));
+    assert_eq!(state.extend(at(10), lease(1), HEARTBEAT * 10).1, []);
+    let shortened = [News::Shortened { holder }];
+    assert_eq!(state.extend(at(20), lease(1), HEARTBEAT).1, shortened);
+    assert_eq!(state.acquire(at(30), &ask(1)).1, shortened);
+    let mut soon = state.clone();
+    let ended = News::Ended { holder };
+    assert!(!soon.release(at(499), lease(1)).1.contains(&ended));
+    assert!(state.release(at(500), lease(1)).1.contains(&ended));
 }
