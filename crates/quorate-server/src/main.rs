@@ -9,6 +9,7 @@ mod console;
 mod failure;
 mod instances;
 mod json;
+mod lock_kind;
 mod net;
 mod observe;
 

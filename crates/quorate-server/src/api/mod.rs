@@ -40,6 +40,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/limits/{limiter}/{key}", post(limits::consume))
         .route("/v1/limits/{limiter}/{key}/refund", post(limits::refund))
         .route("/v1/limits/{limiter}/{key}/reset", post(limits::reset))
+        .route("/v1/locks", get(locks::list))
         .route(
             "/v1/locks/{name}",
             get(locks::show).post(locks::acquire).delete(locks::force),

@@ -32,6 +32,7 @@ use super::{
         limits::consume,
         limits::refund,
         limits::reset,
+        locks::list,
         locks::acquire,
         locks::show,
         locks::force,

@@ -29,7 +29,7 @@ const MOST_KEYS: usize = 1_000;
 /// Keys of a page unless asked otherwise.
 const USUAL_KEYS: usize = 100;
 /// How long a page is looked for: where few of many keys are asked for, it ends short.
-const LOOKS_FOR: Duration = Duration::from_secs(1);
+pub(super) const LOOKS_FOR: Duration = Duration::from_secs(1);
 
 /// The most bytes of one value.
 pub(super) fn max_bytes(app: &App) -> usize {
@@ -184,12 +184,12 @@ pub(super) fn millis(time: Duration) -> HeaderValue {
 #[derive(Debug, Default)]
 pub(super) struct PageQuery {
     limit: Option<usize>,
-    from: Option<ScanCursor>,
+    pub(super) from: Option<ScanCursor>,
 }
 
 impl PageQuery {
     /// Takes what concerns pages out of a query.
-    fn new(limit: Option<usize>, from: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn new(limit: Option<usize>, from: Option<&str>) -> Result<Self, Problem> {
         if limit.is_some_and(|limit| !(1..=MOST_KEYS).contains(&limit)) {
             return Err(invalid(format!("limit must be from 1 to {MOST_KEYS}")));
         }
@@ -203,13 +203,18 @@ impl PageQuery {
         })
     }
 
+    /// About how many are asked for.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(USUAL_KEYS)
+    }
+
     /// Reads a page.
     pub(super) async fn read(self, mut scan: Scan) -> quorate::Result<Json<KeyPage>> {
+        let limit = self.limit();
         if let Some(from) = self.from {
             scan = scan.after(from);
         }
         let ends = Instant::now() + LOOKS_FOR;
-        let limit = self.limit.unwrap_or(USUAL_KEYS);
         let (mut keys, mut next) = (Vec::new(), None);
         while let Some(page) = scan.next_page().await? {
             keys.extend(page.names);

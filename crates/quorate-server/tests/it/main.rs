@@ -7,11 +7,14 @@ mod browser;
 #[cfg(feature = "browser")]
 mod browser_live;
 #[cfg(feature = "browser")]
+mod browser_locks;
+#[cfg(feature = "browser")]
 mod browser_sessions;
 #[cfg(feature = "browser")]
 mod browser_values;
 mod cache;
 mod cli;
+mod cli_locks;
 mod cli_values;
 mod clients;
 mod events;

@@ -1,7 +1,7 @@
 //! The locks of a fleet.
 
 use super::Fleet;
-use crate::lock::{Election, Lock, LockKind, MultiLock, RwLock, Semaphore};
+use crate::lock::{AllLocks, Election, Lock, LockKind, MultiLock, RwLock, Semaphore};
 
 impl Fleet {
     /// The lock called `name`: one holder at a time.
@@ -34,6 +34,12 @@ impl Fleet {
     #[must_use]
     pub fn election(&self, name: &str) -> Election {
         Election::new(self.lock_of(LockKind::Election, name))
+    }
+
+    /// All locks, whatever their kind: for who operates them.
+    #[must_use]
+    pub fn locks(&self) -> AllLocks {
+        AllLocks::new(self.inner.locks.clone(), &self.namespace)
     }
 
     fn lock_of(&self, kind: LockKind, name: &str) -> Lock {

@@ -75,7 +75,8 @@ impl Acquire {
 /// for it already, and those of the backend. "Held by somebody else" is not an error but [`Acquire::Held`].
 ///
 /// # Cancel safety
-/// When the future is dropped, the lock is not kept, nor a place in its queue: both are given back in the background.
+/// When the future is dropped, the lock is not kept, nor a place in its queue: both are given back in the background; but
+/// not with a [`lease_id`](Self::lease_id).
 #[must_use = "a lock is acquired by awaiting"]
 #[derive(Clone, Debug)]
 pub struct AcquireLock {
@@ -85,6 +86,7 @@ pub struct AcquireLock {
     renew: bool,
     once: bool,
     owner: Option<String>,
+    id: Option<LeaseId>,
     retry: Backoff,
 }
 
@@ -97,6 +99,7 @@ impl AcquireLock {
             renew: true,
             once,
             owner: None,
+            id: None,
             retry: DEFAULT_RETRY,
         }
     }
@@ -123,6 +126,19 @@ impl AcquireLock {
     /// service; of a [re-entrant](Lock::reentrant) lock, its owner.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
+        self
+    }
+
+    /// The id of the lease, where that has to be known before there is an answer; by itself each acquisition has a random one.
+    ///
+    /// Who has no answer repeats the call with the same id, and gets the same token: the lease ends its length from then on. A
+    /// guard of the first call and one of the second hold the same lease; the first to be dropped releases it. Draw ids at
+    /// random, use each for one acquisition, and keep them secret: who knows it can release the lock.
+    ///
+    /// When the future is dropped, or fails without a certain outcome, nothing is given back: a repetition may have the lock
+    /// by then. What nobody repeats ends with its lease, or within 3 s in the queue.
+    pub fn lease_id(mut self, id: LeaseId) -> Self {
+        self.id = Some(id);
         self
     }
 
@@ -153,6 +169,7 @@ impl AcquireLock {
             asked: Instant::now(),
             pending: Some(ask.lease),
             unanswered: false,
+            is_repeated: self.id.is_some(),
             ask,
         };
         loop {
@@ -196,7 +213,7 @@ impl AcquireLock {
             capacity: lock.capacity,
             owner: owner.unwrap_or(&lock.shared.service).to_owned(),
             reentrant: together.is_some(),
-            ..Ask::new(LeaseId::random(), self.lease)
+            ..Ask::new(self.id.unwrap_or_else(LeaseId::random), self.lease)
         })
     }
 }
@@ -230,6 +247,8 @@ struct Asking<'a> {
     pending: Option<LeaseId>,
     /// Whether a request was given up, and repeated.
     unanswered: bool,
+    /// Whether somebody may ask the same again, and have what this gave back.
+    is_repeated: bool,
 }
 
 impl Asking<'_> {
@@ -297,7 +316,9 @@ impl Asking<'_> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        if let Some(lease) = self.pending.take() {
+        if let Some(lease) = self.pending.take()
+            && !self.is_repeated
+        {
             self.shared.release_later(self.key.clone(), lease);
         }
     }

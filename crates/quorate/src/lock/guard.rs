@@ -205,7 +205,11 @@ impl LockGuard {
     pub async fn detach(mut self) -> Result<Lease> {
         let held = self.held.clone();
         // A renewal under way could end up after what the next owner of the lease makes of it.
-        let _turn = held.extending.lock().await;
+        let _turn = match held.extending.try_lock() {
+            // Without a moment in which the future could be dropped.
+            Ok(turn) => turn,
+            Err(_) => held.extending.lock().await,
+        };
         held.stop.cancel();
         if !held.confirmed.load(Ordering::Acquire) {
             held.extend_in_turn(held.granted.length).await?;

@@ -12,7 +12,7 @@ use super::ask::LockKind;
 use super::ask::{AcquireReply, Ask, LockKey, LockStatus};
 use super::lease::{FencingToken, LeaseId};
 use super::news::News;
-use super::port::{LockPort, announcement};
+use super::port::{LockPort, ScannedLocks, announcement};
 use super::state::{LockState, Told};
 use crate::clock::Micros;
 #[cfg(feature = "file")]
@@ -20,7 +20,9 @@ use crate::embedded::RowKey;
 use crate::embedded::{Disk, State, Table, Ticket};
 use crate::error::{Outcome, Result};
 use crate::events::{Channel, EventsPort};
+use crate::key::Namespace;
 use crate::port::CallOptions;
+use crate::scan::ScanCursor;
 
 /// The locks of a home.
 pub(crate) type LockTable = Table<LockState, LockKey>;
@@ -194,6 +196,26 @@ impl LockPort for MemoryLocks {
             .table
             .look(lock, |state, clock| state.look(clock.now()));
         Ok(status.unwrap_or_default())
+    }
+
+    async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        _options: CallOptions,
+    ) -> Result<ScannedLocks> {
+        self.disk.check_open()?;
+        // A page is what one part of the table holds, which is locked meanwhile.
+        let part = from.map_or(0, |cursor| cursor.as_str().parse().unwrap_or(usize::MAX));
+        let mut locks = Vec::new();
+        let more = self.table.each_of(part, |lock, _, _| {
+            if lock.key().namespace() == namespace && lock.name().starts_with(prefix) {
+                locks.push((lock.kind(), lock.name().to_owned()));
+            }
+        });
+        let next = more.then(|| ScanCursor::new((part + 1).to_string()));
+        Ok(ScannedLocks { locks, next })
     }
 
     fn announced_on(&self, lock: &LockKey) -> Option<Channel> {

@@ -6,6 +6,7 @@
 //! for the protected resource to check.
 
 mod acquire;
+mod all;
 mod ask;
 mod election;
 mod guard;
@@ -27,6 +28,7 @@ mod turn;
 mod with_lock;
 
 pub use acquire::{Acquire, AcquireLock};
+pub use all::{AllLocks, LockPage, LockRef, LockScan};
 pub use ask::{AcquireReply, Ask, LockHolder, LockKey, LockKind, LockStatus, LockWaiter};
 pub use election::{Campaign, Elected, Election, Leader, Leadership};
 pub use guard::{LockGuard, LockLease};
@@ -37,7 +39,7 @@ pub(crate) use memory::{LockTable, MemoryLocks};
 pub use multi::{AcquireAll, AcquireLocks, MultiGuard, MultiLock};
 pub use news::{News, WaiterId};
 pub use observe::{LockEvent, LockWatch, Observation};
-pub use port::LockPort;
+pub use port::{LockPort, ScannedLocks};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLocks;
 pub use rw::RwLock;

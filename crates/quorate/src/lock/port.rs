@@ -5,11 +5,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::ask::{AcquireReply, Ask, LockKey, LockStatus};
+use super::ask::{AcquireReply, Ask, LockKey, LockKind, LockStatus};
 use super::lease::{FencingToken, LeaseId};
 use crate::error::Result;
 use crate::events::Channel;
+use crate::key::Namespace;
 use crate::port::CallOptions;
+use crate::scan::ScanCursor;
+
+/// Some of the locks of a home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends make it")]
+pub struct ScannedLocks {
+    /// What they are and what they are called; a lock may occur on several pages.
+    pub locks: Vec<(LockKind, String)>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<ScanCursor>,
+}
 
 /// Where our own backends announce what happens to a lock.
 pub(super) fn announcement(lock: &LockKey) -> Channel {
@@ -41,6 +53,8 @@ pub(super) fn announcement(lock: &LockKey) -> Channel {
 /// * Grants to those who waited, and tokens taken away, are announced as [`News`](super::News) on the channel named by
 ///   `announced_on`, once they are done and before any other transition can be seen; of kinds that are watched,
 ///   everything is.
+/// * `scan` gives every lock that is held from its first page to its last at least once, whatever its kind; those that come or
+///   go meanwhile may be left out. It may give locks that are not held any more.
 /// * Every operation but `force_release` without a token may be repeated when its reply was lost.
 #[async_trait]
 pub trait LockPort: Debug + Display + Send + Sync + 'static {
@@ -89,6 +103,18 @@ pub trait LockPort: Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// Those of the backend.
     async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus>;
+
+    /// Some of the locks of a namespace whose names begin with `prefix`.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScannedLocks>;
 
     /// Where what happens to it is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, lock: &LockKey) -> Option<Channel>;

@@ -4,18 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quorate_link::Frame;
+use quorate_link::{Frame, Lane, Link};
 
-use super::ask::{AcquireReply, Ask, LockHolder, LockKey, LockStatus, LockWaiter};
+use super::ask::{AcquireReply, Ask, LockHolder, LockKey, LockKind, LockStatus, LockWaiter};
 use super::lease::{FencingToken, LeaseId};
 use super::news::WaiterId;
-use super::port::{LockPort, announcement};
+use super::port::{LockPort, ScannedLocks, announcement};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::events::Channel;
+use crate::glob;
+use crate::key::{Namespace, hash_tag, untag};
 use crate::port::CallOptions;
-use crate::redis::{Script, ScriptRunner, flag, micros, unexpected};
+use crate::redis::{Script, ScriptRunner, flag, from_link, micros, unexpected};
+use crate::scan::ScanCursor;
 
+/// Keys that a server looks at for one page of a scan.
+const LOOKED_AT: &[u8] = b"500";
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
 
@@ -27,12 +32,13 @@ static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIB
 
 /// Locks of one server.
 pub(crate) struct RedisLocks {
+    link: Link,
     scripts: ScriptRunner,
 }
 
 impl RedisLocks {
-    pub(crate) fn new(scripts: ScriptRunner) -> Self {
-        Self { scripts }
+    pub(crate) fn new(link: Link, scripts: ScriptRunner) -> Self {
+        Self { link, scripts }
     }
 
     async fn run(
@@ -117,9 +123,55 @@ impl LockPort for RedisLocks {
         status(&reply).ok_or_else(|| unexpected(&reply))
     }
 
+    async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScannedLocks> {
+        let area = glob::escape(&namespace.qualify(""));
+        // Of every kind: their names are no patterns, and few keys of others look like that.
+        let pattern = format!("{area}*:{{{}*}}", glob::escape(&hash_tag(prefix)));
+        let cursor = from.map_or("0", ScanCursor::as_str);
+        let parts: [&[u8]; 8] = [
+            b"SCAN",
+            cursor.as_bytes(),
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            LOOKED_AT,
+            b"TYPE",
+            b"hash",
+        ];
+        let options = options.link().lane(Lane::Bulk);
+        let reply = self.link.call(&parts, &options).await.map_err(from_link)?;
+        let Some([next, Frame::Array(keys)]) = reply.as_array() else {
+            return Err(unexpected(&reply));
+        };
+        let Some(next) = next.as_str() else {
+            return Err(unexpected(&reply));
+        };
+        let locks = keys
+            .iter()
+            .filter_map(|key| named(namespace, key.as_str()?));
+        Ok(ScannedLocks {
+            locks: locks.collect(),
+            next: (next != "0").then(|| ScanCursor::new(next)),
+        })
+    }
+
     fn announced_on(&self, lock: &LockKey) -> Option<Channel> {
         Some(announcement(lock))
     }
+}
+
+/// The lock whose hash this key is.
+fn named(namespace: &Namespace, key: &str) -> Option<(LockKind, String)> {
+    let (kind, tag) = namespace.strip(key)?.split_once(":{")?;
+    let tag = tag.strip_suffix('}').filter(|tag| !tag.contains('}'))?;
+    let kind = LockKind::ALL.into_iter().find(|it| it.as_str() == kind)?;
+    Some((kind, untag(tag)))
 }
 
 const fn digit(flag: bool) -> &'static [u8] {

@@ -76,7 +76,7 @@ impl RedisHome {
     }
 
     pub(crate) fn locks(&self) -> RedisLocks {
-        RedisLocks::new(self.scripts.clone())
+        RedisLocks::new(self.state.clone(), self.scripts.clone())
     }
 
     pub(crate) fn limits(&self) -> RedisLimits {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use quorate::events::Channel;
-use quorate::lock::{AcquireAll, AcquireReply, Ask, LockKey, LockPort, LockStatus};
+use quorate::lock::{AcquireAll, AcquireReply, Ask, LockKey, LockPort, LockStatus, ScannedLocks};
+use quorate::store::ScanCursor;
 use quorate::{
-    CallOptions, Error, ErrorKind, FencingToken, Fleet, LeaseId, Lock, LockGuard, Outcome, Result,
-    WithLock,
+    CallOptions, Error, ErrorKind, FencingToken, Fleet, LeaseId, Lock, LockGuard, Namespace,
+    Outcome, Result, WithLock,
 };
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
@@ -162,6 +163,16 @@ impl LockPort for Answers {
             return Err(Error::new(ErrorKind::Auth).with_outcome(Outcome::NotApplied));
         }
         self.inner.look(lock, options).await
+    }
+
+    async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScannedLocks> {
+        self.inner.scan(namespace, prefix, from, options).await
     }
 
     fn announced_on(&self, lock: &LockKey) -> Option<Channel> {

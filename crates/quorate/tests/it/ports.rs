@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quorate::events::{Channel, Delivery, EventSink, EventsPort, Receipt, Submission, Target};
 use quorate::history::{Append, Appended, From, HistoryPort, PageLimit, Replay};
-use quorate::lock::{AcquireReply, Ask, LockKey, LockPort, LockStatus};
+use quorate::lock::{AcquireReply, Ask, LockKey, LockPort, LockStatus, ScannedLocks};
 use quorate::presence::{Cursor, InstanceId, Look, Page, PresencePort, Removal, Standing};
+use quorate::store::ScanCursor;
 use quorate::{
-    CallOptions, Event, FencingToken, Fleet, GapReason, Key, LeaseId, Outcome, PresenceEvent,
-    Result, TopicSpec,
+    CallOptions, Event, FencingToken, Fleet, GapReason, Key, LeaseId, Namespace, Outcome,
+    PresenceEvent, Result, TopicSpec,
 };
 use quorate_testing::harness::{BEACON_INTERVAL, eventually, within};
 
@@ -184,6 +185,16 @@ impl LockPort for FailsFirst {
 
     async fn look(&self, lock: &LockKey, options: CallOptions) -> Result<LockStatus> {
         self.inner.look(lock, options).await
+    }
+
+    async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScannedLocks> {
+        self.inner.scan(namespace, prefix, from, options).await
     }
 
     fn announced_on(&self, _lock: &LockKey) -> Option<Channel> {

@@ -4,6 +4,7 @@ mod election;
 mod elsewhere;
 mod holders;
 mod lease;
+mod named;
 mod queue;
 mod several;
 mod shared;
@@ -17,6 +18,7 @@ pub use self::election::*;
 pub use self::elsewhere::*;
 pub use self::holders::*;
 pub use self::lease::*;
+pub use self::named::*;
 pub use self::queue::*;
 pub use self::several::*;
 pub use self::shared::*;
@@ -101,6 +103,10 @@ macro_rules! lock_suite {
                 observers_notice_a_leader_that_is_gone,
                 a_deposed_leader_is_told,
                 what_is_taken_away_is_seen_by_who_watches,
+                locks_of_every_kind_are_listed,
+                locks_are_listed_page_by_page,
+                a_lease_that_is_called_by_who_asks_is_acquired_once,
+                a_dropped_request_does_not_give_back_what_is_asked_for_again,
                 bad_input_is_refused_with_the_rule,
             ]
         );

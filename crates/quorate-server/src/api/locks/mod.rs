@@ -1,20 +1,35 @@
 //! Locks by hand: a lease is a resource that its holder extends and deletes, and a lock one that anybody may look at.
 
+mod documents;
+mod list;
+
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jiff::Timestamp;
-use quorate::lock::{LockHolder, LockStatus, LockWaiter};
-use quorate::{Acquire, FencingToken, LeaseId};
+use quorate::lock::LockRef;
+use quorate::{Acquire, FencingToken, LeaseId, Lock};
 use quorate_http::{Code, Problem, Rejection};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use self::documents::{ForcedDocument, Held, LockDocument, millis};
+pub(crate) use self::list::{__path_list, list};
+use super::values::invalid;
 use crate::api::document::{Document, duration};
 use crate::app::App;
+use crate::lock_kind::Kind;
+
+/// Which lock of a name is meant.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Which {
+    kind: Kind,
+}
+
+type Asked = Result<Query<Which>, QueryRejection>;
 
 /// How a lock is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,6 +44,59 @@ pub(crate) struct AcquireBody {
     #[schema(example = "5s", value_type = Option<String>)]
     #[serde(default, deserialize_with = "duration::optional")]
     wait: Option<Duration>,
+    /// 32 hexadecimal digits, drawn at random and used once. Who has no answer repeats the request with the same, and gets the
+    /// same token. Default: the server draws one, and gives the lock back if its client has gone away.
+    lease_id: Option<String>,
+    /// Who asks, for people who look at the lock. Default: the name of this server.
+    owner: Option<String>,
+    /// Of a mutex: whether all who name the same `owner` hold it together, with one token.
+    #[serde(default)]
+    reentrant: bool,
+    /// Of a read/write lock: whether to read, with others who do. Default: to write, alone.
+    #[serde(default)]
+    shared: bool,
+    /// Of a semaphore: how many of its permits. Default: 1.
+    permits: Option<u32>,
+    /// Of a semaphore, and then required: how many permits there are, from 1 to 1000.
+    of: Option<u32>,
+}
+
+impl AcquireBody {
+    /// The lock, or what of it does not go with its kind.
+    fn lock(&self, app: &App, kind: Kind, name: &str) -> Result<Lock, Problem> {
+        let only_of = |given: bool, rule: &str| if given { Err(invalid(rule)) } else { Ok(()) };
+        if kind != Kind::Mutex {
+            only_of(self.reentrant, "reentrant is for kind `mutex`")?;
+        }
+        if kind != Kind::ReadWrite {
+            only_of(self.shared, "shared is for kind `read_write`")?;
+        }
+        if kind != Kind::Semaphore {
+            let given = self.permits.is_some() || self.of.is_some();
+            only_of(given, "permits and of are for kind `semaphore`")?;
+        }
+        let fleet = &app.fleet;
+        Ok(match kind {
+            Kind::Mutex if self.reentrant => {
+                let owner = self.owner.as_deref();
+                let owner = owner.ok_or_else(|| invalid("owner must be given with reentrant"))?;
+                fleet.lock(name).reentrant(owner)
+            }
+            Kind::Mutex => fleet.lock(name),
+            Kind::ReadWrite if self.shared => fleet.rw_lock(name).read().clone(),
+            Kind::ReadWrite => fleet.rw_lock(name).write().clone(),
+            Kind::Semaphore => {
+                let of = self
+                    .of
+                    .ok_or_else(|| invalid("of must be given for a semaphore"))?;
+                fleet.semaphore(name, of).permits(self.permits.unwrap_or(1))
+            }
+            Kind::Election => {
+                let rule = "kind must be `mutex`, `read_write` or `semaphore`: candidates are elected in the library";
+                return Err(invalid(rule));
+            }
+        })
+    }
 }
 
 /// How a lease is extended.
@@ -41,47 +109,17 @@ pub(crate) struct ExtendBody {
     lease: Duration,
 }
 
-/// A lock that is held.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Held {
-    /// The lock.
-    name: String,
-    /// Extends and releases it. Whoever knows it can: keep it as you keep a token.
-    lease_id: String,
-    /// Grows with every acquisition: pass it to what the lock protects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fencing_token: Option<u64>,
-    /// How much longer it is held for certain, in milliseconds from this answer.
-    expires_in_ms: u64,
-    /// When that is, by this server's clock.
-    expires_at: String,
-}
-
-impl Held {
-    fn new(name: String, lease_id: LeaseId, fencing_token: Option<u64>, left: Duration) -> Self {
-        let ends = Timestamp::now() + left;
-        Self {
-            name,
-            lease_id: lease_id.to_string(),
-            fencing_token,
-            expires_in_ms: millis(left),
-            expires_at: format!("{ends:.3}"),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
 /// Acquires a lock.
 #[utoipa::path(
     post,
     path = "/v1/locks/{name}",
-    params(("name" = String, Path, description = "The lock; a slash in it is written %2F")),
+    params(
+        ("name" = String, Path, description = "The lock; a slash in it is written %2F"),
+        ("kind" = Option<Kind>, Query, description = "Which lock of that name. Default: `mutex`"),
+    ),
     request_body = AcquireBody,
     responses(
-        (status = 201, description = "Acquired", body = Held),
+        (status = 201, description = "Acquired; repeated with the same `lease_id`, the same", body = Held),
         (status = 400, description = "An argument breaks a rule"),
         (status = 409, description = "Somebody else holds it; `remaining_ms` says how much longer"),
         (status = 503, description = "The backend cannot be reached"),
@@ -91,27 +129,35 @@ fn millis(duration: Duration) -> u64 {
 pub(crate) async fn acquire(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    query: Asked,
     body: Result<Document<AcquireBody>, Rejection>,
 ) -> Result<(StatusCode, Json<Held>), Rejection> {
     let Path(name) = path?;
+    let Query(Which { kind }) = query?;
     let Document(body) = body?;
     let wait = body.wait.unwrap_or_default();
     if wait > app.max_wait {
         let rule = format!("wait must be at most {:?}", app.max_wait);
         return Err(Problem::new(Code::InvalidArgument, rule).into());
     }
-    let lock = app.fleet.lock(&name);
-    let request = if wait.is_zero() {
+    let lock = body.lock(&app, kind, &name)?;
+    let mut request = if wait.is_zero() {
         lock.try_acquire()
     } else {
         lock.acquire().wait(wait)
     };
-    // A client that goes away drops this future, and the library releases what it got.
+    if let Some(owner) = body.owner {
+        request = request.owner(owner);
+    }
+    // A client that goes away drops this future, and the library releases what it got; unless the client can name it.
+    if let Some(lease) = &body.lease_id {
+        request = request.lease_id(lease_id(lease)?);
+    }
     match request.lease(body.lease).no_renewal().await? {
         Acquire::Acquired(guard) => {
             let left = guard.remaining();
             let lease = guard.detach().await?;
-            let held = Held::new(name, lease.id, Some(lease.token.get()), left);
+            let held = Held::new((kind, name), lease.id, Some(lease.token.get()), left);
             Ok((StatusCode::CREATED, Json(held)))
         }
         Acquire::Held { remaining, .. } => Err(Problem::new(
@@ -129,7 +175,7 @@ pub(crate) async fn acquire(
 #[utoipa::path(
     post,
     path = "/v1/locks/{name}/{lease_id}",
-    params(("name" = String, Path), ("lease_id" = String, Path)),
+    params(("name" = String, Path), ("lease_id" = String, Path), ("kind" = Option<Kind>, Query)),
     request_body = ExtendBody,
     responses(
         (status = 200, description = "Extended", body = Held),
@@ -142,25 +188,27 @@ pub(crate) async fn acquire(
 pub(crate) async fn extend(
     State(app): State<App>,
     path: Result<Path<(String, String)>, PathRejection>,
+    query: Asked,
     body: Result<Document<ExtendBody>, Rejection>,
 ) -> Result<Json<Held>, Rejection> {
     let Path((name, lease)) = path?;
+    let Query(Which { kind }) = query?;
     let Document(body) = body?;
     let lease = lease_id(&lease)?;
     // Counted from before the request: the backend's lease cannot end before ours does.
     let asked = tokio::time::Instant::now();
-    if !app.fleet.lock(&name).extend(lease, body.lease).await? {
+    if !by_name(&app, kind, &name).extend(lease, body.lease).await? {
         return Err(not_held(&name));
     }
     let left = body.lease.saturating_sub(asked.elapsed());
-    Ok(Json(Held::new(name, lease, None, left)))
+    Ok(Json(Held::new((kind, name), lease, None, left)))
 }
 
 /// Releases a lock.
 #[utoipa::path(
     delete,
     path = "/v1/locks/{name}/{lease_id}",
-    params(("name" = String, Path), ("lease_id" = String, Path)),
+    params(("name" = String, Path), ("lease_id" = String, Path), ("kind" = Option<Kind>, Query)),
     responses(
         (status = 204, description = "Released; asking again gives the same answer"),
         (status = 409, description = "The lease does not hold the lock (any more)"),
@@ -171,78 +219,17 @@ pub(crate) async fn extend(
 pub(crate) async fn release(
     State(app): State<App>,
     path: Result<Path<(String, String)>, PathRejection>,
+    query: Asked,
 ) -> Result<StatusCode, Rejection> {
     let Path((name, lease)) = path?;
-    if app.fleet.lock(&name).release(lease_id(&lease)?).await? {
+    let Query(Which { kind }) = query?;
+    if by_name(&app, kind, &name)
+        .release(lease_id(&lease)?)
+        .await?
+    {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_held(&name))
-    }
-}
-
-/// A lock as it is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LockDocument {
-    /// The lock.
-    name: String,
-    /// Who holds it; nobody if there are none.
-    holders: Vec<HolderDocument>,
-    /// Who waits for it, in the order of their turns; the first 100.
-    waiters: Vec<WaiterDocument>,
-    /// How many wait, including some that may be gone since a moment.
-    waiting: u64,
-}
-
-/// Who holds a lock, without what it could be released by.
-#[derive(Debug, Serialize, ToSchema)]
-struct HolderDocument {
-    /// The token of the acquisition.
-    fencing_token: u64,
-    /// Who it says it is.
-    owner: String,
-    /// For how long, in milliseconds.
-    held_for_ms: u64,
-    /// How long until the lease ends unless it is extended, in milliseconds.
-    remaining_ms: u64,
-}
-
-/// Who waits for a lock.
-#[derive(Debug, Serialize, ToSchema)]
-struct WaiterDocument {
-    /// Who it says it is.
-    owner: String,
-    /// For how long, in milliseconds.
-    waiting_for_ms: u64,
-}
-
-impl LockDocument {
-    fn new(name: String, status: LockStatus) -> Self {
-        Self {
-            name,
-            holders: status.holders.into_iter().map(Into::into).collect(),
-            waiters: status.waiters.into_iter().map(Into::into).collect(),
-            waiting: status.waiting,
-        }
-    }
-}
-
-impl From<LockHolder> for HolderDocument {
-    fn from(holder: LockHolder) -> Self {
-        Self {
-            fencing_token: holder.token.get(),
-            owner: holder.owner,
-            held_for_ms: millis(holder.held_for),
-            remaining_ms: millis(holder.remaining),
-        }
-    }
-}
-
-impl From<LockWaiter> for WaiterDocument {
-    fn from(waiter: LockWaiter) -> Self {
-        Self {
-            owner: waiter.owner,
-            waiting_for_ms: millis(waiter.waiting_for),
-        }
     }
 }
 
@@ -250,7 +237,10 @@ impl From<LockWaiter> for WaiterDocument {
 #[utoipa::path(
     get,
     path = "/v1/locks/{name}",
-    params(("name" = String, Path, description = "The lock; a slash in it is written %2F")),
+    params(
+        ("name" = String, Path, description = "The lock; a slash in it is written %2F"),
+        ("kind" = Option<Kind>, Query, description = "Which lock of that name. Default: `mutex`"),
+    ),
     responses(
         (status = 200, description = "The lock, also if nobody holds it", body = LockDocument),
         (status = 400, description = "The name breaks a rule"),
@@ -261,25 +251,21 @@ impl From<LockWaiter> for WaiterDocument {
 pub(crate) async fn show(
     State(app): State<App>,
     path: Result<Path<String>, PathRejection>,
+    query: Asked,
 ) -> Result<Json<LockDocument>, Rejection> {
     let Path(name) = path?;
-    let status = app.fleet.lock(&name).status().await?;
-    Ok(Json(LockDocument::new(name, status)))
+    let Query(Which { kind }) = query?;
+    let status = by_name(&app, kind, &name).status().await?;
+    Ok(Json(LockDocument::new(kind, name, status)))
 }
 
 /// Whom a lock is taken away from.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Forced {
+    kind: Kind,
     /// Only from the holder with this token.
     fencing_token: Option<u64>,
-}
-
-/// From whom a lock was taken away.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ForcedDocument {
-    /// Their tokens; none, if it was not held, or not by who was meant.
-    fencing_tokens: Vec<u64>,
 }
 
 /// Takes a lock away from whoever holds it. Who waits for it gets it.
@@ -288,6 +274,7 @@ pub(crate) struct ForcedDocument {
     path = "/v1/locks/{name}",
     params(
         ("name" = String, Path, description = "The lock; a slash in it is written %2F"),
+        ("kind" = Option<Kind>, Query, description = "Which lock of that name. Default: `mutex`"),
         ("fencing_token" = Option<u64>, Query, description = "Only from the holder with this token, and from nobody who got it since"),
     ),
     responses(
@@ -303,8 +290,11 @@ pub(crate) async fn force(
     query: Result<Query<Forced>, QueryRejection>,
 ) -> Result<Json<ForcedDocument>, Rejection> {
     let Path(name) = path?;
-    let Query(Forced { fencing_token }) = query?;
-    let lock = app.fleet.lock(&name);
+    let Query(Forced {
+        kind,
+        fencing_token,
+    }) = query?;
+    let lock = by_name(&app, kind, &name);
     let fencing_tokens = match fencing_token {
         Some(token) => {
             let forced = lock.force_release_token(FencingToken::new(token)).await?;
@@ -316,6 +306,10 @@ pub(crate) async fn force(
         }
     };
     Ok(Json(ForcedDocument { fencing_tokens }))
+}
+
+fn by_name(app: &App, kind: Kind, name: &str) -> LockRef {
+    app.fleet.locks().of(kind.of_library(), name)
 }
 
 fn lease_id(text: &str) -> Result<LeaseId, Rejection> {

@@ -1,25 +1,23 @@
-//! `quorate lock`.
+//! `quorate lock run`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use quorate::{Acquire, FencingToken, Fleet, LockGuard};
+use quorate::{Acquire, Fleet, Lock, LockGuard};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use serde_json::json;
 use tokio::process::{Child, Command as Program};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use super::backend::BackendArgs;
+use super::close;
+use crate::cli::backend::BackendArgs;
 use crate::failure::Failure;
 
 /// The lock is held by somebody else. Like `EX_TEMPFAIL` of sysexits.h: try again later.
 const NOT_ACQUIRED: u8 = 75;
 /// The lock was lost and the command killed.
 const LOST: u8 = 76;
-/// There is nobody to take the lock away from.
-const NOBODY: u8 = 4;
 /// What shells answer when there is no such program, or it cannot be run.
 const NOT_FOUND: u8 = 127;
 /// What shells add to the number of the signal that ended a program.
@@ -28,46 +26,15 @@ const BY_SIGNAL: i32 = 128;
 /// How long a command told to end may take, before it is made to.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
-    Run(Run),
-    Show(Show),
-    ForceRelease(ForceRelease),
-}
-
-/// Print who holds a lock and who waits for it, as JSON.
-#[derive(Debug, clap::Args)]
-pub(super) struct Show {
-    /// The lock.
-    name: String,
-    #[command(flatten)]
-    backend: BackendArgs,
-}
-
-/// Take a lock away from whoever holds it, and print from whom. Who waits for it gets it.
-///
-/// Who held it learns of it at once, but may be at work until then: what the lock protects has to refuse its fencing token.
-/// Exit codes: 0 it was taken away; 4 nobody held it, or not the holder that was meant.
-#[derive(Debug, clap::Args)]
-pub(super) struct ForceRelease {
-    /// The lock.
-    name: String,
-    /// Only from the holder with this fencing token, as `show` prints it, and from nobody who got the lock since.
-    #[arg(long, value_name = "TOKEN")]
-    fencing_token: Option<u64>,
-    #[command(flatten)]
-    backend: BackendArgs,
-}
-
 /// Hold a lock while a command runs.
 ///
 /// The command finds the fencing token in QUORATE_FENCE, and in QUORATE_FENCING_TOKEN. If the lock is lost the command is told
 /// to end (SIGTERM), and killed 5 s later. Exit codes: that of the command; 75 if the lock could not be
 /// acquired; 76 if it was lost; 127 if the command cannot be run.
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
-    /// The lock.
-    name: String,
+pub(in crate::cli) struct Run {
+    #[command(flatten)]
+    asked: Asked,
     /// How long the lock stays held without a sign of life.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     lease: Duration,
@@ -81,71 +48,41 @@ pub(super) struct Run {
     command: Vec<String>,
 }
 
-pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Run(args) => run_under(args).await,
-        Command::Show(args) => show(args).await,
-        Command::ForceRelease(args) => force_release(args).await,
+/// Which lock, and how much of it.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// The lock.
+    name: String,
+    /// Hold it with others who say so: NAME is a read/write lock, and this reads.
+    #[arg(long, conflicts_with_all = ["exclusive", "permits", "of"])]
+    shared: bool,
+    /// Hold it alone, while nobody holds it with --shared: NAME is a read/write lock, and this writes.
+    #[arg(long, conflicts_with_all = ["permits", "of"])]
+    exclusive: bool,
+    /// Hold so many of the permits of a semaphore.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "of")]
+    permits: u32,
+    /// How many permits there are; with it, NAME is a semaphore.
+    #[arg(long, value_name = "N")]
+    of: Option<u32>,
+}
+
+impl Asked {
+    fn lock(&self, fleet: &Fleet) -> Lock {
+        if let Some(of) = self.of {
+            return fleet.semaphore(&self.name, of).permits(self.permits);
+        }
+        match (self.shared, self.exclusive) {
+            (true, _) => fleet.rw_lock(&self.name).read().clone(),
+            (false, true) => fleet.rw_lock(&self.name).write().clone(),
+            (false, false) => fleet.lock(&self.name),
+        }
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-async fn show(args: Show) -> Result<ExitCode, Failure> {
+pub(super) async fn run(args: Run) -> Result<ExitCode, Failure> {
     let fleet = args.backend.connect().await?;
-    let status = fleet.lock(&args.name).status().await?;
-    let holders = status.holders.iter().map(|it| {
-        json!({
-            "fencing_token": it.token.get(),
-            "owner": it.owner,
-            "held_for_ms": millis(it.held_for),
-            "remaining_ms": millis(it.remaining),
-        })
-    });
-    let waiters = status
-        .waiters
-        .iter()
-        .map(|it| json!({ "owner": it.owner, "waiting_for_ms": millis(it.waiting_for) }));
-    println!(
-        "{}",
-        json!({
-            "name": args.name,
-            "holders": holders.collect::<Vec<_>>(),
-            "waiters": waiters.collect::<Vec<_>>(),
-            "waiting": status.waiting,
-        })
-    );
-    close(&fleet).await;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn force_release(args: ForceRelease) -> Result<ExitCode, Failure> {
-    let fleet = args.backend.connect().await?;
-    let lock = fleet.lock(&args.name);
-    let tokens: Vec<u64> = match args.fencing_token {
-        Some(token) => {
-            let forced = lock.force_release_token(FencingToken::new(token)).await?;
-            forced.then_some(token).into_iter().collect()
-        }
-        None => {
-            let forced = lock.force_release().await?;
-            forced.into_iter().map(FencingToken::get).collect()
-        }
-    };
-    println!("{}", json!({ "fencing_tokens": tokens }));
-    close(&fleet).await;
-    Ok(if tokens.is_empty() {
-        ExitCode::from(NOBODY)
-    } else {
-        ExitCode::SUCCESS
-    })
-}
-
-async fn run_under(args: Run) -> Result<ExitCode, Failure> {
-    let fleet = args.backend.connect().await?;
-    let lock = fleet.lock(&args.name);
+    let lock = args.asked.lock(&fleet);
     let request = match args.wait {
         Some(wait) => lock.acquire().wait(wait),
         None => lock.try_acquire(),
@@ -156,7 +93,7 @@ async fn run_under(args: Run) -> Result<ExitCode, Failure> {
             NOT_ACQUIRED,
             format!(
                 "`{}` is held by somebody else, for {remaining:?} more",
-                args.name
+                args.asked.name
             ),
         )),
         Ok(_) => Err(Failure::failed("an answer this program does not know")),
@@ -165,11 +102,6 @@ async fn run_under(args: Run) -> Result<ExitCode, Failure> {
     // Also after an error: an acquisition without an answer may have got the lock, and is given back meanwhile.
     close(&fleet).await;
     result
-}
-
-/// Gives back what is held. A backend that is gone must not hold up the command's result.
-async fn close(fleet: &Fleet) {
-    fleet.close_within(Duration::from_secs(2)).await;
 }
 
 async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure> {
