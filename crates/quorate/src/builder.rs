@@ -21,7 +21,7 @@ use crate::fleet::{Fleet, Home, Inner};
 use crate::history::{GroupPort, HistoryPort, MemoryGroups, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
 use crate::limit::{LimitPort, Limiters};
-use crate::lock::{LockPort, Locks, MemoryLocks};
+use crate::lock::{LockPort, Locks, MemoryLocks, MemoryVotes, VotePort};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
@@ -352,6 +352,11 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.locks()),
         };
+        let votes: Arc<dyn VotePort> = match &home {
+            Home::Embedded(home) => Arc::new(MemoryVotes::new(home.votes(), home.disk())),
+            #[cfg(feature = "redis")]
+            Home::Redis(home) => Arc::new(home.votes()),
+        };
         let limits: Arc<dyn LimitPort> = match (&self.limits, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => Arc::new(home.limits()),
@@ -442,6 +447,7 @@ impl FleetBuilder {
             context,
             hub,
             locks,
+            votes,
             limiters,
             presences,
             sessions,

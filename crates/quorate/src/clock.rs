@@ -84,9 +84,14 @@ impl HomeClock {
     }
 
     pub(crate) fn now(&self) -> Micros {
+        self.wall.plus(self.up_for())
+    }
+
+    /// For how long it has run.
+    pub(crate) fn up_for(&self) -> Duration {
         // The first reading fixes the start, because a home may be made before its runtime is.
         let start = *self.start.get_or_init(Instant::now);
-        Micros::new(self.wall.plus(start.elapsed()).get() + self.moved.offset_micros())
+        start.elapsed() + Duration::from_micros(self.moved.offset_micros())
     }
 }
 

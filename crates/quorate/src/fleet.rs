@@ -26,7 +26,7 @@ use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::hooks::ErrorSource;
 use crate::key::Namespace;
 use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
-use crate::lock::Locks;
+use crate::lock::{Locks, VotePort};
 use crate::presence::{Presence, Presences};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
@@ -71,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limiters: Arc<Limiters>,
     pub(crate) locks: Arc<Locks>,
+    pub(crate) votes: Arc<dyn VotePort>,
     pub(crate) presences: Arc<Presences>,
     pub(crate) sessions: Arc<SharedSessions>,
     pub(crate) stores: Arc<Stores>,

@@ -105,8 +105,8 @@ pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
 pub use limit::{Decision, Limiter, Policy};
 pub use lock::{
-    Acquire, Election, FencingToken, Lease, LeaseId, Lock, LockGuard, MultiLock, RwLock, Semaphore,
-    WithLock,
+    Acquire, Election, FencingToken, Lease, LeaseId, Lock, LockGuard, MultiLock, QuorumLocks,
+    RwLock, Semaphore, WithLock,
 };
 pub use port::CallOptions;
 pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};

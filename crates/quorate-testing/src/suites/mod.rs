@@ -23,6 +23,7 @@ pub mod lock;
 pub mod presence;
 pub mod session;
 pub mod store;
+pub mod vote;
 
 /// Makes a module of tests, one per clause, from a list of clauses.
 #[doc(hidden)]

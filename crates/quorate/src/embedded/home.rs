@@ -23,7 +23,7 @@ use crate::events::{Bus, EventsPort, MemoryEvents};
 use crate::history::Log;
 use crate::hooks::Hooks;
 use crate::limit::{MemoryLimits, Slots, Tallies};
-use crate::lock::LockTable;
+use crate::lock::{LockTable, VoteTable};
 use crate::presence::RosterState;
 use crate::session::Partition;
 use crate::state::Monitor;
@@ -41,6 +41,7 @@ pub(crate) struct EmbeddedHome {
     bus: Arc<Bus>,
     histories: Arc<Table<Log>>,
     locks: Arc<LockTable>,
+    votes: Arc<VoteTable>,
     rosters: Arc<Table<RosterState>>,
     sessions: Arc<Table<Partition>>,
     stores: Arc<Table<Entry, Arc<str>>>,
@@ -76,6 +77,7 @@ impl EmbeddedHome {
             bus: Arc::default(),
             histories: Arc::new(Table::new(clock.clone())),
             locks,
+            votes: Arc::new(VoteTable::new(clock.clone())),
             rosters: Arc::new(Table::new(clock.clone())),
             sessions,
             stores,
@@ -191,6 +193,10 @@ impl EmbeddedHome {
 
     pub(crate) fn locks(&self) -> Arc<LockTable> {
         self.locks.clone()
+    }
+
+    pub(crate) fn votes(&self) -> Arc<VoteTable> {
+        self.votes.clone()
     }
 
     pub(crate) fn caches(&self, events: Arc<dyn EventsPort>) -> MemoryCaches {

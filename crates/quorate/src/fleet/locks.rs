@@ -1,7 +1,7 @@
 //! The locks of a fleet.
 
-use super::Fleet;
-use crate::lock::{AllLocks, Election, Lock, LockKind, MultiLock, RwLock, Semaphore};
+use super::{Fleet, Home};
+use crate::lock::{AllLocks, Election, Lock, LockKind, Locks, MultiLock, RwLock, Semaphore};
 
 impl Fleet {
     /// The lock called `name`: one holder at a time.
@@ -40,6 +40,16 @@ impl Fleet {
     #[must_use]
     pub fn locks(&self) -> AllLocks {
         AllLocks::new(self.inner.locks.clone(), &self.namespace)
+    }
+
+    /// What its locks share.
+    pub(crate) fn shared_locks(&self) -> &Locks {
+        &self.inner.locks
+    }
+
+    /// Whether its home is in this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self.inner.home, Home::Embedded(_))
     }
 
     fn lock_of(&self, kind: LockKind, name: &str) -> Lock {

@@ -6,7 +6,7 @@ use super::Fleet;
 use crate::cache::CachePort;
 use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
-use crate::lock::LockPort;
+use crate::lock::{LockPort, VotePort};
 use crate::presence::PresencePort;
 use crate::session::SessionPort;
 use crate::store::StorePort;
@@ -30,6 +30,13 @@ impl Fleet {
     #[must_use]
     pub fn lock_port(&self) -> Arc<dyn LockPort> {
         self.inner.locks.port.clone()
+    }
+
+    /// The vote of this instance's home in a [quorum](crate::QuorumLocks), as [`lock_port`](Self::lock_port) is the
+    /// backend of its locks.
+    #[must_use]
+    pub fn vote_port(&self) -> Arc<dyn VotePort> {
+        self.inner.votes.clone()
     }
 
     /// The backend of this instance's limits, as [`lock_port`](Self::lock_port) is that of its locks.

@@ -19,6 +19,7 @@ mod multi;
 mod news;
 mod observe;
 mod port;
+mod quorum;
 #[cfg(feature = "redis")]
 mod redis;
 mod rw;
@@ -40,6 +41,10 @@ pub use multi::{AcquireAll, AcquireLocks, MultiGuard, MultiLock};
 pub use news::{News, WaiterId};
 pub use observe::{LockEvent, LockWatch, Observation};
 pub use port::{LockPort, ScannedLocks};
+#[cfg(feature = "redis")]
+pub(crate) use quorum::RedisVotes;
+pub use quorum::{Ballot, EVERY_ATTEMPT, MOST_SERVERS, QuorumLocks, Seat, Vote, VotePort, Voted};
+pub(crate) use quorum::{MemoryVotes, VoteTable};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLocks;
 pub use rw::RwLock;

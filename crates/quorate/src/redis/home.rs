@@ -19,7 +19,7 @@ use crate::events::RedisEvents;
 use crate::history::{RedisGroups, RedisHistory};
 use crate::hooks::ErrorSource;
 use crate::limit::RedisLimits;
-use crate::lock::RedisLocks;
+use crate::lock::{RedisLocks, RedisVotes};
 use crate::presence::RedisPresence;
 use crate::session::RedisSessions;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
@@ -77,6 +77,10 @@ impl RedisHome {
 
     pub(crate) fn locks(&self) -> RedisLocks {
         RedisLocks::new(self.state.clone(), self.scripts.clone())
+    }
+
+    pub(crate) fn votes(&self) -> RedisVotes {
+        RedisVotes::new(self.scripts.clone())
     }
 
     pub(crate) fn limits(&self) -> RedisLimits {

@@ -4,7 +4,7 @@ use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    session_suite, store_suite,
+    session_suite, store_suite, vote_suite,
 };
 
 mod cache {
@@ -86,4 +86,13 @@ mod store {
     store_suite!(redis, OnServer(ServerKind::Redis));
     store_suite!(valkey, OnServer(ServerKind::Valkey));
     store_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod vote {
+    use super::*;
+    vote_suite!(embedded, Embedded);
+    vote_suite!(file, EmbeddedFile);
+    vote_suite!(redis, OnServer(ServerKind::Redis));
+    vote_suite!(valkey, OnServer(ServerKind::Valkey));
+    vote_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }

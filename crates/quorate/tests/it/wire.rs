@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use quorate::{CacheSpec, Durability, Fleet, StoreSpec, TestClock, TopicSpec, Value};
+use quorate::{CacheSpec, Durability, Fleet, QuorumLocks, StoreSpec, TestClock, TopicSpec, Value};
 use quorate_testing::harness::{eventually, namespace};
 use quorate_testing::servers::{Reply, Server, ServerKind, shared};
 
@@ -86,6 +86,9 @@ async fn every_key_is_the_documented_one_and_expires() {
         .guard()
         .unwrap();
     released.release().await.unwrap();
+    let quorum = QuorumLocks::over([fleet.clone()]).unwrap();
+    let lock = quorum.trust_new_servers().lock("a}b");
+    let by_vote = lock.try_acquire().await.unwrap().guard().unwrap();
     const ROOM: TopicSpec<u64> = TopicSpec::new("room").keep(Duration::from_secs(3600), 9, 1 << 20);
     let room = fleet.topic(&ROOM).key("{7}").unwrap();
     let mut work = room.group("billing").unwrap().await.unwrap();
@@ -108,7 +111,8 @@ async fn every_key_is_the_documented_one_and_expires() {
             format!("{namespace}:history:{{room:%7B7%7D}}:meta"),
             format!("{namespace}:history:{{room:%7B7%7D}}:pending:billing"),
             format!("{namespace}:lock:{{a%7Db}}"),
-            format!("{namespace}:lock:{{released}}")
+            format!("{namespace}:lock:{{released}}"),
+            format!("{namespace}:quorum:{{a%7Db}}")
         ]
     );
     for key in &keys {
@@ -121,12 +125,14 @@ async fn every_key_is_the_documented_one_and_expires() {
         let beyond = match () {
             () if key.ends_with("room:%7B7%7D}") => Duration::from_secs(3610),
             () if key.contains(":history:") => Duration::from_secs((7 * 24 + 1) * 3600 + 10),
+            // Servers of a quorum keep it longer, by what clocks may drift.
+            () if key.contains(":quorum:") => Duration::from_secs(24 * 3600 + 31),
             () => Duration::from_secs(24 * 3600 + 30),
         };
         let beyond = i64::try_from(beyond.as_millis()).unwrap();
         assert!(lifetime > 0 && lifetime <= beyond, "{key}: {lifetime}");
     }
-    drop(held);
+    drop((held, by_vote));
 }
 
 /// A stream may hold a little more than is read of it: one node of the server's, whichever bound is
@@ -351,6 +357,12 @@ async fn locks_are_allowed(fleet: &Fleet) {
     let (next, ()) = tokio::join!(waiting, releasing);
     assert!(next.extend(Duration::from_secs(60)).await.unwrap());
     assert_eq!(other.force_release().await.unwrap(), [next.token()]);
+    let quorum = QuorumLocks::over([fleet.clone()]).unwrap();
+    let lock = quorum.trust_new_servers().lock("report");
+    let guard = lock.try_acquire().await.unwrap().guard().unwrap();
+    assert!(guard.extend(Duration::from_secs(60)).await.unwrap());
+    assert!(lock.is_locked().await.unwrap());
+    assert!(guard.release().await.unwrap());
 }
 
 async fn stores_and_caches_are_allowed(fleet: &Fleet) {
