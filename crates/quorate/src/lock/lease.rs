@@ -1,5 +1,7 @@
 //! What tells one acquisition from another, and the later from the earlier.
 
+use serde::{Deserialize, Serialize};
+
 /// Identifies one acquisition, so that a repeated request is recognised. 128 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(u128);
@@ -50,7 +52,8 @@ impl std::fmt::Debug for LeaseId {
 ///
 /// It is `max(last + 1, server time in microseconds)`, so that it also grows after the counter was
 /// lost. The residue: a server whose data was lost *and* whose clock was set back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct FencingToken(u64);
 
 impl FencingToken {

@@ -135,12 +135,22 @@ impl StoreKey {
     /// The key of what is remembered of a write with this id, in the same slot of a cluster.
     #[must_use]
     pub fn once(&self, id: &str) -> String {
+        self.beside(&format!("once:{id}"))
+    }
+
+    /// The key of the greatest fencing token that it was written with, in the same slot of a cluster.
+    #[must_use]
+    pub fn fence(&self) -> String {
+        self.beside("fence")
+    }
+
+    fn beside(&self, what: &str) -> String {
         if self.raw {
             let (before, tag) = (&self.text[..self.name_at], &self.text);
             // A key without braces has the slot of a tag with the same text.
-            format!("{before}store:{{{tag}}}:raw-once:{id}")
+            format!("{before}store:{{{tag}}}:raw-{what}")
         } else {
-            format!("{}:once:{id}", self.text)
+            format!("{}:{what}", self.text)
         }
     }
 }

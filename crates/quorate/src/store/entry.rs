@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::fence::Fence;
 use super::remembered::Remembered;
 use crate::clock::{Micros, whole_millis};
+use crate::lock::FencingToken;
 
 /// One transition of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +84,8 @@ pub enum Written {
     Overflow,
     /// It was not made: its id is that of another write.
     OtherWrite,
+    /// It was not made: its token is smaller than this one, the greatest that was seen.
+    Stale(FencingToken),
 }
 
 /// The id of a write, by which a repetition is known.
@@ -113,6 +117,7 @@ pub struct Entry {
     /// When the value is gone.
     pub(super) ends: Option<Micros>,
     pub(super) done: Remembered,
+    pub(super) fence: Fence,
 }
 
 impl Write {
@@ -201,15 +206,25 @@ impl Entry {
         })
     }
 
-    /// One transition. A repeated one does nothing and is answered as the first time.
-    pub(super) fn write(&mut self, now: Micros, write: &Write, once: Option<&Once>) -> Written {
+    /// One transition. A repeated one does nothing and is answered as the first time; one with a smaller token than the
+    /// greatest does nothing.
+    pub(super) fn write(
+        &mut self,
+        now: Micros,
+        write: &Write,
+        once: Option<&Once>,
+        token: Option<FencingToken>,
+    ) -> Written {
         self.expire(now);
+        if let Some(answer) = once.and_then(|once| self.done.answer(once)) {
+            return answer;
+        }
+        if let Some(greatest) = token.and_then(|token| self.fence.pass(token, now).err()) {
+            return Written::Stale(greatest);
+        }
         let Some(once) = once else {
             return self.apply(now, write);
         };
-        if let Some(answer) = self.done.answer(once) {
-            return answer;
-        }
         let answer = self.apply(now, write);
         // What failed for what stands there may be tried again.
         if !matches!(answer, Written::NotACounter | Written::Overflow) {
@@ -279,11 +294,15 @@ impl Entry {
             (self.value, self.ends) = (None, None);
         }
         self.done.expire(now);
+        self.fence.expire(now);
     }
 
     /// When something of it will have ended next; `now` if nothing is left.
     pub(super) fn due(&self, now: Micros) -> Option<Micros> {
-        let done = self.done.due();
+        let done = [self.done.due(), self.fence.due()]
+            .into_iter()
+            .flatten()
+            .min();
         match (&self.value, self.ends) {
             (None, _) => Some(done.unwrap_or(now)),
             (Some(_), None) => done,
@@ -326,26 +345,35 @@ mod tests {
         let mut entry = Entry::default();
         let write = add(5, Expiry::Keep);
         let id = once("a", &write);
-        assert_eq!(entry.write(at(0), &write, Some(&id)), Written::Count(5));
         assert_eq!(
-            entry.write(at(1), &add(1, Expiry::Keep), None),
+            entry.write(at(0), &write, Some(&id), None),
+            Written::Count(5)
+        );
+        assert_eq!(
+            entry.write(at(1), &add(1, Expiry::Keep), None, None),
             Written::Count(6)
         );
-        assert_eq!(entry.write(at(9), &write, Some(&id)), Written::Count(5));
-        assert_eq!(entry.write(at(10), &write, Some(&id)), Written::Count(11));
+        assert_eq!(
+            entry.write(at(9), &write, Some(&id), None),
+            Written::Count(5)
+        );
+        assert_eq!(
+            entry.write(at(10), &write, Some(&id), None),
+            Written::Count(11)
+        );
     }
 
     #[test]
     fn an_id_belongs_to_one_write() {
         let mut entry = Entry::default();
         let write = add(5, Expiry::Keep);
-        entry.write(at(0), &write, Some(&once("a", &write)));
+        entry.write(at(0), &write, Some(&once("a", &write)), None);
         for other in [
             add(6, Expiry::Keep),
             add(5, Expiry::Never),
             Write::Delete { when: When::Always },
         ] {
-            let answer = entry.write(at(0), &other, Some(&once("a", &other)));
+            let answer = entry.write(at(0), &other, Some(&once("a", &other)), None);
             assert_eq!(answer, Written::OtherWrite, "{other:?}");
         }
         assert_eq!(entry.value(|| at(0)).unwrap(), "5");
@@ -355,7 +383,7 @@ mod tests {
     fn what_is_remembered_outlives_the_entry_and_is_then_freed() {
         let mut entry = Entry::default();
         let write = add(5, Expiry::After(SECOND));
-        entry.write(at(0), &write, Some(&once("a", &write)));
+        entry.write(at(0), &write, Some(&once("a", &write)), None);
         assert_eq!(entry.due(at(0)), Some(at(1)));
         entry.expire(at(1));
         assert_eq!(entry.remaining(at(1)), None);
@@ -378,7 +406,7 @@ mod tests {
             (Expiry::Keep, None),
             (Expiry::AfterIfNew(SECOND), None),
         ] {
-            entry.write(at(0), &add(1, expiry), None);
+            entry.write(at(0), &add(1, expiry), None, None);
             assert_eq!(entry.ends, ends, "{expiry:?}");
         }
     }

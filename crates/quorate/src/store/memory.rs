@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::area::{Area, StoreKey};
 use super::entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
+use super::fence::Fence;
 use super::port::{StorePort, WriteOptions};
 #[cfg(feature = "file")]
 use super::remembered::Remembered;
@@ -16,8 +17,12 @@ use crate::clock::Micros;
 use crate::durability::Reached;
 use crate::embedded::{Disk, State, Table, Ticket};
 use crate::error::{Outcome, Result};
+use crate::lock::FencingToken;
 use crate::port::CallOptions;
 use crate::scan::{ScanCursor, ScanPage};
+
+/// What the fence of an entry is called among what is remembered of it: no id of a write, which has no control characters.
+const FENCE: &str = "\u{1}fence";
 
 impl State for Entry {
     fn forgotten_at(&self, now: Micros) -> Option<Micros> {
@@ -29,7 +34,9 @@ impl State for Entry {
     }
 
     fn changed_sides(&mut self) -> Vec<Arc<str>> {
-        self.done.changed()
+        let mut changed = self.done.changed();
+        changed.extend(self.fence.changed().then(|| FENCE.into()));
+        changed
     }
 }
 
@@ -55,16 +62,24 @@ impl crate::embedded::Kept for Entry {
             value,
             ends,
             done: Remembered::from(done),
+            fence: Fence::default(),
         })
     }
 
     const SIDES: Option<&'static str> = Some("store-once");
 
     fn side_row(&self, id: &str) -> Option<Vec<u8>> {
+        if id == FENCE {
+            return Some(crate::embedded::encode(1, self.fence.kept()?));
+        }
         Some(crate::embedded::encode(1, self.done.of(id)?))
     }
 
     fn take_side(&mut self, id: &str, row: &[u8]) -> Option<()> {
+        if id == FENCE {
+            self.fence = Fence::of(crate::embedded::decode(1, row)?);
+            return Some(());
+        }
         self.done.put_back(id, crate::embedded::decode(1, row)?)
     }
 }
@@ -87,12 +102,18 @@ impl MemoryStores {
         (value.flatten(), ticket)
     }
 
-    fn apply(&self, key: &StoreKey, write: &Write, once: Option<&Once>) -> (Written, Ticket) {
+    fn apply(
+        &self,
+        key: &StoreKey,
+        write: &Write,
+        once: Option<&Once>,
+        token: Option<FencingToken>,
+    ) -> (Written, Ticket) {
         self.table.change(key.text(), |entry, now| {
-            let written = entry.write(now, write, once);
+            let written = entry.write(now, write, once, token);
             let is_made = matches!(written, Written::Applied | Written::Count(_));
-            // A refusal may be remembered.
-            (written, is_made || once.is_some())
+            // A refusal may be remembered, and so is the token that it came with.
+            (written, is_made || once.is_some() || token.is_some())
         })
     }
 
@@ -148,7 +169,7 @@ impl StorePort for MemoryStores {
         options: WriteOptions,
     ) -> Result<(Written, Reached)> {
         self.disk.check_writable()?;
-        let (written, ticket) = self.apply(key, write, options.once.as_ref());
+        let (written, ticket) = self.apply(key, write, options.once.as_ref(), options.token);
         let deadline = options.call.deadline;
         if let Some(on_disk) = self.disk.written(ticket, deadline, Outcome::Unknown) {
             let Some(durability) = options.durability else {
@@ -178,7 +199,7 @@ impl StorePort for MemoryStores {
                 expiry: ttl.map_or(Expiry::Never, Expiry::After),
                 when: When::Always,
             };
-            last = last.max(self.apply(key, &write, None).1);
+            last = last.max(self.apply(key, &write, None, None).1);
         }
         let deadline = options.deadline;
         if let Some(on_disk) = self.disk.written(last, deadline, Outcome::Unknown) {

@@ -5,6 +5,7 @@
 
 mod area;
 mod entry;
+mod fence;
 mod handle;
 mod memory;
 mod port;
@@ -25,4 +26,6 @@ pub use port::{StorePort, WriteOptions};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisStores;
 pub use spec::StoreSpec;
-pub use write::{ConditionalWrite, DurableWrite, Increment, RemoveEntry, SetEntry, SetMany};
+pub use write::{
+    ConditionalWrite, DurableWrite, Fenced, FencedWrite, Increment, RemoveEntry, SetEntry, SetMany,
+};

@@ -10,6 +10,7 @@ use super::area::{Area, StoreKey};
 use super::entry::{Once, Remaining, Write, Written};
 use crate::durability::{Durability, Reached};
 use crate::error::Result;
+use crate::lock::FencingToken;
 use crate::port::CallOptions;
 use crate::scan::{ScanCursor, ScanPage};
 
@@ -21,6 +22,8 @@ pub struct WriteOptions {
     pub call: CallOptions,
     /// Makes repeating it harmless.
     pub once: Option<Once>,
+    /// The fencing token of who writes: one smaller than the greatest that was seen writes nothing.
+    pub token: Option<FencingToken>,
     /// How safe it ought to be before it is answered; `None` to answer at once.
     pub durability: Option<Durability>,
 }
@@ -32,6 +35,7 @@ impl WriteOptions {
         Self {
             call,
             once: None,
+            token: None,
             durability: None,
         }
     }
@@ -40,6 +44,13 @@ impl WriteOptions {
     #[must_use]
     pub fn once(mut self, once: Option<Once>) -> Self {
         self.once = once;
+        self
+    }
+
+    /// Made only with a token that is as great as the greatest at least.
+    #[must_use]
+    pub const fn token(mut self, token: Option<FencingToken>) -> Self {
+        self.token = token;
         self
     }
 
@@ -60,6 +71,9 @@ impl WriteOptions {
 ///   remembered is answered as the first time and nothing is done, and the same id for another write is
 ///   [`Written::OtherWrite`]. Ids are remembered for as long as the write that brought them says, also when
 ///   the entry is gone.
+/// * With a token that is smaller than the greatest that the entry was written with before, nothing is done, and the answer is
+///   [`Written::Stale`]. The greatest is remembered for 31 days after the last write with a token, also when the entry is
+///   gone. Writes without one pass.
 /// * An entry is gone when its time to live is over, by the backend's clock and to the millisecond.
 /// * Bytes come back as they were written; a counter is its decimal digits.
 /// * `get_many` answers in the order of the keys. It and `set_many` are not one moment: other writes may come

@@ -10,11 +10,13 @@ use quorate_link::{Batch, Frame, Lane, Link};
 
 use super::area::{Area, StoreKey};
 use super::entry::{Expiry, Remaining, When, Write, Written};
+use super::fence::REMEMBERED;
 use super::port::{StorePort, WriteOptions};
 use crate::clock::whole_millis;
 use crate::durability::{Durability, Reached};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::glob;
+use crate::lock::FencingToken;
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptRunner, from_link, unexpected};
 use crate::scan::{ScanCursor, ScanPage};
@@ -87,8 +89,14 @@ impl RedisStores {
         options: &WriteOptions,
     ) -> Result<(Written, Reached)> {
         let memory = options.once.as_ref().map(|once| key.once(&once.id));
+        let fence = options.token.map(|_| key.fence());
         let mut keys = vec![key.text().as_bytes()];
         keys.extend(memory.as_ref().map(|memory| memory.as_bytes()));
+        keys.extend(fence.as_ref().map(|fence| fence.as_bytes()));
+        let token = options
+            .token
+            .map_or_else(String::new, |token| token.to_string());
+        let seen_for = whole_millis(REMEMBERED).to_string();
         let once = options.once.as_ref();
         let fingerprint = once.map_or([0; 8], |once| once.fingerprint);
         let remember = once.map_or(0, |once| whole_millis(once.remember));
@@ -96,7 +104,14 @@ impl RedisStores {
         let remembered: [&[u8]; 2] = [&fingerprint, remember.as_bytes()];
         if let Write::Delete { when } = write {
             let (when, expected) = condition(when);
-            let arguments = [when, expected, remembered[0], remembered[1]];
+            let arguments = [
+                when,
+                expected,
+                remembered[0],
+                remembered[1],
+                token.as_bytes(),
+                seen_for.as_bytes(),
+            ];
             let (reply, reached) = self.script(&DELETE, &keys, &arguments, options).await?;
             return Ok((answer(&reply)?, reached));
         }
@@ -126,6 +141,8 @@ impl RedisStores {
             millis.as_bytes(),
             remembered[0],
             remembered[1],
+            token.as_bytes(),
+            seen_for.as_bytes(),
         ];
         let (reply, reached) = self.script(&WRITE, &keys, &arguments, options).await?;
         Ok((answer(&reply)?, reached))
@@ -209,6 +226,10 @@ fn answer(reply: &Frame) -> Result<Written> {
         Some("not-a-counter") => Written::NotACounter,
         Some("overflow") => Written::Overflow,
         Some("other") => Written::OtherWrite,
+        Some(text) if text.starts_with("stale ") => {
+            let greatest = text["stale ".len()..].parse();
+            Written::Stale(FencingToken::new(greatest.map_err(|_| unexpected(reply))?))
+        }
         Some(digits) => Written::Count(digits.parse().map_err(|_| unexpected(reply))?),
         None => return Err(unexpected(reply)),
     })
@@ -277,9 +298,9 @@ impl StorePort for RedisStores {
         options: WriteOptions,
     ) -> Result<(Written, Reached)> {
         let mut text = String::new();
-        let plain = match options.once {
-            None => plain(key, write, &mut text),
-            Some(_) => None,
+        let plain = match (&options.once, options.token) {
+            (None, None) => plain(key, write, &mut text),
+            _ => None,
         };
         let Some(Plain { parts, read }) = plain else {
             return self.by_script(key, write, &options).await;

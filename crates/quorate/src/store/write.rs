@@ -16,6 +16,7 @@ use crate::context::{Limits, Operation, Repeat};
 use crate::durability::{Durability, Durable, Reached};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::check_name;
+use crate::lock::FencingToken;
 
 static SET_MANY: Operation =
     Operation::new("store.set_many", "store", "set_many", Repeat::Harmless);
@@ -30,6 +31,7 @@ pub(super) struct Pending {
     remember: Duration,
     /// The idempotency key.
     once: Option<String>,
+    token: Option<FencingToken>,
     durability: Option<Durability>,
 }
 
@@ -48,6 +50,7 @@ impl Pending {
             limits,
             remember,
             once: None,
+            token: None,
             durability: None,
         }
     }
@@ -87,6 +90,7 @@ impl Pending {
             .run_within(limits, operation, key.shown(), |attempt| {
                 let options = WriteOptions::new(attempt.options())
                     .once(once.clone())
+                    .token(self.token)
                     .durability(self.durability);
                 port.write(&key, &write, options)
             })
@@ -167,6 +171,16 @@ macro_rules! options {
         }
     };
     (durable) => {
+        /// Makes the write only with a fencing token that is as great as the greatest which the entry was written with, and
+        /// remembers it: a holder of a lock that was paused past its lease writes nothing.
+        ///
+        /// The greatest is remembered for 31 days after the last write with a token, also when the entry is gone. Writes
+        /// without one are not stopped: fence all of them, or none.
+        pub fn fenced(mut self, token: FencingToken) -> FencedWrite<Self> {
+            self.0.token = Some(token);
+            FencedWrite(self)
+        }
+
         /// Answers when the write is so safe, or the time for that is up, and says how safe it is.
         pub fn durable(mut self, durability: Durability) -> DurableWrite<Self> {
             self.0.durability = Some(durability);
@@ -237,6 +251,15 @@ macro_rules! write_builder {
             }
         }
 
+        impl IntoFuture for FencedWrite<$name> {
+            type Output = Result<Fenced<$value>>;
+            type IntoFuture = BoxFuture<'static, Self::Output>;
+
+            fn into_future(self) -> Self::IntoFuture {
+                Box::pin(send_fenced(self))
+            }
+        }
+
         impl IntoFuture for DurableWrite<$name> {
             type Output = Result<Durable<$value>>;
             type IntoFuture = BoxFuture<'static, Self::Output>;
@@ -269,6 +292,45 @@ write_builder! {
         Written::Count(count) => count,
         _ => 0,
     }, [ttl, idempotent, durable]
+}
+
+/// A write that is made with a fencing token, unless a greater one was there before.
+#[must_use = "nothing is written until it is awaited"]
+#[derive(Debug)]
+pub struct FencedWrite<W>(W);
+
+/// What became of a write with a fencing token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the write may have been refused"]
+#[non_exhaustive]
+pub enum Fenced<T> {
+    /// The token was great enough, and this is the write's own answer.
+    Done(T),
+    /// Somebody wrote with a greater token: nothing was done.
+    #[non_exhaustive]
+    Stale {
+        /// The greatest that was seen.
+        greatest: FencingToken,
+    },
+}
+
+impl<T> Fenced<T> {
+    /// The write's own answer, if its token was great enough.
+    #[must_use]
+    pub fn done(self) -> Option<T> {
+        match self {
+            Self::Done(answer) => Some(answer),
+            Self::Stale { .. } => None,
+        }
+    }
+}
+
+async fn send_fenced<W: Answer>(write: FencedWrite<W>) -> Result<Fenced<W::Value>> {
+    let (written, _) = write.0.pending().send().await?;
+    Ok(match written {
+        Written::Stale(greatest) => Fenced::Stale { greatest },
+        written => Fenced::Done(W::answer(written)),
+    })
 }
 
 /// A write that is answered when it is safe.

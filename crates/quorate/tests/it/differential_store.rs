@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::store::{Expiry, Once, Remaining, StoreKey, StorePort, When, Write, WriteOptions};
-use quorate::{Codec, StoreSpec};
+use quorate::{Codec, FencingToken, StoreSpec};
 use quorate_testing::servers::ServerKind;
 
 use crate::agreement::{Home, Subject, agree, halves, options};
@@ -23,6 +23,7 @@ enum Step {
         write: Write,
         /// An id of a few, and how many hours it is remembered.
         once: Option<(u8, u32)>,
+        token: Option<u64>,
     },
     Look(usize),
     SetMany(Vec<(usize, Bytes)>, Option<u32>),
@@ -70,8 +71,8 @@ fn write() -> impl Strategy<Value = Write> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let once = proptest::option::weighted(0.4, (0..3_u8, 1..4_u32));
     let step = prop_oneof![
-        8 => (0..2_usize, write(), once)
-            .prop_map(|(key, write, once)| Step::Write { key, write, once }),
+        8 => (0..2_usize, write(), once, proptest::option::weighted(0.3, 8..12_u64))
+            .prop_map(|(key, write, once, token)| Step::Write { key, write, once, token }),
         1 => (0..2_usize).prop_map(Step::Look),
         1 => (
             proptest::collection::vec((0..2_usize, value()), 1..3),
@@ -96,14 +97,20 @@ impl Subject for Stores {
     async fn answer(&mut self, home: &Home, step: &Step, (): &()) -> String {
         let port = home.fleet.store_port();
         match step {
-            Step::Write { key, write, once } => {
+            Step::Write {
+                key,
+                write,
+                once,
+                token,
+            } => {
                 let once = once.map(|(id, hours)| Once {
                     id: id.to_string(),
                     fingerprint: write.fingerprint(),
                     remember: HOUR * hours,
                 });
                 let key = entry_key(home, *key);
-                let write_options = WriteOptions::new(options()).once(once);
+                let token = token.map(FencingToken::new);
+                let write_options = WriteOptions::new(options()).once(once).token(token);
                 let (written, _) = port.write(&key, write, write_options).await.unwrap();
                 format!("{written:?}, {}", look(&*port, &key).await)
             }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use quorate::store::Fenced;
 use quorate::{
     Durability, ErrorKind, Event, FencingToken, Fleet, Remaining, StoreSpec, TestClock, TopicSpec,
 };
@@ -79,6 +80,29 @@ async fn what_was_written_is_there_again() {
     let claim = counts.increment("n", 1).idempotency_key("k");
     assert_eq!(claim.await.unwrap(), 42);
     assert_eq!(counts.increment("n", 1).await.unwrap(), 43);
+}
+
+/// Also of an entry that is gone.
+#[tokio::test]
+async fn the_greatest_token_of_an_entry_is_in_the_file() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    let texts = fleet.store(&TEXTS);
+    let (old, new) = (FencingToken::new(7), FencingToken::new(8));
+    let written = texts.set("a", &text("1")).fenced(new).await.unwrap();
+    assert_eq!(written, Fenced::Done(()));
+    assert_eq!(
+        texts.delete("a").fenced(new).await.unwrap(),
+        Fenced::Done(true)
+    );
+    fleet.close().await;
+    let fleet = place.open().await;
+    let late = fleet.store(&TEXTS).set("a", &text("2")).fenced(old).await;
+    assert!(matches!(late.unwrap(), Fenced::Stale { greatest, .. } if greatest == new));
+    fleet.close().await;
+    let fleet = place.open_ahead(HOUR * 24 * 32).await;
+    let late = fleet.store(&TEXTS).set("a", &text("2")).fenced(old).await;
+    assert_eq!(late.unwrap(), Fenced::Done(()));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What every backend for stores promises.
 
 mod counters;
+mod fenced;
 mod many;
 mod once;
 mod values;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use quorate::{Codec, Fleet, Store, StoreSpec};
 
 pub use self::counters::*;
+pub use self::fenced::*;
 pub use self::many::*;
 pub use self::once::*;
 pub use self::values::*;
@@ -73,6 +75,10 @@ macro_rules! store_suite {
                 of_many_with_one_idempotency_key_one_counts,
                 idempotency_keys_are_checked,
                 raw_entries_have_idempotency_keys_too,
+                an_old_token_writes_nothing,
+                a_fence_outlives_the_entry,
+                a_fence_is_of_one_entry,
+                a_fenced_write_is_repeated_as_any_other,
             ]
         );
     };

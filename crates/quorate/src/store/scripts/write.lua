@@ -2,6 +2,7 @@
 -- One write to an entry. Mirrors `Entry::write`.
 -- KEYS[1]  the entry: a string
 -- KEYS[2]  optional: what is remembered of the write, a string: its fingerprint, and its answer
+-- KEYS[3]  (or 2, without that) with a token: the greatest that the entry was written with, a string
 -- ARGV[1]  set, add or expire
 -- ARGV[2]  always, absent or equals
 -- ARGV[3]  the value that equals asks for
@@ -10,18 +11,30 @@
 -- ARGV[6]  ms from now to its end
 -- ARGV[7]  fingerprint of the write, 8 bytes
 -- ARGV[8]  how long it is remembered, ms
--- returns  applied, refused, not-a-counter, overflow, other, or the counter in digits
--- atomic   the look at what was done before, the condition, the value and its end are one decision
-if KEYS[2] then
-  local done = redis.call('GET', KEYS[2])
+-- ARGV[9]  token of who writes, or nothing
+-- ARGV[10] how long it is remembered, ms
+-- returns  applied, refused, not-a-counter, overflow, other, stale and the greatest token, or the counter in digits
+-- atomic   the look at what was done before and with which token, the condition, the value and its end are one decision
+local token = ARGV[9]
+local fence = token ~= '' and KEYS[#KEYS]
+local memory = KEYS[2] ~= fence and KEYS[2]
+if memory then
+  local done = redis.call('GET', memory)
   if done then
     if string.sub(done, 1, 8) ~= ARGV[7] then
       return 'other'
     end
     -- A write again, for a WAIT behind this to count: the first may have come on another connection.
-    redis.call('PEXPIRE', KEYS[2], math.max(redis.call('PTTL', KEYS[2]), 1))
+    redis.call('PEXPIRE', memory, math.max(redis.call('PTTL', memory), 1))
     return string.sub(done, 9)
   end
+end
+if fence then
+  local greatest = redis.call('GET', fence) or '0'
+  if #greatest > #token or #greatest == #token and greatest > token then
+    return 'stale ' .. greatest
+  end
+  redis.call('SET', fence, token, 'PX', ARGV[10])
 end
 local key, verb, expiry = KEYS[1], ARGV[1], ARGV[5]
 local there = redis.call('EXISTS', key) == 1
@@ -70,7 +83,7 @@ elseif there then
 else
   answer = 'refused'
 end
-if KEYS[2] and answer ~= 'overflow' and answer ~= 'not-a-counter' then
-  redis.call('SET', KEYS[2], ARGV[7] .. answer, 'PX', ARGV[8])
+if memory and answer ~= 'overflow' and answer ~= 'not-a-counter' then
+  redis.call('SET', memory, ARGV[7] .. answer, 'PX', ARGV[8])
 end
 return answer
