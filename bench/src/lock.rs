@@ -1,9 +1,11 @@
-//! `lock`: taking a free lock and giving it back.
+//! `lock`: taking a free lock and giving it back, and handing one over among many who want it.
+
+mod handoff;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use quorate::{Acquire, Fleet, Lock};
 
 use crate::capture::{Command, commands_of};
@@ -37,6 +39,7 @@ pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
         let measured = flavour.runtime()?.block_on(measure(context, &name, tasks));
         figures.extend(measured?.into_iter().map(|it| it.at_least(LEAST_OF_FLOOR)));
     }
+    figures.extend(handoff::run(context)?);
     Ok(figures)
 }
 
@@ -98,12 +101,14 @@ struct FloorLock {
     floor: Floor,
     acquire: Command,
     release: Command,
+    /// Where a lease stands in both.
+    place: usize,
     /// Distinguishes leases.
     leases: Arc<AtomicU64>,
 }
 
-/// Where a lease stands in both commands: hash, count and keys come before it.
-const LEASE: usize = 6;
+/// What stands before a lease in both commands, beside the keys: the verb, the hash, and how many keys there are.
+const BEFORE_KEYS: usize = 3;
 
 impl FloorLock {
     /// Sends what `ours` was seen to send.
@@ -114,12 +119,15 @@ impl FloorLock {
         let sent = commands_of(port, "EVALSHA", async { ours.step().await }).await?;
         let [acquire, release] = <[Command; 2]>::try_from(sent)
             .map_err(|sent| anyhow::anyhow!("one round sent {} scripts, not 2", sent.len()))?;
-        let same = acquire.get(LEASE).context("an argument is missing")?;
-        ensure!(release.get(LEASE) == Some(same), "the leases differ");
+        let keys: usize = std::str::from_utf8(&acquire[BEFORE_KEYS - 1])?.parse()?;
+        let place = BEFORE_KEYS + keys;
+        let is_lease = acquire.get(place).is_some_and(|it| it.len() == 32);
+        ensure!(is_lease && acquire.get(place) == release.get(place), "the leases differ");
         Ok(Self {
             floor: Floor::connect(("127.0.0.1", port)).await?,
             acquire,
             release,
+            place,
             leases: Arc::default(),
         })
     }
@@ -144,12 +152,12 @@ impl Load for FloorLock {
         let number = self.leases.fetch_add(1, Ordering::Relaxed);
         let lease = format!("{number:016x}");
         for command in [&mut self.acquire, &mut self.release] {
-            let place = &mut command[LEASE];
+            let place = &mut command[self.place];
             let from = place.len() - lease.len();
             place[from..].copy_from_slice(lease.as_bytes());
         }
         let reply = self.floor.call(&slices(&self.acquire)).await?;
-        ensure!(reply.starts_with(b"*2\r\n$1\r\n1\r\n"), "not acquired");
+        ensure!(reply.starts_with(b"*2\r\n$8\r\nacquired\r\n"), "not acquired");
         let reply = self.floor.call(&slices(&self.release)).await?;
         ensure!(*reply == *b":1\r\n", "not released");
         Ok(())
@@ -164,6 +172,6 @@ impl Load for FloorLock {
     }
 }
 
-fn slices(command: &Command) -> [&[u8]; 7] {
-    std::array::from_fn(|at| command[at].as_slice())
+fn slices(command: &Command) -> Vec<&[u8]> {
+    command.iter().map(Vec::as_slice).collect()
 }

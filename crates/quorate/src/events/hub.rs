@@ -317,6 +317,14 @@ impl Hub {
         result
     }
 
+    /// Whether this process listens to a channel already: then who joins asks nobody, and waits for nobody.
+    pub(crate) fn hears(&self, channel: &Channel) -> bool {
+        let target = Target::Channel(channel.clone());
+        let routes = self.routes.lock();
+        let phase = routes.get(&target).map(|route| route.phase.try_lock());
+        phase.is_some_and(|phase| phase.is_ok_and(|phase| *phase == Phase::Active))
+    }
+
     /// What is subscribed to, with the number of local subscriptions.
     pub(crate) fn targets(&self) -> Vec<(Target, usize)> {
         self.routes

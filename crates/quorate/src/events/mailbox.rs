@@ -33,6 +33,17 @@ pub(crate) struct Limits {
     pub(crate) overflow: Overflow,
     /// Only that something came matters: what comes while something waits is as good as in it.
     pub(crate) wake_ups: bool,
+    /// Which messages are for it; without, all.
+    pub(crate) only: Option<Only>,
+}
+
+/// Which messages are put in a buffer: others wake nobody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Only {
+    /// Who listens.
+    pub(crate) me: u64,
+    /// Whether a payload is for them. Quick: the transport asks for each message.
+    pub(crate) is_for: fn(&[u8], u64) -> bool,
 }
 
 pub(crate) enum Item<T> {
@@ -110,6 +121,11 @@ impl<T> Mailbox<T> {
 
     /// Puts a message in, or makes the loss visible. Returns whether it was put in.
     pub(crate) fn push(&self, item: Item<T>) -> bool {
+        if let (Some(only), Item::Message(shared)) = (self.limits.only, &item)
+            && !(only.is_for)(&shared.payload, only.me)
+        {
+            return false;
+        }
         let mut state = self.state.lock();
         if state.closed {
             return false;
@@ -289,9 +305,29 @@ mod tests {
                 bytes,
                 overflow,
                 wake_ups: false,
+                only: None,
             },
             Arc::new(MailboxMeters::new()),
         )
+    }
+
+    #[test]
+    fn what_is_for_others_is_not_put_in() {
+        let limits = Limits {
+            messages: 2,
+            bytes: 100,
+            overflow: Overflow::DropOldest,
+            wake_ups: false,
+            only: Some(Only {
+                me: 7,
+                is_for: |payload, me| payload.len() as u64 == me,
+            }),
+        };
+        let mailbox = Mailbox::new(limits, Arc::new(MailboxMeters::new()));
+        assert!(!mailbox.push(message(1, 10)));
+        assert!(mailbox.push(message(2, 7)));
+        assert_eq!(take(&mailbox), Seen::Message(2));
+        assert_eq!(take(&mailbox), Seen::Waiting);
     }
 
     #[test]
@@ -301,6 +337,7 @@ mod tests {
             bytes: 1,
             overflow: Overflow::DropOldest,
             wake_ups: true,
+            only: None,
         };
         let mailbox = Mailbox::new(limits, Arc::new(MailboxMeters::new()));
         for number in 0..3 {

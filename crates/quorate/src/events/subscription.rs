@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::catch_up::{CatchUp, Next};
 use super::hub::{Hub, Membership};
-use super::mailbox::{Item, Limits, Overflow};
+use super::mailbox::{Item, Limits, Only, Overflow};
 use super::message::Event;
 use super::port::Target;
 use super::route::Reading;
@@ -50,6 +50,7 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
             bytes: DEFAULT_BUFFER_BYTES,
             overflow: Overflow::default(),
             wake_ups: false,
+            only: None,
         };
         Self {
             hub,
@@ -95,6 +96,12 @@ impl<T: Send + Sync + 'static> Subscribe<T> {
     /// What to do when the buffer is full. Default: drop the oldest.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.limits.overflow = overflow;
+        self
+    }
+
+    /// Hears only of what `is_for` says is for `me`; others wake nobody.
+    pub(crate) fn only(mut self, me: u64, is_for: fn(&[u8], u64) -> bool) -> Self {
+        self.limits.only = Some(Only { me, is_for });
         self
     }
 

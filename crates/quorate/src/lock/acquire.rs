@@ -161,7 +161,10 @@ impl AcquireLock {
             None => None,
         };
         let shared = &self.lock.shared;
-        let mut turns = Turns::new(shared, key, ask.length, self.retry, give_up);
+        let mut turns = Turns::new(shared, key, (ask.lease, ask.length), self.retry, give_up);
+        if !self.once {
+            turns.listen_with_others().await?;
+        }
         let mut asking = Asking {
             shared,
             key,
@@ -184,7 +187,7 @@ impl AcquireLock {
                     last,
                 } => {
                     let ends = (ahead == 0).then(|| after(Instant::now(), remaining));
-                    match turns.wait(asking.ask.lease, last, ends).await? {
+                    match turns.wait(last, ends).await? {
                         Turn::Ask => continue,
                         Turn::Granted(token) => Err(token),
                     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::guard::Held;
-use super::news::{News, WaiterId};
+use super::news::{News, WaiterId, is_for};
 use super::turn::read;
 use crate::error::{Error, Result};
 use crate::events::{Channel, Event, Subscription, subscribe_channel};
@@ -153,8 +153,8 @@ impl Held {
     /// Until it succeeds. Renewals go on meanwhile, and would learn of a loss too.
     async fn subscribe(&self, channel: &Channel) -> Subscription<Bytes> {
         loop {
-            let subscribe = subscribe_channel(&self.shared.hub, channel.clone());
-            match subscribe.buffer(BEHIND).await {
+            let subscribe = subscribe_channel(&self.shared.hub, channel.clone()).buffer(BEHIND);
+            match subscribe.only(self.granted.lease.public(), is_for).await {
                 Ok(news) => return news,
                 Err(error) => self.put_off(&error).await,
             }

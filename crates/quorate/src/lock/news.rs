@@ -69,6 +69,19 @@ pub enum News {
     },
 }
 
+/// Whether news are for the holder or waiter whose id this is: about it, or about tokens, of which it may have one.
+pub(super) fn is_for(news: &[u8], me: u64) -> bool {
+    let mut words = news.split(|byte| *byte == b' ');
+    match words.next() {
+        Some(b"forced") => true,
+        Some(b"granted" | b"ended" | b"shortened") => {
+            let who = words.next().and_then(|word| std::str::from_utf8(word).ok());
+            who.and_then(WaiterId::parse) == Some(WaiterId(me))
+        }
+        _ => false,
+    }
+}
+
 impl News {
     /// Reads the form that `Display` writes; `None` for anything else.
     #[must_use]
@@ -149,6 +162,29 @@ mod tests {
             },
         ] {
             assert_eq!(News::parse(&news.to_string()), Some(news));
+        }
+    }
+
+    #[test]
+    fn news_are_for_whom_they_are_about() {
+        let (one, other) = (LeaseId::random(), LeaseId::random());
+        let (waiter, token) = (WaiterId::from(one), FencingToken::new(7));
+        for news in [
+            News::Granted { waiter, token },
+            News::Ended { holder: waiter },
+            News::Shortened { holder: waiter },
+        ] {
+            let text = news.to_string();
+            assert!(is_for(text.as_bytes(), one.public()), "{text}");
+            assert!(!is_for(text.as_bytes(), other.public()), "{text}");
+        }
+        let forced = News::Forced {
+            tokens: vec![token],
+        }
+        .to_string();
+        assert!(is_for(forced.as_bytes(), other.public()));
+        for text in ["acquired 7", "released 7", "granted", ""] {
+            assert!(!is_for(text.as_bytes(), one.public()), "{text}");
         }
     }
 

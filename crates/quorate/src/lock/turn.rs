@@ -10,11 +10,11 @@ use super::acquire::ACQUIRE;
 use super::ask::LockKey;
 use super::lease::{FencingToken, LeaseId};
 use super::locks::Locks;
-use super::news::{News, WaiterId};
+use super::news::{News, WaiterId, is_for};
 use super::state::HEARTBEAT;
 use crate::backoff::Backoff;
 use crate::error::Result;
-use crate::events::{Event, Subscription, subscribe_channel};
+use crate::events::{Channel, Event, Subscribe, Subscription, subscribe_channel};
 
 /// How many news of a lock a waiter or a guard may fall behind, before it asks instead.
 const BEHIND: usize = 64;
@@ -35,6 +35,8 @@ pub(super) enum Turn {
 pub(super) struct Turns<'a> {
     shared: &'a Arc<Locks>,
     key: &'a LockKey,
+    /// Of who waits.
+    lease: LeaseId,
     news: Option<Subscription<Bytes>>,
     retry: Backoff,
     looks: u32,
@@ -47,13 +49,14 @@ impl<'a> Turns<'a> {
     pub(super) fn new(
         shared: &'a Arc<Locks>,
         key: &'a LockKey,
-        length: Duration,
+        (lease, length): (LeaseId, Duration),
         retry: Backoff,
         give_up: Option<Instant>,
     ) -> Self {
         Self {
             shared,
             key,
+            lease,
             news: None,
             retry,
             looks: 0,
@@ -67,14 +70,32 @@ impl<'a> Turns<'a> {
         self.news.take()
     }
 
-    /// Waits until it may be the turn of `lease`. `last` was the last token when that was queued; `ends` is when the lock
+    /// Listens before asking where others in this process do already: that costs nothing, and saves who is queued from having
+    /// to ask again once it listens.
+    pub(super) async fn listen_with_others(&mut self) -> Result<()> {
+        let channel = self.shared.port.announced_on(self.key);
+        if let Some(channel) = channel.filter(|channel| self.shared.hub.hears(channel)) {
+            let subscribe = self.subscribe(channel);
+            // Not for longer, should the last of them leave just now.
+            let until = Instant::now() + self.pause;
+            let until = self.give_up.map_or(until, |it| it.min(until));
+            let subscribed = tokio::time::timeout_at(until, subscribe.into_future()).await;
+            if let Ok(subscribed) = subscribed {
+                self.news = Some(subscribed?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose turn is somebody else's wakes nobody here.
+    fn subscribe(&self, channel: Channel) -> Subscribe<Bytes> {
+        let subscribe = subscribe_channel(&self.shared.hub, channel);
+        subscribe.buffer(BEHIND).only(self.lease.public(), is_for)
+    }
+
+    /// Waits until it may be the turn of the lease. `last` was the last token when that was queued; `ends` is when the lock
     /// may be free without anybody saying so, for who is next.
-    pub(super) async fn wait(
-        &mut self,
-        lease: LeaseId,
-        last: FencingToken,
-        ends: Option<Instant>,
-    ) -> Result<Turn> {
+    pub(super) async fn wait(&mut self, last: FencingToken, ends: Option<Instant>) -> Result<Turn> {
         let mut until = Instant::now() + self.pause;
         if let Some(ends) = ends {
             until = until.min(ends + MARGIN);
@@ -92,7 +113,7 @@ impl<'a> Turns<'a> {
         let Some(news) = &mut self.news else {
             // Only those who have to wait pay for a subscription. What is granted between the question and the
             // acknowledgement would be missed: ask once more before waiting.
-            let subscribe = subscribe_channel(&self.shared.hub, channel).buffer(BEHIND);
+            let subscribe = self.subscribe(channel);
             let subscribed = tokio::time::timeout_at(until, subscribe.into_future()).await;
             if let Ok(subscribed) = subscribed {
                 self.news = Some(subscribed?);
@@ -101,7 +122,7 @@ impl<'a> Turns<'a> {
         };
         tokio::select! {
             biased;
-            turn = granted(news, lease.into(), last) => match turn {
+            turn = granted(news, self.lease.into(), last) => match turn {
                 Some(turn) => Ok(turn),
                 // The fleet was closed, or everything was unsubscribed.
                 None => {

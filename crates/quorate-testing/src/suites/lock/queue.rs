@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use quorate::lock::{AcquireReply, Ask, HEARTBEAT, LockKey, LockKind};
 use quorate::{Acquire, CallOptions, FencingToken, Fleet, Key, LeaseId, Lock, LockGuard};
 
@@ -86,18 +87,25 @@ pub async fn waiters_are_served_in_the_order_of_asking(home: Home) {
     let other = home.instance("b").await;
     let guard = acquired(home.fleet(), "report", HOUR).await;
     let lock = home.fleet().lock("report");
-    let mut acquires = Vec::new();
+    let mut acquires: Vec<BoxFuture<'static, quorate::Result<Acquire>>> = Vec::new();
     for number in 0..6 {
         let fleet = if number % 2 == 0 {
             home.fleet()
         } else {
             &other
         };
-        let mut acquire = Box::pin(fleet.lock("report").acquire().lease(LONG).into_future());
+        let mut acquire = fleet.lock("report").acquire().lease(LONG).into_future();
         let queued = async {
+            // Whoever is not polled does not ask again, and is gone after a while.
+            let others = std::future::poll_fn(|context| {
+                let mut others = acquires.iter_mut().map(|it| it.as_mut().poll(context));
+                assert!(others.all(|it| it.is_pending()), "it is held");
+                std::task::Poll::<()>::Pending
+            });
             tokio::select! {
                 biased;
                 _ = &mut acquire => panic!("it is held"),
+                () = others => {}
                 () = waiting(&lock, number + 1) => {}
             }
         };
