@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::handle::Sessions;
 use super::id::{SessionHandle, SessionRef};
 use super::port::RevokedWhy;
+use crate::backoff::Backoff;
 use crate::context::{Operation, Repeat};
 use crate::error::{Error, Result};
 use crate::events::{Event, Subscription, subscribe_channel};
@@ -17,8 +18,14 @@ static WATCH: Operation = Operation::new("session.watch", "session", "watch", Re
 const POLL: Duration = Duration::from_secs(5);
 
 /// At most between two looks where removals are announced: a time to live that was made shorter is not, and nor is what a
-/// server forgot to say before it was lost.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// server forgot to say before it was lost. By chance sooner, for sockets that were opened together, as after a server came
+/// back, should not look together.
+const LOOK_AGAIN: Backoff = Backoff {
+    initial: Duration::from_secs(60),
+    factor: 1.0,
+    max: Duration::from_secs(60),
+    jitter: 0.5,
+};
 
 /// Behind the end that was read: the home decides to the microsecond, timers to the millisecond.
 const SLACK: Duration = Duration::from_millis(2);
@@ -60,7 +67,8 @@ impl SessionWatch {
     /// heard. A session that is used meanwhile goes on.
     ///
     /// A removal is heard of when it is made, and the end of the time to live when that is over. What nobody tells, such as a
-    /// time to live that a use made shorter, is found out within a minute: so often the session is looked at, which is no use of it.
+    /// time to live that a use made shorter, is found out within a minute: so often, or by chance up to twice as often, the session is
+    /// looked at, which is no use of it.
     ///
     /// # Errors
     /// `Closed` when the fleet is, and those of the backend: then nobody knows.
@@ -76,7 +84,8 @@ impl SessionWatch {
             };
             let left = found.record.ends.since(found.now) + SLACK;
             // Out of time is a reason to look again, like a gap.
-            let heard = tokio::time::timeout(left.min(LOOK_AGAIN), self.heard()).await;
+            let pause = left.min(LOOK_AGAIN.delay(1));
+            let heard = tokio::time::timeout(pause, self.heard()).await;
             if let Some(why) = heard.unwrap_or(Ok(None))? {
                 return Ok(Some(why));
             }
@@ -111,8 +120,13 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
+    use std::collections::BTreeSet;
+
+    use futures_util::future::join_all;
+
     use super::*;
     use crate::Fleet;
+    use crate::session::SessionId;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -121,15 +135,36 @@ mod tests {
     async fn a_life_that_was_made_shorter_is_noticed_within_a_minute() {
         let sessions = Fleet::embedded().sessions();
         let id = sessions.create("alice").await.unwrap().id;
-        let mut watch = sessions.watch(&id).await.unwrap();
+        assert!(noticed(&sessions, &id).await <= LOOK_AGAIN.max + SECOND);
+        assert!(!sessions.is_valid(&id).await.unwrap());
+    }
+
+    /// A server is not asked by all at once, again and again.
+    #[tokio::test(start_paused = true)]
+    async fn watches_that_begin_together_look_apart() {
+        let sessions = Fleet::embedded().sessions();
+        let mut ids = Vec::new();
+        for number in 0..8 {
+            let created = sessions.create(&format!("user-{number}")).await.unwrap();
+            ids.push(created.id);
+        }
+        let noticed = join_all(ids.iter().map(|id| noticed(&sessions, id))).await;
+        let apart: BTreeSet<_> = noticed.iter().map(Duration::as_millis).collect();
+        assert!(apart.len() > 1, "{apart:?}");
+        let sooner = LOOK_AGAIN.max / 2;
+        assert!(noticed.iter().all(|after| *after >= sooner), "{noticed:?}");
+    }
+
+    /// How long it takes until it is noticed that a life was made shorter.
+    async fn noticed(sessions: &Sessions, id: &SessionId) -> Duration {
+        let mut watch = sessions.watch(id).await.unwrap();
         let mut ended = pin!(watch.ended());
         // It has looked, and waits.
         let is_waiting = poll_fn(|cx| Poll::Ready(ended.as_mut().poll(cx).is_pending())).await;
         assert!(is_waiting);
-        assert!(sessions.touch(&id).ttl(SECOND).await.unwrap());
+        assert!(sessions.touch(id).ttl(SECOND).await.unwrap());
         let began = tokio::time::Instant::now();
         assert_eq!(ended.await.unwrap(), None);
-        assert!(began.elapsed() <= LOOK_AGAIN + SECOND);
-        assert!(!sessions.is_valid(&id).await.unwrap());
+        began.elapsed()
     }
 }
