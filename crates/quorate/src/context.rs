@@ -360,6 +360,11 @@ impl Context {
         }
     }
 
+    /// Whether there is a runtime to `spawn` on.
+    pub(crate) fn has_runtime(&self) -> bool {
+        Handle::try_current().is_ok() || self.runtime.get().is_some()
+    }
+
     /// Remembers the runtime, for work that may have to be started outside of it later.
     pub(crate) fn remember_runtime(&self) {
         if let Ok(runtime) = Handle::try_current() {

@@ -12,7 +12,6 @@ mod states;
 mod table;
 
 pub(crate) use disk::Disk;
-pub(crate) use expiry::ExpiryIndex;
 pub(crate) use home::EmbeddedHome;
 pub(crate) use journal::Ticket;
 #[cfg(feature = "file")]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
-use super::ExpiryIndex;
 use super::journal::{Changed, Journal, Ticket};
 use super::states::States;
 use crate::clock::{HomeClock, Micros};
@@ -50,7 +49,6 @@ pub(crate) struct Table<S, K = Key> {
 #[derive(Debug)]
 struct Rows<S, K> {
     states: States<S, K>,
-    forgotten: ExpiryIndex<K>,
     changed: Changed<K>,
 }
 
@@ -58,7 +56,6 @@ impl<S, K: Eq + Hash> Default for Rows<S, K> {
     fn default() -> Self {
         Self {
             states: States::default(),
-            forgotten: ExpiryIndex::default(),
             changed: Changed::default(),
         }
     }
@@ -110,7 +107,7 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         let mut rows = self.part(hash).lock();
         let now = self.clock.now();
         let round = self.journal.as_ref().map(|journal| journal.open());
-        rows.sweep(now, round, |key| self.hash(key));
+        rows.sweep(now, round);
         // In place: a state may be large, and a transition is small.
         let known = rows.states.get_mut(hash, key);
         let was_there = known.is_some();
@@ -192,8 +189,8 @@ impl<S: State, K: Clone + Eq + Hash> Table<S, K> {
         let mut total = (0, 0);
         for part in &self.parts {
             let rows = part.lock();
-            total.0 += rows.states.len();
-            total.1 += rows.forgotten.len();
+            let (states, dates) = rows.states.len();
+            total = (total.0 + states, total.1 + dates);
         }
         total
     }
@@ -274,24 +271,20 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
         {
             self.changed.mark_sides(kept.clone(), sides, round);
         }
-        match due {
-            Some(at) if at <= now => {
-                self.states.remove(hash, key);
-                self.forgotten.remove(key);
-            }
-            None => self.forgotten.remove(key),
-            Some(at) if self.forgotten.is_due_at(key, at) => {}
-            Some(at) => self.forgotten.set(kept.clone(), at),
+        if due.is_some_and(|at| at <= now) {
+            self.states.remove(hash, key);
+        } else {
+            self.states.look_again(hash, key, due);
         }
         freed
     }
 
-    fn sweep(&mut self, now: Micros, round: Option<u64>, hash: impl Fn(&K) -> u64) {
+    fn sweep(&mut self, now: Micros, round: Option<u64>) {
         for _ in 0..SWEEP {
-            let Some(key) = self.forgotten.pop_due(now) else {
+            let Some((hash, key)) = self.states.pop_due(now) else {
                 return;
             };
-            if self.keep(hash(&key), &key, now, round)
+            if self.keep(hash, &key, now, round)
                 && let Some(round) = round
             {
                 self.changed.mark(key, round, false);

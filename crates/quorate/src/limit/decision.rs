@@ -125,7 +125,7 @@ impl Decision {
 pub struct Receipt {
     at: Micros,
     cost: u64,
-    limits: Option<Vec<u64>>,
+    limits: Option<Box<[u64]>>,
 }
 
 impl Receipt {
@@ -142,7 +142,7 @@ impl Receipt {
     /// Of a request that was decided by other limits than those of the policies.
     #[must_use]
     pub fn with_limits(mut self, limits: impl Into<Vec<u64>>) -> Self {
-        self.limits = Some(limits.into());
+        self.limits = Some(limits.into().into());
         self
     }
 

@@ -95,9 +95,15 @@ impl Limiters {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limiter {
+    // One pointer: each request has one, and is moved about.
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Inner {
     pub(super) shared: Arc<Limiters>,
     // Kept as an error until it is used: naming a limiter is not a place to fail.
-    setup: std::result::Result<Arc<Setup>, Arc<Error>>,
+    pub(super) setup: std::result::Result<Arc<Setup>, Arc<Error>>,
     pub(super) action: Option<Arc<str>>,
     pub(super) limits: Limits,
     pub(super) is_shadow: bool,
@@ -114,7 +120,7 @@ impl Limiter {
         policies: Policies,
     ) -> Self {
         let setup = Setup::new(namespace, name, policies, &shared.meters);
-        Self {
+        let inner = Inner {
             shared,
             setup: setup.map(Arc::new).map_err(Arc::new),
             action: None,
@@ -122,13 +128,21 @@ impl Limiter {
             is_shadow: false,
             when_down: WhenDown::default(),
             batch: None,
+        };
+        Self {
+            inner: Arc::new(inner),
         }
+    }
+
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
     }
 
     /// The limiter's name; empty if it, or a policy, breaks a rule.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.setup.as_ref().map_or("", |setup| &setup.name)
+        self.inner.setup.as_ref().map_or("", |setup| &setup.name)
     }
 
     /// Whether the name and the policies keep the rules, as every call asks first.
@@ -144,16 +158,14 @@ impl Limiter {
     ///
     /// An action has 1 to 128 letters, digits and `_ . / -`; the calls refuse another one.
     #[must_use]
-    pub fn action(mut self, action: impl Into<Arc<str>>) -> Self {
-        self.action = Some(action.into());
-        self
+    pub fn action(self, action: impl Into<Arc<str>>) -> Self {
+        self.with(|it| it.action = Some(action.into()))
     }
 
     /// Bounds each call of this handle with all its attempts, instead of the fleet's own deadline.
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.limits.deadline = Some(deadline);
-        self
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|it| it.limits.deadline = Some(deadline))
     }
 
     /// What to do when the home cannot be asked, instead of failing.
@@ -163,14 +175,15 @@ impl Limiter {
     /// give it a [`deadline`](Self::deadline). The calls of a share of less than one request are refused with
     /// `InvalidInput`.
     #[must_use]
-    pub fn when_down(mut self, when: WhenDown) -> Self {
-        self.when_down = when;
-        if let (WhenDown::Share { instances }, Ok(setup)) = (when, &self.setup)
-            && let Err(error) = setup.terms.share(instances)
-        {
-            self.setup = Err(Arc::new(error));
-        }
-        self
+    pub fn when_down(self, when: WhenDown) -> Self {
+        self.with(|it| {
+            it.when_down = when;
+            if let (WhenDown::Share { instances }, Ok(setup)) = (when, &it.setup)
+                && let Err(error) = setup.terms.share(instances)
+            {
+                it.setup = Err(Arc::new(error));
+            }
+        })
     }
 
     /// Takes `batch` of a key at a time, and decides by itself for as long as there is some in hand: one round trip for
@@ -184,22 +197,22 @@ impl Limiter {
     ///
     /// From 2 to the least limit of the policies; the calls refuse another one.
     #[must_use]
-    pub fn local(mut self, batch: u64) -> Self {
-        self.batch = Some(batch);
-        if let Ok(setup) = &self.setup
-            && let Err(error) = setup.terms.check_batch(batch)
-        {
-            self.setup = Err(Arc::new(error));
-        }
-        self
+    pub fn local(self, batch: u64) -> Self {
+        self.with(|it| {
+            it.batch = Some(batch);
+            if let Ok(setup) = &it.setup
+                && let Err(error) = setup.terms.check_batch(batch)
+            {
+                it.setup = Err(Arc::new(error));
+            }
+        })
     }
 
     /// Decides and counts, and refuses nobody: what would be refused is allowed with
     /// [`Basis::Shadow`](super::Basis::Shadow), and shows in the metrics. For trying a limit out.
     #[must_use]
-    pub fn shadow(mut self) -> Self {
-        self.is_shadow = true;
-        self
+    pub fn shadow(self) -> Self {
+        self.with(|it| it.is_shadow = true)
     }
 
     /// Counts a request of a key, or refuses it.
@@ -221,12 +234,13 @@ impl Limiter {
     /// Yes.
     pub async fn usage<K: EntryKey + ?Sized>(&self, key: &K) -> Result<Usage> {
         let setup = self.setup(USAGE.name)?;
-        let key = named(&USAGE, setup.key(key, self.action.as_deref()))?;
-        let port = &self.shared.port;
+        let key = named(&USAGE, setup.key(key, self.inner.action.as_deref()))?;
+        let port = &self.inner.shared.port;
         let verdict = self
+            .inner
             .shared
             .context
-            .run_within(self.limits, &USAGE, key.shown(), |attempt| {
+            .run_within(self.inner.limits, &USAGE, key.shown(), |attempt| {
                 let options = attempt.options();
                 port.look(&key, &setup.terms.rates, 0, options)
             })
@@ -246,7 +260,7 @@ impl Limiter {
     /// When the future is dropped, the request may or may not be taken back.
     pub async fn refund<K: EntryKey + ?Sized>(&self, key: &K, receipt: Receipt) -> Result<bool> {
         let setup = self.setup(REFUND.name)?;
-        let key = named(&REFUND, setup.key(key, self.action.as_deref()))?;
+        let key = named(&REFUND, setup.key(key, self.inner.action.as_deref()))?;
         self.take_back(&key, &receipt).await
     }
 
@@ -258,10 +272,11 @@ impl Limiter {
             Some(limits) => named(&REFUND, setup.terms.with_limits(limits))?,
         };
         named(&REFUND, terms.check_receipt(receipt))?;
-        let (port, rates) = (&self.shared.port, &terms.rates);
-        self.shared
+        let (port, rates) = (&self.inner.shared.port, &terms.rates);
+        self.inner
+            .shared
             .context
-            .run_within(self.limits, &REFUND, key.shown(), |attempt| {
+            .run_within(self.inner.limits, &REFUND, key.shown(), |attempt| {
                 let options = attempt.options();
                 port.give_back(key, rates, receipt.at(), receipt.cost(), options)
             })
@@ -277,12 +292,13 @@ impl Limiter {
     /// When the future is dropped, the key may or may not be forgotten.
     pub async fn reset<K: EntryKey + ?Sized>(&self, key: &K) -> Result<bool> {
         let setup = self.setup(RESET.name)?;
-        let key = named(&RESET, setup.key(key, self.action.as_deref()))?;
-        self.shared.hand.forget(&key);
-        let port = &self.shared.port;
-        self.shared
+        let key = named(&RESET, setup.key(key, self.inner.action.as_deref()))?;
+        self.inner.shared.hand.forget(&key);
+        let port = &self.inner.shared.port;
+        self.inner
+            .shared
             .context
-            .run_within(self.limits, &RESET, key.shown(), |attempt| {
+            .run_within(self.inner.limits, &RESET, key.shown(), |attempt| {
                 let options = attempt.options();
                 port.reset(&key, &setup.terms.rates, options)
             })
@@ -298,17 +314,18 @@ impl Limiter {
     /// When the future is dropped, the key may or may not be blocked.
     pub async fn block<K: EntryKey + ?Sized>(&self, key: &K, time: Duration) -> Result<()> {
         let setup = self.setup(BLOCK.name)?;
-        let key = named(&BLOCK, setup.key(key, self.action.as_deref()))?;
+        let key = named(&BLOCK, setup.key(key, self.inner.action.as_deref()))?;
         if time > LONGEST_BLOCK {
             let error = Error::invalid("time", "must be at most 366 days");
             return Err(error.with_operation(BLOCK.name));
         }
         // The other instances go on with what they have in hand.
-        self.shared.hand.forget(&key);
-        let port = &self.shared.port;
-        self.shared
+        self.inner.shared.hand.forget(&key);
+        let port = &self.inner.shared.port;
+        self.inner
+            .shared
             .context
-            .run_within(self.limits, &BLOCK, key.shown(), |attempt| {
+            .run_within(self.inner.limits, &BLOCK, key.shown(), |attempt| {
                 let options = attempt.options();
                 port.block(&key, &setup.terms.rates, time, options)
             })
@@ -316,7 +333,7 @@ impl Limiter {
     }
 
     pub(super) fn setup(&self, operation: &'static str) -> Result<&Arc<Setup>> {
-        self.setup.as_ref().map_err(|error| {
+        self.inner.setup.as_ref().map_err(|error| {
             Error::new(error.kind())
                 .with_message(error.message().unwrap_or_default())
                 .with_operation(operation)

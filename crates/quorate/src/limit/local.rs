@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use super::decision::{Basis, Decision, Usage};
+use super::decision::{Basis, Decision};
 use super::port::LimitKey;
-use super::request::LimitRequest;
+use super::request::{LimitRequest, local};
 use super::setup::Terms;
 use super::usage::{Standing, Verdict};
 use crate::clock::Micros;
@@ -87,18 +87,18 @@ impl Hand {
     }
 
     /// Decides from what is in hand; else how much is missing.
-    fn decide(&self, key: &LimitKey, cost: u64) -> std::result::Result<Verdict, u64> {
+    pub(super) fn decide(&self, key: &LimitKey, cost: u64) -> std::result::Result<Verdict, u64> {
         self.table.transition(key.text(), |hand, now| {
-            let Some(verdict) = hand.verdict.filter(|_| hand.until > now) else {
+            let Some(verdict) = hand.verdict.as_ref().filter(|_| hand.until > now) else {
                 return Err(cost);
             };
             if hand.count >= cost {
                 hand.count -= cost;
-                return Ok(with_more(&verdict, hand.count, None));
+                return Ok(with_more(verdict, hand.count, None));
             }
             match hand.refused {
                 Some((until, least)) if cost >= least && until > now => {
-                    Ok(with_more(&verdict, hand.count, Some(until.since(now))))
+                    Ok(with_more(verdict, hand.count, Some(until.since(now))))
                 }
                 _ => Err(cost - hand.count),
             }
@@ -119,7 +119,7 @@ impl Hand {
             *hand = InHand {
                 count: in_hand + batch,
                 until: now.plus(keep),
-                verdict: Some(*verdict),
+                verdict: Some(verdict.clone()),
                 refused: None,
             };
             let left = hand.count.checked_sub(cost)?;
@@ -136,7 +136,7 @@ impl Hand {
             *hand = InHand {
                 count,
                 until: hand.until.max(until),
-                verdict: Some(*verdict),
+                verdict: Some(verdict.clone()),
                 refused: Some((until, cost)),
             };
         });
@@ -167,18 +167,12 @@ impl LimitRequest {
         terms: &Terms,
         batch: u64,
     ) -> Result<Decision> {
-        let hand = &self.limiter.shared.hand;
-        let local = |verdict| {
-            let usage = Usage::new(terms.policies.clone(), verdict);
-            Ok(usage.decide(None).on(Basis::Local))
-        };
-        if let Ok(verdict) = hand.decide(key, self.cost) {
-            return local(verdict);
-        }
+        let hand = &self.limiter.inner.shared.hand;
+        // In turn: what one takes is there for the next.
         let _turn = hand.turn(key).await;
         loop {
             let missing = match hand.decide(key, self.cost) {
-                Ok(verdict) => return local(verdict),
+                Ok(verdict) => return Ok(local(terms, verdict)),
                 Err(missing) => missing,
             };
             let wanted = batch.max(missing);
@@ -192,7 +186,7 @@ impl LimitRequest {
             if decision.basis() != Basis::Fleet {
                 return Ok(decision);
             }
-            let verdict = *decision.usage().verdict();
+            let verdict = decision.usage().verdict().clone();
             if let Decision::Deny { retry_after, .. } = &decision {
                 if verdict.blocked.is_none() {
                     hand.refuse(key, self.cost, &verdict, *retry_after);
@@ -203,7 +197,7 @@ impl LimitRequest {
             let keep = terms.policies.iter().map(super::Policy::window).min();
             let keep = keep.unwrap_or_default();
             if let Some(verdict) = hand.add(key, taken, self.cost, &verdict, keep) {
-                return local(verdict);
+                return Ok(local(terms, verdict));
             }
         }
     }

@@ -16,9 +16,12 @@ use crate::error::Result;
 use crate::lock::LeaseId;
 use crate::port::CallOptions;
 
+/// For how much longer than it counts a key is remembered: one that is asked for often is not made anew each time.
+const LINGER: Duration = Duration::from_millis(100);
+
 impl State for Tallies {
     fn forgotten_at(&self, _now: Micros) -> Option<Micros> {
-        Some(self.needed_until())
+        Some(self.needed_until().plus(LINGER))
     }
 
     fn expire(&mut self, _now: Micros) {
@@ -69,6 +72,11 @@ impl MemoryLimits {
 
 #[async_trait]
 impl LimitPort for MemoryLimits {
+    fn take_at_once(&self, key: &LimitKey, rates: &[Rate], cost: u64) -> Option<Verdict> {
+        let taken = self.transition(key, |tallies, now| tallies.take(now, rates, cost));
+        taken.ok()
+    }
+
     async fn take(
         &self,
         key: &LimitKey,

@@ -37,7 +37,7 @@ pub use policy::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_POLICIES, Policy, Rate};
 pub use port::{LimitKey, LimitPort};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLimits;
-pub use request::LimitRequest;
+pub use request::{Deciding, LimitRequest};
 pub use reserve::{Reserved, reserve};
 pub use setup::Policies;
 pub use slots::Entered;

@@ -73,6 +73,11 @@ impl Display for LimitKey {
 ///   own.
 #[async_trait]
 pub trait LimitPort: Debug + Display + Send + Sync + 'static {
+    /// [`take`](Self::take), where that needs no waiting and does not fail; `None`, and nothing counted, where it may.
+    fn take_at_once(&self, _key: &LimitKey, _rates: &[Rate], _cost: u64) -> Option<Verdict> {
+        None
+    }
+
     /// Counts a request that costs so much, unless a policy refuses it.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! A request under construction: it is decided when it is awaited.
 
+use std::fmt;
 use std::future::IntoFuture;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_util::future::BoxFuture;
 
@@ -10,6 +13,7 @@ use super::down::{WhenDown, is_down};
 use super::handle::Limiter;
 use super::port::LimitKey;
 use super::setup::{Setup, Terms};
+use super::usage::Verdict;
 use crate::context::{Operation, Repeat};
 use crate::entry_key::EntryKey;
 use crate::error::{Error, Result};
@@ -60,7 +64,7 @@ pub struct LimitRequest {
 impl LimitRequest {
     pub(super) fn new<K: EntryKey + ?Sized>(limiter: &Limiter, key: &K, ask: Ask) -> Self {
         let named = limiter.setup(ask.operation().name);
-        let key = named.and_then(|setup| setup.key(key, limiter.action.as_deref()));
+        let key = named.and_then(|setup| setup.key(key, limiter.inner.action.as_deref()));
         Self {
             limiter: limiter.clone(),
             ask,
@@ -85,6 +89,31 @@ impl LimitRequest {
     pub fn limits(mut self, limits: impl Into<Vec<u64>>) -> Self {
         self.limits = Some(limits.into());
         self
+    }
+
+    /// The decision, where it takes neither waiting nor a failure: of the process, or of what is in hand.
+    fn at_once(&self) -> Option<Result<Decision>> {
+        let limiter = &self.limiter;
+        let (shared, cost) = (&limiter.inner.shared, self.cost);
+        let (Ok(setup), Ok(key)) = (&limiter.inner.setup, &self.key) else {
+            return None;
+        };
+        let terms = &setup.terms;
+        if self.ask == Ask::Look || self.limits.is_some() || terms.check_cost(cost).is_err() {
+            return None;
+        }
+        let decision = if limiter.inner.batch.is_some() {
+            shared.context.check_open().ok()?;
+            local(terms, shared.hand.decide(key, cost).ok()?)
+        } else {
+            let verdict = shared.port.take_at_once(key, &terms.rates, cost)?;
+            if let Err(closed) = shared.context.at_once(&CONSUME) {
+                return Some(Err(closed));
+            }
+            let receipt = verdict.is_allowed().then(|| Receipt::new(verdict.at, cost));
+            Usage::new(terms.policies.clone(), verdict).decide(receipt)
+        };
+        Some(Ok(self.settle(setup, decision)))
     }
 
     async fn run(self) -> Result<Decision> {
@@ -119,7 +148,7 @@ impl LimitRequest {
     }
 
     async fn decide(&self, key: &LimitKey, terms: &Terms) -> Result<Decision> {
-        match (self.limiter.batch, self.ask) {
+        match (self.limiter.inner.batch, self.ask) {
             // What is in hand was taken by the limits of the limiter.
             (Some(batch), Ask::Take) if self.limits.is_none() => {
                 Box::pin(self.decide_local(key, terms, batch)).await
@@ -135,7 +164,7 @@ impl LimitRequest {
         terms: &Terms,
         cost: u64,
     ) -> Result<Decision> {
-        let (shared, when) = (&self.limiter.shared, self.limiter.when_down);
+        let (shared, when) = (&self.limiter.inner.shared, self.limiter.inner.when_down);
         if when == WhenDown::Closed {
             return self.ask_home(key, terms, cost).await;
         }
@@ -155,10 +184,14 @@ impl LimitRequest {
 
     async fn ask_home(&self, key: &LimitKey, terms: &Terms, cost: u64) -> Result<Decision> {
         let limiter = &self.limiter;
-        let (context, port, rates) = (&limiter.shared.context, &limiter.shared.port, &terms.rates);
+        let (context, port, rates) = (
+            &limiter.inner.shared.context,
+            &limiter.inner.shared.port,
+            &terms.rates,
+        );
         let operation = self.ask.operation();
         let verdict = context
-            .run_within(limiter.limits, operation, key.shown(), |attempt| {
+            .run_within(limiter.inner.limits, operation, key.shown(), |attempt| {
                 let options = attempt.options();
                 match self.ask {
                     Ask::Take => port.take(key, rates, cost, options),
@@ -185,7 +218,7 @@ impl LimitRequest {
                 retry_after,
                 usage,
                 ..
-            } if self.limiter.is_shadow => Decision::Allow {
+            } if self.limiter.inner.is_shadow => Decision::Allow {
                 remaining: 0,
                 limit,
                 reset_after: retry_after,
@@ -208,11 +241,68 @@ impl LimitRequest {
     }
 }
 
+/// What is said of what is in hand.
+pub(super) fn local(terms: &Terms, verdict: Verdict) -> Decision {
+    let usage = Usage::new(terms.policies.clone(), verdict);
+    usage.decide(None).on(Basis::Local)
+}
+
 impl IntoFuture for LimitRequest {
     type Output = Result<Decision>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = Deciding;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+    fn into_future(self) -> Deciding {
+        Deciding(Step::Asked(self))
+    }
+}
+
+/// A request being decided; see [`LimitRequest`].
+///
+/// Nothing happens before it is polled.
+///
+/// # Panics
+/// When polled again after it was ready.
+#[must_use = "a request is decided by awaiting it"]
+pub struct Deciding(Step);
+
+// A state machine of its own: where a decision takes no waiting, it needs no box.
+enum Step {
+    Asked(LimitRequest),
+    Waiting(BoxFuture<'static, Result<Decision>>),
+    Ended,
+}
+
+impl Future for Deciding {
+    type Output = Result<Decision>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let step = &mut self.0;
+        loop {
+            let decided = match step {
+                Step::Asked(request) => match request.at_once() {
+                    Some(decided) => decided,
+                    None => {
+                        if let Step::Asked(request) = std::mem::replace(step, Step::Ended) {
+                            *step = Step::Waiting(Box::pin(request.run()));
+                        }
+                        continue;
+                    }
+                },
+                Step::Waiting(waiting) => ready!(waiting.as_mut().poll(cx)),
+                Step::Ended => panic!("a request was polled after it was decided"),
+            };
+            *step = Step::Ended;
+            return Poll::Ready(decided);
+        }
+    }
+}
+
+impl fmt::Debug for Deciding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Step::Asked(_) => "Deciding(asked)",
+            Step::Waiting(_) => "Deciding(waiting)",
+            Step::Ended => "Deciding(ended)",
+        })
     }
 }

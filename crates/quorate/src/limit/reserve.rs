@@ -2,6 +2,9 @@
 
 use std::future::IntoFuture;
 
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
 use super::decision::{Decision, Receipt};
 use super::handle::Limiter;
 use super::port::LimitKey;
@@ -47,8 +50,8 @@ impl Reserved {
 /// `InvalidInput` for one that breaks a rule, before anything is counted; and those of the backend.
 ///
 /// # Cancel safety
-/// When the future is dropped, what was counted is taken back in the background. A request that was under way just then may
-/// stay counted.
+/// When the future is dropped, what was counted is taken back in the background, and so is the request that is under way just
+/// then.
 ///
 /// # Example
 /// ```
@@ -73,35 +76,71 @@ pub async fn reserve(requests: impl IntoIterator<Item = LimitRequest>) -> Result
     if requests.len() > 1 {
         // What is in hand has no receipt, and could not be taken back.
         for request in &mut requests {
-            request.limiter.batch = None;
+            request.limiter = request.limiter.clone().with(|it| it.batch = None);
         }
     }
     for request in &requests {
         request.check_input()?;
     }
+    let Some(first) = requests.first() else {
+        return Ok(Reserved::Allowed(Vec::new()));
+    };
+    let context = first.limiter.inner.shared.context.clone();
+    if !context.has_runtime() {
+        // Then nothing waits, and it cannot be dropped in between.
+        let (result, taken) = count_all(requests, || false).await;
+        taken.keep();
+        return result;
+    }
+    let (answer, answered) = oneshot::channel();
+    context.spawn(async move {
+        let answer = answer;
+        let counted = count_all(requests, || answer.is_closed()).await;
+        // Nobody waits for it any more: what it holds is taken back as it is dropped.
+        drop(answer.send(counted));
+    });
+    let Ok((result, taken)) = answered.await else {
+        return Err(Error::closed("the runtime"));
+    };
+    taken.keep();
+    result
+}
+
+/// Counts one after the other. Whatever comes of it but all of them allowed, nothing is counted any more.
+///
+/// It is not dropped half way: who asks may be `gone`, and then nothing more is counted.
+async fn count_all(
+    requests: Vec<LimitRequest>,
+    gone: impl Fn() -> bool,
+) -> (Result<Reserved>, Taken) {
     let mut taken = Taken(Vec::with_capacity(requests.len()));
     let mut decisions = Vec::with_capacity(requests.len());
     for (which, request) in requests.into_iter().enumerate() {
-        let (limiter, key) = request.target()?;
-        let decision = match request.into_future().await {
-            Ok(decision) => decision,
-            Err(error) => {
-                taken.give_back().await;
-                return Err(error);
-            }
+        let result = match request.target() {
+            Ok(target) => request.into_future().await.map(|it| (it, target)),
+            Err(error) => Err(error),
         };
-        if !decision.is_allowed() {
-            taken.give_back().await;
-            let decision = Box::new(decision);
-            return Ok(Reserved::Denied { which, decision });
-        }
-        if let Some(receipt) = decision.receipt() {
-            taken.0.push((limiter, key, receipt));
-        }
-        decisions.push(decision);
+        let stop = match result {
+            Ok((decision, (limiter, key))) if decision.is_allowed() => {
+                if let Some(receipt) = decision.receipt() {
+                    taken.0.push((limiter, key, receipt));
+                }
+                decisions.push(decision);
+                if !gone() {
+                    continue;
+                }
+                Err(Error::closed("who asked"))
+            }
+            Ok((decision, _)) => Ok(Reserved::Denied {
+                which,
+                decision: Box::new(decision),
+            }),
+            Err(error) => Err(error),
+        };
+        taken.give_back().await;
+        return (stop, taken);
     }
-    taken.0.clear();
-    Ok(Reserved::Allowed(decisions))
+    (Ok(Reserved::Allowed(decisions)), taken)
 }
 
 /// What was counted so far. Dropped with anything in it, that is taken back.
@@ -109,27 +148,22 @@ struct Taken(Vec<(Limiter, LimitKey, Receipt)>);
 
 impl Taken {
     async fn give_back(&mut self) {
-        let all = self.0.drain(..).map(|(limiter, key, receipt)| {
-            // In tasks of their own: a future that is dropped here takes none of them back twice, and leaves none out.
-            let (sent, done) = tokio::sync::oneshot::channel();
-            let context = limiter.shared.context.clone();
-            context.spawn(async move {
-                take_back(&limiter, &key, &receipt).await;
-                drop(sent);
-            });
-            done
+        let all = self.0.drain(..).map(async |(limiter, key, receipt)| {
+            take_back(&limiter, &key, &receipt).await;
         });
-        for done in all.collect::<Vec<tokio::sync::oneshot::Receiver<()>>>() {
-            // Ends when its sender is dropped, which says no more than that it is over.
-            let _ = done.await;
-        }
+        join_all(all.collect::<Vec<_>>()).await;
+    }
+
+    /// It stays counted.
+    fn keep(mut self) {
+        self.0.clear();
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         for (limiter, key, receipt) in self.0.drain(..) {
-            let context = limiter.shared.context.clone();
+            let context = limiter.inner.shared.context.clone();
             context.spawn(async move { take_back(&limiter, &key, &receipt).await });
         }
     }
@@ -139,6 +173,7 @@ async fn take_back(limiter: &Limiter, key: &LimitKey, receipt: &Receipt) {
     let result: Result<bool, Error> = limiter.take_back(key, receipt).await;
     if let Err(error) = result {
         limiter
+            .inner
             .shared
             .context
             .hooks

@@ -1,6 +1,5 @@
 //! A limiter's policies, checked once, and the keys it counts by.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use super::decision::Receipt;
@@ -55,6 +54,8 @@ impl From<&[Policy]> for Policies {
 pub(super) struct Terms {
     pub(super) policies: Arc<[Policy]>,
     pub(super) rates: Arc<[Rate]>,
+    /// The most that a request can cost and be allowed.
+    most: u64,
 }
 
 impl Terms {
@@ -73,7 +74,12 @@ impl Terms {
                 return Err(Error::invalid("policies", "must have different names"));
             }
         }
-        Ok(Self { policies, rates })
+        let most = policies.iter().map(Policy::capacity).min().unwrap_or(0);
+        Ok(Self {
+            policies,
+            rates,
+            most,
+        })
     }
 
     /// The same with other limits, one for each policy.
@@ -91,8 +97,7 @@ impl Terms {
 
     /// What one of so many instances may allow on its own.
     pub(super) fn share(&self, instances: u32) -> Result<Self> {
-        let least = self.policies.iter().map(Policy::capacity).min();
-        if instances == 0 || least.is_none_or(|least| least < u64::from(instances)) {
+        if instances == 0 || self.most < u64::from(instances) {
             let rule = "must be at least 1, and at most the limit: else a share is nothing";
             return Err(Error::invalid("instances", rule));
         }
@@ -111,8 +116,7 @@ impl Terms {
 
     /// Refuses batches that no policy could ever allow, or that are none.
     pub(super) fn check_batch(&self, batch: u64) -> Result<()> {
-        let least = self.policies.iter().map(Policy::capacity).min();
-        if batch < 2 || least.is_some_and(|least| batch > least) {
+        if batch < 2 || batch > self.most {
             let rule = "must be from 2 to the least limit of the policies";
             return Err(Error::invalid("batch", rule));
         }
@@ -124,9 +128,9 @@ impl Terms {
         if cost == 0 {
             return Err(Error::invalid("cost", "must be at least 1"));
         }
-        let least = self.policies.iter().map(Policy::capacity).min();
-        if let Some(least) = least.filter(|least| cost > *least) {
-            let rule = format_args!("must be at most {least}, which is all that is ever allowed");
+        let most = self.most;
+        if cost > most {
+            let rule = format_args!("must be at most {most}, which is all that is ever allowed");
             return Err(Error::invalid("cost", rule));
         }
         Ok(())
@@ -176,6 +180,7 @@ impl Setup {
             terms: Terms {
                 policies: Arc::new([]),
                 rates: Arc::new([]),
+                most: 0,
             },
             meters: meters.of(name),
             prefix: namespace.qualify(&format!("{UNIT}:{{")),
@@ -192,25 +197,22 @@ impl Setup {
         if let Some(action) = action {
             check_area(action.as_bytes()).map_err(|rule| Error::invalid("action", rule))?;
         }
-        with_text(key, |key, _| self.key_of(key, action))
-    }
-
-    fn key_of(&self, key: &str, action: Option<&str>) -> Result<LimitKey> {
-        entry_key::check(key)?;
-        let length = self.prefix.len() + self.name.len() + key.len() + self.shape.len() + 2;
-        let mut text = String::with_capacity(length + action.map_or(0, |it| it.len() + 1));
-        text.push_str(&self.prefix);
-        let begin = text.len();
-        text.push_str(&self.name);
-        if let Some(action) = action {
-            // No name has an `@`, and none a `:`.
-            write!(text, "@{action}").expect("a String takes everything");
-        }
-        text.push(':');
-        text.push_str(&hash_tag(key));
-        let shown = (begin, text.len());
-        text.push_str(&self.shape);
-        Ok(LimitKey::new(&text, shown))
+        with_text(key, |key, text| {
+            entry_key::check(key)?;
+            text.push_str(&self.prefix);
+            let begin = text.len();
+            text.push_str(&self.name);
+            if let Some(action) = action {
+                // No name has an `@`, and none a `:`.
+                text.push('@');
+                text.push_str(action);
+            }
+            text.push(':');
+            text.push_str(&hash_tag(key));
+            let shown = (begin, text.len());
+            text.push_str(&self.shape);
+            Ok(LimitKey::new(text, shown))
+        })
     }
 }
 

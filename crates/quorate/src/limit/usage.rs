@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::policy::{MAX_POLICIES, Rate};
 use super::tally::Tally;
 use crate::clock::Micros;
@@ -16,19 +18,26 @@ pub(crate) struct Tallies {
     blocked: u64,
     /// When none of it counts any more, µs.
     ends: u64,
-    each: Vec<Tally>,
+    // Nearly always one, which is then found where the rest is.
+    each: SmallVec<[Tally; 1]>,
 }
 
 /// The answer to a request, or to the question what one would be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verdict {
     /// The moment of the home it holds for.
     pub at: Micros,
     /// How much longer the key is blocked; then nothing was looked at.
     pub blocked: Option<Duration>,
-    standings: [Standing; MAX_POLICIES],
-    count: usize,
+    standings: Standings,
+}
+
+// Most limiters have one policy, and what is small is moved about quickly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standings {
+    One(Standing),
+    Others(Box<[Standing]>),
 }
 
 /// How a key stands with one policy: after a request that was counted, else before it.
@@ -60,17 +69,19 @@ impl Verdict {
     /// are left out.
     #[must_use]
     pub fn new(at: Micros, standings: impl IntoIterator<Item = Standing>) -> Self {
-        let mut verdict = Self {
+        let mut standings = standings.into_iter().take(MAX_POLICIES);
+        let standings = match (standings.next(), standings.next()) {
+            (Some(only), None) => Standings::One(only),
+            (first, second) => {
+                let first = first.into_iter().chain(second);
+                Standings::Others(first.chain(standings).collect())
+            }
+        };
+        Self {
             at,
             blocked: None,
-            standings: [Standing::default(); MAX_POLICIES],
-            count: 0,
-        };
-        for (place, standing) in verdict.standings.iter_mut().zip(standings) {
-            *place = standing;
-            verdict.count += 1;
+            standings,
         }
-        verdict
     }
 
     /// A key that is blocked for so much longer.
@@ -85,7 +96,10 @@ impl Verdict {
     /// How the key stands, in the order of the policies; empty if it is blocked.
     #[must_use]
     pub fn standings(&self) -> &[Standing] {
-        &self.standings[..self.count]
+        match &self.standings {
+            Standings::One(standing) => std::slice::from_ref(standing),
+            Standings::Others(standings) => standings,
+        }
     }
 
     /// Whether no policy refuses.
