@@ -1,5 +1,7 @@
 //! Limits: whether a key may, and what it has left.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -41,6 +43,13 @@ pub(crate) struct RequestBody {
     /// Only asks what the answer would be, and counts nothing.
     #[serde(default)]
     check: bool,
+    /// Decides by other limits, one for each policy in their order: such as those of the customer's plan.
+    #[serde(default)]
+    #[schema(example = json!([1000, 100]))]
+    limits: Option<Vec<u64>>,
+    /// A refusal blocks the key for so long, and each further one begins that anew. At most 366 days.
+    #[serde(default)]
+    block_for_ms: u64,
 }
 
 /// A request that is to be taken back.
@@ -68,6 +77,9 @@ pub(crate) struct ReceiptDocument {
     at_us: u64,
     /// What it cost.
     cost: u64,
+    /// The limits it was decided by, if they were not those of the policies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limits: Option<Vec<u64>>,
 }
 
 /// The answer to a request.
@@ -123,7 +135,7 @@ fn limiter(
 }
 
 /// Up: who comes back so much later is allowed.
-fn millis(time: std::time::Duration) -> u64 {
+fn millis(time: Duration) -> u64 {
     time.as_nanos()
         .div_ceil(1_000_000)
         .try_into()
@@ -165,11 +177,15 @@ pub(crate) async fn consume(
 ) -> Result<Json<Answer>, Rejection> {
     let (Path((name, key)), Document(body)) = (path?, body?);
     let limiter = limiter(&app, &name, &body.policies, body.action)?;
-    let request = if body.check {
+    let limiter = limiter.block_for(Duration::from_millis(body.block_for_ms));
+    let mut request = if body.check {
         limiter.check(&key)
     } else {
         limiter.consume(&key)
     };
+    if let Some(limits) = body.limits {
+        request = request.limits(limits);
+    }
     let decision = request.cost(body.cost).await?;
     let policies = standings(decision.usage());
     let refusal = match &decision {
@@ -189,6 +205,7 @@ pub(crate) async fn consume(
         receipt: decision.into_receipt().map(|receipt| ReceiptDocument {
             at_us: receipt.at().get(),
             cost: receipt.cost(),
+            limits: receipt.limits().map(<[u64]>::to_vec),
         }),
     }))
 }
@@ -213,7 +230,10 @@ pub(crate) async fn refund(
 ) -> Result<Json<Done>, Rejection> {
     let (Path((name, key)), Document(body)) = (path?, body?);
     let limiter = limiter(&app, &name, &body.policies, body.action)?;
-    let receipt = Receipt::new(Micros::new(body.receipt.at_us), body.receipt.cost);
+    let mut receipt = Receipt::new(Micros::new(body.receipt.at_us), body.receipt.cost);
+    if let Some(limits) = body.receipt.limits {
+        receipt = receipt.with_limits(limits);
+    }
     let done = limiter.refund(&key, receipt).await?;
     Ok(Json(Done { done }))
 }

@@ -54,6 +54,30 @@ async fn requests_are_counted_refused_refunded_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_call_brings_limits_of_its_own_and_a_refusal_blocks_if_asked() {
+    let served = Served::start().await;
+    let path = "/v1/limits/api/k";
+    let body = json!({"policies": ["log:2/60s"], "cost": 3, "limits": [5]});
+    let more = served.post(path, body).await.json();
+    assert_eq!(more["policies"][0]["limit"], 5);
+    assert_eq!(more["policies"][0]["remaining"], 2);
+    // What was counted by them is given back by them.
+    assert_eq!(more["receipt"]["limits"], json!([5]));
+    let refund = json!({"policies": ["log:2/60s"], "receipt": more["receipt"]});
+    let refunded = served.post(&format!("{path}/refund"), refund).await;
+    assert_eq!(refunded.json(), json!({"done": true}));
+
+    let body = json!({"policies": ["log:1/60s"], "block_for_ms": 3_600_000});
+    let first = served.post(path, body.clone()).await.json();
+    assert_eq!(first["allowed"], true);
+    for policy in ["log-60s", "block"] {
+        let refused = served.post(path, body.clone()).await.json();
+        assert_eq!(refused["policy"], policy);
+        assert!(refused["retry_after_ms"].as_u64() > Some(3_500_000));
+    }
+}
+
+#[tokio::test]
 async fn what_breaks_a_rule_is_refused_with_it() {
     let served = Served::start().await;
     for (path, body, says) in [
@@ -76,6 +100,16 @@ async fn what_breaks_a_rule_is_refused_with_it() {
             "api/k",
             json!({"policies": ["log:2/1s"], "cost": 3}),
             "cost must be at most 2",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:2/1s"], "limits": [1, 2]}),
+            "limits must be one for each policy",
+        ),
+        (
+            "api/k",
+            json!({"policies": ["log:2/1s"], "block_for_ms": 1_u64 << 60}),
+            "block_for must be at most 366 days",
         ),
         (
             "a:b/k",

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::decision::{Basis, Decision, Usage};
 use super::handle::Limiters;
-use super::port::LimitKey;
+use super::port::{Charge, LimitKey};
 use super::request::Ask;
 use super::setup::Terms;
 use super::usage::Verdict;
@@ -101,7 +101,7 @@ impl Limiters {
         ask: Ask,
         key: &LimitKey,
         terms: &Terms,
-        cost: u64,
+        charge: Charge,
     ) -> Option<Decision> {
         match when {
             WhenDown::Closed => None,
@@ -116,8 +116,8 @@ impl Limiters {
                 let verdict = self
                     .shares
                     .transition(key.text(), |tallies, now| match ask {
-                        Ask::Take => tallies.take(now, rates, cost),
-                        Ask::Look => tallies.look(now, rates, cost),
+                        Ask::Take => tallies.take(now, rates, charge),
+                        Ask::Look => tallies.look(now, rates, charge.cost),
                     });
                 let usage = Usage::new(terms.policies.clone(), verdict);
                 // Without a receipt: the home counted nothing that could be taken back.

@@ -110,6 +110,8 @@ pub(super) struct Inner {
     pub(super) when_down: WhenDown,
     /// How much an instance takes at a time, to decide by itself.
     pub(super) batch: Option<u64>,
+    /// For how long a refusal blocks its key.
+    pub(super) block_for: Duration,
 }
 
 impl Limiter {
@@ -128,6 +130,7 @@ impl Limiter {
             is_shadow: false,
             when_down: WhenDown::default(),
             batch: None,
+            block_for: Duration::ZERO,
         };
         Self {
             inner: Arc::new(inner),
@@ -213,6 +216,40 @@ impl Limiter {
     #[must_use]
     pub fn shadow(self) -> Self {
         self.with(|it| it.is_shadow = true)
+    }
+
+    /// A refused request blocks its key for `time`, and each further one begins that anew: who does not stop asking is not
+    /// let in again. Without it, what is refused leaves no trace.
+    ///
+    /// At most 366 days, and zero is as without it; the calls refuse more. [`check`](Self::check) and
+    /// [`usage`](Self::usage) block nobody. A limiter that decides [by itself](Self::local) repeats a refusal for up to a
+    /// second without asking, which counts as one.
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+    /// use quorate::{Decision, Fleet, Policy};
+    /// use std::time::Duration;
+    ///
+    /// const MINUTE: Duration = Duration::from_secs(60);
+    /// let fleet = Fleet::embedded();
+    /// let logins = fleet.limiter("login", Policy::sliding_log(1, MINUTE)).block_for(15 * MINUTE);
+    /// assert!(logins.consume("203.0.113.7").await?.is_allowed());
+    /// match logins.consume("203.0.113.7").await? {
+    ///     Decision::Deny { retry_after, .. } => assert!(retry_after > 14 * MINUTE),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn block_for(self, time: Duration) -> Self {
+        self.with(|it| {
+            it.block_for = time;
+            if time > LONGEST_BLOCK {
+                let error = Error::invalid("block_for", "must be at most 366 days");
+                it.setup = Err(Arc::new(error));
+            }
+        })
     }
 
     /// Counts a request of a key, or refuses it.

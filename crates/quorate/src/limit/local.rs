@@ -6,7 +6,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use super::decision::{Basis, Decision};
-use super::port::LimitKey;
+use super::port::{Charge, LimitKey};
 use super::request::{LimitRequest, local};
 use super::setup::Terms;
 use super::usage::{Standing, Verdict};
@@ -176,11 +176,19 @@ impl LimitRequest {
                 Err(missing) => missing,
             };
             let wanted = batch.max(missing);
-            let mut decision = self.decide_home(key, terms, wanted).await?;
+            // A batch that is refused is nobody's request.
+            let charge = if wanted > missing {
+                Charge::of(wanted)
+            } else {
+                self.charge_of(missing)
+            };
+            let mut decision = self.decide_home(key, terms, charge).await?;
             let mut taken = wanted;
             if !decision.is_allowed() && wanted > missing {
                 // There is less than a batch left: only what is needed, then.
-                decision = self.decide_home(key, terms, missing).await?;
+                decision = self
+                    .decide_home(key, terms, self.charge_of(missing))
+                    .await?;
                 taken = missing;
             }
             if decision.basis() != Basis::Fleet {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::policy::Rate;
-use super::port::{LimitKey, LimitPort};
+use super::port::{Charge, LimitKey, LimitPort};
 use super::slots::{Entered, Slots};
 use super::usage::{Tallies, Verdict};
 use crate::clock::Micros;
@@ -72,8 +72,8 @@ impl MemoryLimits {
 
 #[async_trait]
 impl LimitPort for MemoryLimits {
-    fn take_at_once(&self, key: &LimitKey, rates: &[Rate], cost: u64) -> Option<Verdict> {
-        let taken = self.transition(key, |tallies, now| tallies.take(now, rates, cost));
+    fn take_at_once(&self, key: &LimitKey, rates: &[Rate], charge: Charge) -> Option<Verdict> {
+        let taken = self.transition(key, |tallies, now| tallies.take(now, rates, charge));
         taken.ok()
     }
 
@@ -81,10 +81,10 @@ impl LimitPort for MemoryLimits {
         &self,
         key: &LimitKey,
         rates: &[Rate],
-        cost: u64,
+        charge: Charge,
         _options: CallOptions,
     ) -> Result<Verdict> {
-        self.transition(key, |tallies, now| tallies.take(now, rates, cost))
+        self.transition(key, |tallies, now| tallies.take(now, rates, charge))
     }
 
     async fn look(

@@ -50,13 +50,42 @@ impl Display for LimitKey {
     }
 }
 
+/// What a request costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Charge {
+    /// What it is counted with, if it is allowed.
+    pub cost: u64,
+    /// For how long a key is blocked by a request that is refused; zero: not at all.
+    pub block_for: Duration,
+}
+
+impl Charge {
+    /// So much, and a refusal changes nothing.
+    #[must_use]
+    pub const fn of(cost: u64) -> Self {
+        Self {
+            cost,
+            block_for: Duration::ZERO,
+        }
+    }
+
+    /// A refusal blocks the key for so long.
+    #[must_use]
+    pub const fn block_for(mut self, time: Duration) -> Self {
+        self.block_for = time;
+        self
+    }
+}
+
 /// A backend for limits.
 ///
 /// # Contract
 /// * Keys with different [`LimitKey::text`] are independent. Of one, requests have one order, and `take` counts a
 ///   request with all of its policies or with none, at one moment of the backend's clock.
 /// * A request is allowed exactly if no policy refuses, each as [`Policy`](super::Policy) says of its algorithm. What is
-///   refused is not counted.
+///   refused is not counted. One that is to block the key for being refused, blocked or not, does so for at least that long
+///   from then on, which is what `retry_after` then says.
 /// * `retry_after` of a refusal is long enough: after it, the same request is allowed if nobody else came. For all but the
 ///   sliding counter it is also no longer than that.
 /// * `look` answers as `take` would, and changes nothing.
@@ -74,7 +103,7 @@ impl Display for LimitKey {
 #[async_trait]
 pub trait LimitPort: Debug + Display + Send + Sync + 'static {
     /// [`take`](Self::take), where that needs no waiting and does not fail; `None`, and nothing counted, where it may.
-    fn take_at_once(&self, _key: &LimitKey, _rates: &[Rate], _cost: u64) -> Option<Verdict> {
+    fn take_at_once(&self, _key: &LimitKey, _rates: &[Rate], _charge: Charge) -> Option<Verdict> {
         None
     }
 
@@ -86,7 +115,7 @@ pub trait LimitPort: Debug + Display + Send + Sync + 'static {
         &self,
         key: &LimitKey,
         rates: &[Rate],
-        cost: u64,
+        charge: Charge,
         options: CallOptions,
     ) -> Result<Verdict>;
 

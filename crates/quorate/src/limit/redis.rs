@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use quorate_link::Frame;
 
 use super::policy::{Algorithm, Rate};
-use super::port::{LimitKey, LimitPort};
+use super::port::{Charge, LimitKey, LimitPort};
 use super::slots::Entered;
 use super::template;
 use super::usage::{Standing, Verdict};
@@ -60,12 +60,14 @@ impl RedisLimits {
         script: &'static Script,
         key: &LimitKey,
         rates: &[Rate],
-        cost: u64,
+        charge: Charge,
         options: CallOptions,
     ) -> Result<Verdict> {
-        let (policies, cost) = (packed(rates), cost.to_string());
-        let arguments: [&[u8]; 2] = [&policies, cost.as_bytes()];
-        let reply = self.run(script, key, &arguments, options).await?;
+        let (policies, cost) = (packed(rates), charge.cost.to_string());
+        let block_for = micros(charge.block_for);
+        let arguments: [&[u8]; 3] = [&policies, cost.as_bytes(), block_for.as_bytes()];
+        let asked = 2 + usize::from(!charge.block_for.is_zero());
+        let reply = self.run(script, key, &arguments[..asked], options).await?;
         verdict(&reply, rates.len()).ok_or_else(|| unexpected(&reply))
     }
 }
@@ -154,10 +156,10 @@ impl LimitPort for RedisLimits {
         &self,
         key: &LimitKey,
         rates: &[Rate],
-        cost: u64,
+        charge: Charge,
         options: CallOptions,
     ) -> Result<Verdict> {
-        self.ask(&scripts(rates).take, key, rates, cost, options)
+        self.ask(&scripts(rates).take, key, rates, charge, options)
             .await
     }
 
@@ -168,7 +170,7 @@ impl LimitPort for RedisLimits {
         cost: u64,
         options: CallOptions,
     ) -> Result<Verdict> {
-        self.ask(&scripts(rates).look, key, rates, cost, options)
+        self.ask(&scripts(rates).look, key, rates, Charge::of(cost), options)
             .await
     }
 

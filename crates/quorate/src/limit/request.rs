@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::decision::{Basis, Decision, Receipt, Usage};
 use super::down::{WhenDown, is_down};
 use super::handle::Limiter;
-use super::port::LimitKey;
+use super::port::{Charge, LimitKey};
 use super::setup::{Setup, Terms};
 use super::usage::Verdict;
 use crate::context::{Operation, Repeat};
@@ -106,7 +106,7 @@ impl LimitRequest {
             shared.context.check_open().ok()?;
             local(terms, shared.hand.decide(key, cost).ok()?)
         } else {
-            let verdict = shared.port.take_at_once(key, &terms.rates, cost)?;
+            let verdict = shared.port.take_at_once(key, &terms.rates, self.charge())?;
             if let Err(closed) = shared.context.at_once(&CONSUME) {
                 return Some(Err(closed));
             }
@@ -121,6 +121,16 @@ impl LimitRequest {
         let (_, key) = self.target()?;
         let decision = self.decide(&key, &terms).await?;
         Ok(self.settle(setup, decision))
+    }
+
+    /// What it costs, whatever comes of it.
+    pub(super) fn charge(&self) -> Charge {
+        self.charge_of(self.cost)
+    }
+
+    /// The same for a part of it.
+    pub(super) fn charge_of(&self, cost: u64) -> Charge {
+        Charge::of(cost).block_for(self.limiter.inner.block_for)
     }
 
     /// Whose request it is.
@@ -153,7 +163,7 @@ impl LimitRequest {
             (Some(batch), Ask::Take) if self.limits.is_none() => {
                 Box::pin(self.decide_local(key, terms, batch)).await
             }
-            _ => self.decide_home(key, terms, self.cost).await,
+            _ => self.decide_home(key, terms, self.charge()).await,
         }
     }
 
@@ -162,19 +172,19 @@ impl LimitRequest {
         &self,
         key: &LimitKey,
         terms: &Terms,
-        cost: u64,
+        charge: Charge,
     ) -> Result<Decision> {
         let (shared, when) = (&self.limiter.inner.shared, self.limiter.inner.when_down);
         if when == WhenDown::Closed {
-            return self.ask_home(key, terms, cost).await;
+            return self.ask_home(key, terms, charge).await;
         }
-        let alone = || shared.answer_alone(when, self.ask, key, terms, self.cost);
+        let alone = || shared.answer_alone(when, self.ask, key, terms, self.charge());
         if !shared.reach.is_to_be_asked()
             && let Some(decision) = alone()
         {
             return Ok(decision);
         }
-        let answer = self.ask_home(key, terms, cost).await;
+        let answer = self.ask_home(key, terms, charge).await;
         shared.reach.note(&answer);
         match answer {
             Err(error) if is_down(&error) => alone().ok_or(error),
@@ -182,7 +192,7 @@ impl LimitRequest {
         }
     }
 
-    async fn ask_home(&self, key: &LimitKey, terms: &Terms, cost: u64) -> Result<Decision> {
+    async fn ask_home(&self, key: &LimitKey, terms: &Terms, charge: Charge) -> Result<Decision> {
         let limiter = &self.limiter;
         let (context, port, rates) = (
             &limiter.inner.shared.context,
@@ -194,14 +204,14 @@ impl LimitRequest {
             .run_within(limiter.inner.limits, operation, key.shown(), |attempt| {
                 let options = attempt.options();
                 match self.ask {
-                    Ask::Take => port.take(key, rates, cost, options),
-                    Ask::Look => port.look(key, rates, cost, options),
+                    Ask::Take => port.take(key, rates, charge, options),
+                    Ask::Look => port.look(key, rates, charge.cost, options),
                 }
             })
             .await?;
         let counted = self.ask == Ask::Take && verdict.is_allowed();
         let receipt = counted.then(|| {
-            let receipt = Receipt::new(verdict.at, cost);
+            let receipt = Receipt::new(verdict.at, charge.cost);
             match &self.limits {
                 None => receipt,
                 Some(limits) => receipt.with_limits(limits.clone()),

@@ -14,10 +14,11 @@
 
 use super::policy::Algorithm;
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("state", include_str!("parts/state.lua")),
     ("requests", include_str!("parts/requests.lua")),
     ("buckets", include_str!("parts/buckets.lua")),
+    ("punish", include_str!("parts/punish.lua")),
 ];
 
 const fn part(algorithm: Algorithm) -> &'static str {

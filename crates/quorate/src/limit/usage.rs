@@ -6,6 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::policy::{MAX_POLICIES, Rate};
+use super::port::Charge;
 use super::tally::Tally;
 use crate::clock::Micros;
 
@@ -111,19 +112,26 @@ impl Verdict {
 }
 
 impl Tallies {
-    /// Counts `cost` with every policy, or with none if one of them refuses.
-    pub(crate) fn take(&mut self, now: Micros, rates: &[Rate], cost: u64) -> Verdict {
+    /// Counts what a request costs with every policy, or with none if one of them refuses.
+    pub(crate) fn take(&mut self, now: Micros, rates: &[Rate], charge: Charge) -> Verdict {
+        let cost = charge.cost;
         let now = self.advance(now.get(), rates);
-        if let Some(blocked) = self.blocked_at(now) {
-            return blocked;
+        if self.blocked > now {
+            self.punish(now, charge);
+            let time = Duration::from_micros(self.blocked - now);
+            return Verdict::blocked(Micros::new(now), time);
         }
-        let waits = self.waits(now, rates, cost);
+        let mut waits = self.waits(now, rates, cost);
         if waits.iter().all(Option::is_none) {
             for (tally, rate) in self.each.iter_mut().zip(rates) {
                 tally.take(now, rate, cost);
             }
             self.newest = now;
             self.ends = now + self.reset_after(now, rates);
+        } else if !charge.block_for.is_zero() {
+            self.punish(now, charge);
+            let blocked = self.blocked - now;
+            waits = waits.map(|wait| wait.map(|wait| wait.max(blocked)));
         }
         self.verdict(now, rates, waits)
     }
@@ -188,6 +196,14 @@ impl Tallies {
             tally.advance(now, rate);
         }
         now
+    }
+
+    /// Blocks the key for a refusal, if that is asked for.
+    fn punish(&mut self, now: u64, charge: Charge) {
+        if !charge.block_for.is_zero() {
+            let until = Micros::new(now).plus(charge.block_for).get();
+            self.blocked = self.blocked.max(until);
+        }
     }
 
     fn blocked_at(&self, now: u64) -> Option<Verdict> {

@@ -20,6 +20,7 @@ enum Step {
         limiter: usize,
         cost: u64,
         more: Option<u64>,
+        block: Option<u32>,
     },
     Look {
         limiter: usize,
@@ -46,8 +47,13 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (limiter, cost) = (0..LIMITERS, 1..5_u64);
     let step = prop_oneof![
-        12 => (limiter.clone(), cost.clone(), proptest::option::weighted(0.2, 5..20_u64))
-            .prop_map(|(limiter, cost, more)| Step::Take { limiter, cost, more }),
+        12 => (
+            limiter.clone(),
+            cost.clone(),
+            proptest::option::weighted(0.2, 5..20_u64),
+            proptest::option::weighted(0.2, 0..30_u32),
+        )
+            .prop_map(|(limiter, cost, more, block)| Step::Take { limiter, cost, more, block }),
         3 => (limiter.clone(), cost).prop_map(|(limiter, cost)| Step::Look { limiter, cost }),
         2 => limiter.clone().prop_map(|limiter| Step::Usage { limiter }),
         4 => (0..20_usize).prop_map(|which| Step::Refund { which }),
@@ -120,8 +126,9 @@ impl Subject for Limits {
                 limiter: number,
                 cost,
                 more,
+                block,
             } => {
-                let limiter = limiter(home, number);
+                let limiter = limiter(home, number).block_for(DAY * block.unwrap_or(0));
                 let mut request = limiter.consume("k").cost(cost);
                 if let Some(more) = more
                     && number < 4

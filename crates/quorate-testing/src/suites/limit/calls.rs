@@ -48,6 +48,18 @@ pub async fn a_refund_gives_nothing_that_no_longer_counts(home: Home) {
     }
 }
 
+/// What is over is not taken off what is not: the log has both, and does not let go of the old one before it is asked.
+pub async fn a_refund_of_what_is_over_leaves_the_rest(home: Home) {
+    let limiter = home.fleet().limiter("log", Policy::sliding_log(5, HOUR));
+    let old = receipt(&limiter, "k", 3).await;
+    home.elapse(HOUR / 2).await;
+    receipt(&limiter, "k", 1).await;
+    home.elapse(HOUR * 3 / 4).await;
+    assert!(!limiter.refund("k", old).await.unwrap());
+    assert_eq!(left(&limiter, "k").await, 4);
+    receipt(&limiter, "k", 4).await;
+}
+
 /// Where a short window is over and a long one is not.
 pub async fn a_refund_of_one_window_leaves_the_others(home: Home) {
     let policies = [
@@ -109,6 +121,47 @@ pub async fn a_blocked_key_is_refused_and_keeps_its_count(home: Home) {
     assert!(!limiter.check("new").await.unwrap().is_allowed());
     limiter.block("new", Duration::ZERO).await.unwrap();
     assert_eq!(remaining(&limiter, "new").await, 4);
+}
+
+/// And each further one begins that anew; without being asked to, a refusal changes nothing.
+pub async fn a_refusal_blocks_its_key_if_that_is_asked(home: Home) {
+    for (name, policy) in each() {
+        let plain = home.fleet().limiter(name, policy);
+        let strict = plain.clone().block_for(HOUR * 100);
+        receipt(&strict, "k", 5).await;
+        assert!(!strict.check("k").await.unwrap().is_allowed());
+        assert_eq!(strict.usage("k").await.unwrap().blocked(), None, "{name}");
+        let begun = retry_after(&strict, "k").await;
+        assert!(
+            begun > HOUR * 99 && begun <= HOUR * 100,
+            "{name}: {begun:?}"
+        );
+        home.elapse(HOUR * 60).await;
+        // Nothing counts any more, and it is blocked all the same. Who does not ask for more begins nothing anew.
+        assert!(retry_after(&plain, "k").await <= HOUR * 40, "{name}");
+        let anew = retry_after(&strict, "k").await;
+        assert!(anew > HOUR * 99, "{name}: {anew:?}");
+        home.elapse(HOUR * 60).await;
+        assert!(!plain.check("k").await.unwrap().is_allowed(), "{name}");
+        home.elapse(HOUR * 41).await;
+        assert_eq!(remaining(&strict, "k").await, 4, "{name}");
+        // One that is there is not made shorter.
+        plain.block("k", HOUR * 300).await.unwrap();
+        assert!(retry_after(&strict, "k").await > HOUR * 299, "{name}");
+    }
+}
+
+/// What nobody asked for blocks nobody: a batch that is more than there is left.
+pub async fn a_refused_batch_blocks_nobody(home: Home) {
+    let limiter = home.fleet().limiter("api", Policy::fixed_window(5, HOUR));
+    receipt(&limiter, "k", 2).await;
+    let local = limiter.clone().local(4).block_for(HOUR * 2);
+    for _ in 0..3 {
+        assert!(local.consume("k").await.unwrap().is_allowed());
+    }
+    assert_eq!(limiter.usage("k").await.unwrap().blocked(), None);
+    assert!(retry_after(&local, "k").await > HOUR);
+    assert!(limiter.usage("k").await.unwrap().blocked().is_some());
 }
 
 /// Such as that of a customer's plan.
@@ -302,6 +355,9 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
     let batches = api.clone().local(6).consume("k").await.unwrap_err();
     let rule = "batch must be from 2 to the least limit of the policies";
     assert_eq!(batches.message(), Some(rule));
+    let blocks = api.clone().block_for(Duration::MAX).consume("k").await;
+    let rule = "block_for must be at most 366 days";
+    assert_eq!(blocks.unwrap_err().message(), Some(rule));
     let exports = fleet.concurrency("exports", 1);
     for (entry, rule) in [
         (

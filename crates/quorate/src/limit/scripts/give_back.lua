@@ -13,7 +13,10 @@ if newest == 0 then
 end
 local cost, at, given = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 -- put advance
---log local back = taken_back(at, cost)
+-- A request that no log counts any more is left as it is: the logs that have not let go of it yet still reckon with its cost.
+--log local back = false
+--logs back = back or at + windowN > time
+--log back = back and taken_back(at, cost) or 0
 -- put back
 if given == 1 then
   redis.call('SETRANGE', KEYS[1], 0, struct.pack(STATE, newest, blocked, kept, LIST(aN, bN, cN)))

@@ -4,12 +4,14 @@
 --          is kept (us), three for each policy, and the requests of logs
 -- ARGV[1]  the policies, as numbers: how long any of it lasts (us), and of each: limit, window (us), drained, token
 -- ARGV[2]  cost
+-- ARGV[3]  for how long a refusal blocks the key, us; left out if it does not
 -- returns  numbers: the time (us), and of each policy what is left, when nothing counts (us from now), and how long to
 --          wait (us), or -1 if it allows it; or the time, and how much longer the key is blocked (us)
 -- atomic   the look at all policies, and the counting with all of them, are one decision
 -- put state
 local cost = tonumber(ARGV[2])
 if blocked > time then
+  -- put punish
   return struct.pack('<dd', time, blocked - time)
 end
 --each local waitN, leftN, resetN = -1, 0, 0
@@ -50,6 +52,10 @@ if not (LIST_OR(waitN >= 0)) then
   --log   redis.call('APPEND', KEYS[1], request)
   --log end
 else
+  -- put punish
   -- put standing
+  if ARGV[3] then
+    --each waitN = waitN >= 0 and math.max(waitN, blocked - time) or -1
+  end
 end
 return struct.pack(REPLY, time, LIST(leftN, resetN, waitN))

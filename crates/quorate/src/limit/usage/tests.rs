@@ -76,7 +76,7 @@ impl Model {
 }
 
 fn take(tallies: &mut Tallies, now: u64, rate: Rate, cost: u64) -> Verdict {
-    tallies.take(Micros::new(now), &[rate], cost)
+    tallies.take(Micros::new(now), &[rate], Charge::of(cost))
 }
 
 proptest! {
@@ -226,7 +226,7 @@ proptest! {
         for (pause, cost) in requests {
             now += pause;
             let mut before = tallies.clone();
-            let verdict = tallies.take(Micros::new(now), &rates, cost);
+            let verdict = tallies.take(Micros::new(now), &rates, Charge::of(cost));
             if !verdict.is_allowed() {
                 // As if it had only been looked at.
                 before.look(Micros::new(now), &rates, cost);
@@ -310,14 +310,22 @@ fn a_block_refuses_and_keeps_what_was_counted() {
     let mut tallies = Tallies::default();
     let now = Micros::new(1_700_000_000 * SECOND);
     let second = Duration::from_secs(1);
-    assert!(tallies.take(now, &[rate], 1).is_allowed());
+    assert!(tallies.take(now, &[rate], Charge::of(1)).is_allowed());
     tallies.block(now, second);
-    let verdict = tallies.take(now, &[rate], 1);
+    let verdict = tallies.take(now, &[rate], Charge::of(1));
     assert_eq!(
         (verdict.is_allowed(), verdict.blocked),
         (false, Some(second))
     );
     assert_eq!(tallies.needed_until(), now.plus(second * 10));
-    assert!(tallies.take(now.plus(second), &[rate], 1).is_allowed());
-    assert!(!tallies.take(now.plus(second), &[rate], 1).is_allowed());
+    assert!(
+        tallies
+            .take(now.plus(second), &[rate], Charge::of(1))
+            .is_allowed()
+    );
+    assert!(
+        !tallies
+            .take(now.plus(second), &[rate], Charge::of(1))
+            .is_allowed()
+    );
 }
