@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::decision::{Basis, Decision, Usage};
 use super::handle::Limiters;
-use super::port::{Charge, LimitKey};
+use super::port::LimitKey;
 use super::request::Ask;
 use super::setup::Terms;
-use super::usage::Verdict;
+use super::usage::{Charge, Verdict};
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use super::decision::{Basis, Decision};
-use super::port::{Charge, LimitKey};
+use super::port::LimitKey;
 use super::request::{LimitRequest, local};
 use super::setup::Terms;
-use super::usage::{Standing, Verdict};
+use super::usage::{Charge, Standing, Verdict};
 use crate::clock::Micros;
 use crate::embedded::{State, Table};
 use crate::error::Result;

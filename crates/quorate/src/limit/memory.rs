@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::policy::Rate;
-use super::port::{Charge, LimitKey, LimitPort};
+use super::port::{LimitKey, LimitPort};
 use super::slots::{Entered, Slots};
-use super::usage::{Tallies, Verdict};
+use super::usage::{Charge, Tallies, Verdict};
 use crate::clock::Micros;
 use crate::embedded::{Disk, State, Table};
 use crate::error::Result;

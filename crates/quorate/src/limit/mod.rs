@@ -34,7 +34,7 @@ pub use local::overshoot;
 pub(crate) use memory::MemoryLimits;
 pub use permit::Permit;
 pub use policy::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_POLICIES, Policy, Rate};
-pub use port::{Charge, LimitKey, LimitPort};
+pub use port::{LimitKey, LimitPort};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisLimits;
 pub use request::{Deciding, LimitRequest};
@@ -43,4 +43,4 @@ pub use setup::Policies;
 pub use slots::Entered;
 pub(crate) use slots::Slots;
 pub(crate) use usage::Tallies;
-pub use usage::{Standing, Verdict};
+pub use usage::{Charge, Standing, Verdict};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::policy::Rate;
 use super::slots::Entered;
-use super::usage::Verdict;
+use super::usage::{Charge, Verdict};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::lock::LeaseId;
@@ -47,34 +47,6 @@ impl LimitKey {
 impl Display for LimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-/// What a request costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Charge {
-    /// What it is counted with, if it is allowed.
-    pub cost: u64,
-    /// For how long a key is blocked by a request that is refused; zero: not at all.
-    pub block_for: Duration,
-}
-
-impl Charge {
-    /// So much, and a refusal changes nothing.
-    #[must_use]
-    pub const fn of(cost: u64) -> Self {
-        Self {
-            cost,
-            block_for: Duration::ZERO,
-        }
-    }
-
-    /// A refusal blocks the key for so long.
-    #[must_use]
-    pub const fn block_for(mut self, time: Duration) -> Self {
-        self.block_for = time;
-        self
     }
 }
 

@@ -9,10 +9,10 @@ use parking_lot::RwLock;
 use quorate_link::Frame;
 
 use super::policy::{Algorithm, Rate};
-use super::port::{Charge, LimitKey, LimitPort};
+use super::port::{LimitKey, LimitPort};
 use super::slots::Entered;
 use super::template;
-use super::usage::{Standing, Verdict};
+use super::usage::{Charge, Standing, Verdict};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::lock::LeaseId;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::policy::{MAX_POLICIES, Rate};
-use super::port::Charge;
 use super::tally::Tally;
 use crate::clock::Micros;
 
@@ -21,6 +20,34 @@ pub(crate) struct Tallies {
     ends: u64,
     // Nearly always one, which is then found where the rest is.
     each: SmallVec<[Tally; 1]>,
+}
+
+/// What a request costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Charge {
+    /// What it is counted with, if it is allowed.
+    pub cost: u64,
+    /// For how long a key is blocked by a request that is refused; zero: not at all.
+    pub block_for: Duration,
+}
+
+impl Charge {
+    /// So much, and a refusal changes nothing.
+    #[must_use]
+    pub const fn of(cost: u64) -> Self {
+        Self {
+            cost,
+            block_for: Duration::ZERO,
+        }
+    }
+
+    /// A refusal blocks the key for so long.
+    #[must_use]
+    pub const fn block_for(mut self, time: Duration) -> Self {
+        self.block_for = time;
+        self
+    }
 }
 
 /// The answer to a request, or to the question what one would be answered.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::area::{Area, StoreKey};
 use super::entry::{Entry, Expiry, Once, Remaining, When, Write, Written};
+#[cfg(feature = "file")]
 use super::fence::Fence;
 use super::port::{StorePort, WriteOptions};
 #[cfg(feature = "file")]
