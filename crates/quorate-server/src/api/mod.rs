@@ -12,6 +12,7 @@ mod locks;
 mod openapi;
 mod presence;
 mod session;
+mod session_changes;
 mod sessions;
 mod store;
 mod values;
@@ -57,6 +58,8 @@ pub(crate) fn routes() -> Router<App> {
         )
         .route("/v1/sessions/check", post(sessions::check))
         .route("/v1/sessions/count", get(sessions::count))
+        .route("/v1/sessions/update", post(session_changes::update))
+        .route("/v1/sessions/rotate", post(session_changes::rotate))
         .route("/v1/sessions/{handle}", delete(sessions::delete))
         .route("/v1/store/{store}", get(store::list))
         .route(

@@ -8,7 +8,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    cache, events, figures, health, history, hub, limits, locks, presence, session, sessions, store,
+    cache, events, figures, health, history, hub, limits, locks, presence, session,
+    session_changes, sessions, store,
 };
 
 #[derive(OpenApi)]
@@ -40,6 +41,8 @@ use super::{
         locks::release,
         sessions::create,
         sessions::check,
+        session_changes::update,
+        session_changes::rotate,
         sessions::list,
         sessions::count,
         sessions::delete_all,

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use quorate::session::SessionChanges;
+use quorate::session::{CreatedSession, SessionChanges};
 use quorate::{Micros, Session, SessionHandle, SessionId, SessionKey, SessionRef};
 use quorate_http::{Code, Problem, Rejection};
 use serde::{Deserialize, Serialize};
@@ -176,6 +176,17 @@ impl SessionView {
     }
 }
 
+impl Created {
+    pub(super) fn of(made: &CreatedSession) -> Self {
+        Self {
+            id: made.id.expose(),
+            handle: made.id.handle().to_string(),
+            expires_in_ms: millis(made.expires_in),
+            evicted: made.evicted.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl CreateBody {
     fn changes(&self) -> quorate::Result<SessionChanges> {
         let mut changes = SessionChanges::new();
@@ -226,12 +237,7 @@ pub(crate) async fn create(
         making = making.device_info(device);
     }
     let made = making.await?;
-    let created = Created {
-        id: made.id.expose(),
-        handle: made.id.handle().to_string(),
-        expires_in_ms: millis(made.expires_in),
-        evicted: made.evicted.iter().map(ToString::to_string).collect(),
-    };
+    let created = Created::of(&made);
     let headers = [(header::CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, headers, Json(created)).into_response())
 }

@@ -95,6 +95,44 @@ async fn sessions_are_made_looked_at_listed_and_ended() {
 }
 
 #[tokio::test]
+async fn fields_change_together_and_ids_are_replaced() {
+    let served = Served::start().await;
+    let fields = json!({"cart": [7], "theme": "dark"});
+    let one = create(&served, json!({"fields": fields})).await;
+    let post = async |verb: &str, body: Value| {
+        let answer = served.post(&format!("/v1/sessions/{verb}"), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let id = &one["id"];
+    let update = json!({"id": id, "set": {"cart": [7, 8]}, "set_for": "1h", "remove": ["theme"]});
+    assert_eq!(post("update", update).await, json!({"updated": true}));
+    let checked = check(&served, id, false).await;
+    assert_eq!(checked["fields"], json!({"cart": [7, 8]}));
+
+    let rotated = post("rotate", json!({"id": id, "overlap": "1h"})).await;
+    assert_eq!(rotated["outcome"], "rotated");
+    let again = post("rotate", json!({"id": id})).await;
+    assert_eq!(again, json!({"outcome": "superseded"}));
+    assert_eq!(check(&served, id, false).await["valid"], true);
+
+    let new = &rotated["session"]["id"];
+    let login = json!({"id": new, "user": "alice", "ttl": "1h"});
+    let logged_in = post("rotate", login).await;
+    assert_eq!(logged_in["session"]["expires_in_ms"], 3_600_000);
+    let checked = check(&served, &logged_in["session"]["id"], false).await;
+    assert_eq!(checked["session"]["user"], "alice");
+    assert_eq!(checked["fields"], json!({"cart": [7, 8]}));
+    for old in [id, new, &json!("junk")] {
+        assert_eq!(check(&served, old, false).await["valid"], false);
+        let gone = json!({"outcome": "gone"});
+        assert_eq!(post("rotate", json!({"id": old})).await, gone);
+        let update = json!({"id": old, "remove": ["cart"]});
+        assert_eq!(post("update", update).await, json!({"updated": false}));
+    }
+}
+
+#[tokio::test]
 async fn who_has_too_many_sessions_loses_the_oldest() {
     let served = Served::start().await;
     let one = create(&served, json!({"user": "alice"})).await;
@@ -120,6 +158,24 @@ async fn what_breaks_a_rule_of_sessions_is_refused_with_it() {
         (json!({"user": "a", "id": "x"}), "`id` is not a member"),
     ] {
         let answer = served.post("/v1/sessions", body).await;
+        answer.problem(400, "INVALID_ARGUMENT", says);
+    }
+    for (path, body, says) in [
+        ("update", json!({"id": "x", "set": {"a b": 1}}), "field "),
+        ("update", json!({"id": "x", "remove": [""]}), "field "),
+        ("update", json!({"set": {}}), "id"),
+        (
+            "rotate",
+            json!({"id": "x", "ttl": "1h"}),
+            "ttl must be left out",
+        ),
+        (
+            "rotate",
+            json!({"id": "x", "user": "a", "overlap": "1s"}),
+            "overlap must be left out",
+        ),
+    ] {
+        let answer = served.post(&format!("/v1/sessions/{path}"), body).await;
         answer.problem(400, "INVALID_ARGUMENT", says);
     }
     let keep = create(&served, json!({"user": "bob"})).await["handle"].clone();

@@ -1,8 +1,9 @@
 //! Several requests that are allowed together or not at all, of different keys and limiters.
 
 use std::future::IntoFuture;
+use std::pin::pin;
 
-use futures_util::future::join_all;
+use futures_util::future::{FusedFuture, FutureExt, join_all};
 use tokio::sync::oneshot;
 
 use super::decision::{Decision, Receipt};
@@ -51,7 +52,7 @@ impl Reserved {
 ///
 /// # Cancel safety
 /// When the future is dropped, what was counted is taken back in the background, and so is the request that is under way just
-/// then.
+/// then, once it is answered.
 ///
 /// # Example
 /// ```
@@ -88,15 +89,14 @@ pub async fn reserve(requests: impl IntoIterator<Item = LimitRequest>) -> Result
     let context = first.limiter.inner.shared.context.clone();
     if !context.has_runtime() {
         // Then nothing waits, and it cannot be dropped in between.
-        let (result, taken) = count_all(requests, || false).await;
+        let (result, taken) = count_all(requests, std::future::pending()).await;
         taken.keep();
         return result;
     }
-    let (answer, answered) = oneshot::channel();
+    let (mut answer, answered) = oneshot::channel();
     context.spawn(async move {
-        let answer = answer;
-        let counted = count_all(requests, || answer.is_closed()).await;
-        // Nobody waits for it any more: what it holds is taken back as it is dropped.
+        let counted = count_all(requests, answer.closed()).await;
+        // If nobody waits for it any more, what it holds is taken back as it is dropped.
         drop(answer.send(counted));
     });
     let Ok((result, taken)) = answered.await else {
@@ -108,37 +108,48 @@ pub async fn reserve(requests: impl IntoIterator<Item = LimitRequest>) -> Result
 
 /// Counts one after the other. Whatever comes of it but all of them allowed, nothing is counted any more.
 ///
-/// It is not dropped half way: who asks may be `gone`, and then nothing more is counted.
+/// It is not dropped half way. When who asks is `gone`, nothing more is asked, and what was counted is taken back at once.
 async fn count_all(
     requests: Vec<LimitRequest>,
-    gone: impl Fn() -> bool,
+    gone: impl Future<Output = ()>,
 ) -> (Result<Reserved>, Taken) {
+    let mut gone = pin!(gone.fuse());
     let mut taken = Taken(Vec::with_capacity(requests.len()));
     let mut decisions = Vec::with_capacity(requests.len());
     for (which, request) in requests.into_iter().enumerate() {
+        let is_gone = gone.is_terminated() || gone.as_mut().now_or_never().is_some();
         let result = match request.target() {
-            Ok(target) => request.into_future().await.map(|it| (it, target)),
+            Ok(_) if is_gone => Err(Error::closed("the call")),
             Err(error) => Err(error),
-        };
-        let stop = match result {
-            Ok((decision, (limiter, key))) if decision.is_allowed() => {
-                if let Some(receipt) = decision.receipt() {
-                    taken.0.push((limiter, key, receipt));
+            Ok((limiter, key)) => {
+                let mut deciding = request.into_future();
+                let decided = tokio::select! {
+                    biased;
+                    decided = &mut deciding => decided,
+                    () = &mut gone => {
+                        taken.give_back().await;
+                        deciding.await
+                    }
+                };
+                match decided {
+                    Ok(decision) if decision.is_allowed() => {
+                        let receipt = decision.receipt();
+                        taken
+                            .0
+                            .extend(receipt.map(|receipt| (limiter, key, receipt)));
+                        decisions.push(decision);
+                        continue;
+                    }
+                    Ok(decision) => Ok(Reserved::Denied {
+                        which,
+                        decision: Box::new(decision),
+                    }),
+                    Err(error) => Err(error),
                 }
-                decisions.push(decision);
-                if !gone() {
-                    continue;
-                }
-                Err(Error::closed("who asked"))
             }
-            Ok((decision, _)) => Ok(Reserved::Denied {
-                which,
-                decision: Box::new(decision),
-            }),
-            Err(error) => Err(error),
         };
         taken.give_back().await;
-        return (stop, taken);
+        return (result, taken);
     }
     (Ok(Reserved::Allowed(decisions)), taken)
 }

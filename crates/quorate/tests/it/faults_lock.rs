@@ -271,6 +271,7 @@ async fn fault_a_waiter_that_is_cut_off_has_its_turn_afterwards() {
             .await;
             // Connections go; what is announced meanwhile is heard by nobody.
             proxy.refuse().await;
+            proxy.cut().await;
             assert!(guard.release().await.unwrap());
             proxy.heal().await.unwrap();
         };
