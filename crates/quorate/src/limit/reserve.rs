@@ -191,3 +191,26 @@ async fn take_back(limiter: &Limiter, key: &LimitKey, receipt: &Receipt) {
             .error(ErrorSource::Limit, &error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Fleet, Policy};
+
+    /// In the process nothing is waited for, so nobody need be there to wait.
+    #[test]
+    fn where_there_is_no_runtime_all_or_none_are_counted_too() {
+        let fleet = Fleet::embedded();
+        let minute = Duration::from_secs(60);
+        let one = fleet.limiter("one", Policy::sliding_log(1, minute));
+        let two = fleet.limiter("two", Policy::sliding_log(2, minute));
+        let both = || reserve([two.consume("k"), one.consume("k")]).now_or_never();
+        assert!(both().unwrap().unwrap().is_allowed());
+        assert!(!both().unwrap().unwrap().is_allowed());
+        // The first of the second time is taken back.
+        let third = two.consume("k").into_future().now_or_never();
+        assert!(third.unwrap().unwrap().is_allowed());
+    }
+}
