@@ -10,7 +10,7 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use tokio::time::Instant;
 
-use crate::cache::{CachePort, Caches, TellCaches, Telling};
+use crate::cache::{CachePort, Caches};
 use crate::clock::TestClock;
 use crate::config::{FleetConfig, Protocol, Secret, Settings, Target, WhenUnavailable};
 use crate::context::Context;
@@ -28,6 +28,7 @@ use crate::redis::RedisHome;
 use crate::session::{MemorySessions, SessionPort, SharedSessions};
 use crate::state::{ConnectionState, Monitor, StateChange};
 use crate::store::{StorePort, Stores};
+use crate::told::{Tell, Telling};
 
 /// Makes a [`Fleet`]: options, hooks, and ports of your own.
 ///
@@ -165,9 +166,13 @@ options! {
     /// How long the members of an instance outlive it on rosters. Default 10 s.
     presence_lease: Duration;
     /// What this instance tells the others of its caches; see [`Fleet::cache_figures`]. Default nothing.
-    tell_caches: TellCaches;
+    tell_caches: Tell;
     /// How often it does, if something has changed. Default 10 s.
     tell_caches_every: Duration;
+    /// What this instance tells the others of its limiters; see [`Fleet::limit_figures`]. Default nothing.
+    tell_limits: Tell;
+    /// How often it does, if something has changed. Default 10 s.
+    tell_limits_every: Duration;
 }
 
 impl FleetBuilder {
@@ -422,10 +427,18 @@ impl FleetBuilder {
             hub: hub.clone(),
             service: service.clone(),
         });
-        let limiters = Limiters::new(context.clone(), limits, self.clock.clone());
-        let limiters = Arc::new(limiters);
         let lease = settings.presence_lease;
         let presences = Presences::new(context.clone(), presence, hub.clone(), lease);
+        let telling = |what, every| Telling {
+            context: context.clone(),
+            presences: presences.clone(),
+            what,
+            every,
+        };
+        let tell_limits = telling(settings.tell_limits, settings.tell_limits_every);
+        let tell_caches = telling(settings.tell_caches, settings.tell_caches_every);
+        let limiters = Limiters::new(context.clone(), limits, self.clock.clone(), tell_limits);
+        let limiters = Arc::new(limiters);
         let sessions = Arc::new(SharedSessions {
             context: context.clone(),
             port: sessions,
@@ -435,13 +448,8 @@ impl FleetBuilder {
             context: context.clone(),
             port: stores,
         });
-        let telling = Telling {
-            presences: presences.clone(),
-            what: settings.tell_caches,
-            every: settings.tell_caches_every,
-        };
         let clock = self.clock.clone().unwrap_or_default();
-        let caches = Caches::new(context.clone(), caches, hub.clone(), clock, telling);
+        let caches = Caches::new(context.clone(), caches, hub.clone(), clock, tell_caches);
         let caches = Arc::new(caches);
         let inner = Inner {
             context,

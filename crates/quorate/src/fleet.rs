@@ -1,6 +1,7 @@
 //! Where users start.
 
 mod caches;
+mod limits;
 mod locks;
 mod ports;
 

@@ -83,12 +83,11 @@ pub mod session;
 mod state;
 pub mod store;
 pub mod telemetry;
+mod told;
 
 pub use backoff::{Backoff, RetryPolicy};
 pub use builder::FleetBuilder;
-pub use cache::{
-    Cache, CacheEntry, CacheFigures, CacheSpec, Loaded, LoadingCache, Read, ReadKind, TellCaches,
-};
+pub use cache::{Cache, CacheEntry, CacheFigures, CacheSpec, Loaded, LoadingCache, Read, ReadKind};
 pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
@@ -103,7 +102,7 @@ pub use fleet::Fleet;
 pub use history::{GroupStatus, Keep, Position};
 pub use hooks::ErrorSource;
 pub use key::{Key, MAX_NAME, MAX_NAMESPACE, Namespace};
-pub use limit::{Decision, Limiter, Policy};
+pub use limit::{Decision, LimitFigures, Limiter, Policy};
 pub use lock::{
     Acquire, Election, FencingToken, Lease, LeaseId, Lock, LockGuard, MultiLock, QuorumLocks,
     RwLock, Semaphore, WithLock,
@@ -120,6 +119,7 @@ pub use session::{
 };
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};
 pub use store::{Remaining, Store, StoreSpec};
+pub use told::Tell;
 
 /// Keeps the examples in the documents true.
 #[cfg(doctest)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use quorate::{ErrorKind, Fleet, TellCaches};
+use quorate::{ErrorKind, Fleet, Tell};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,8 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
     let metrics = observe::record_metrics()?;
     let mut options = config.fleet.clone();
     // Of the keys only if whoever runs it says so.
-    options.tell_caches.get_or_insert(TellCaches::Counts);
+    options.tell_caches.get_or_insert(Tell::Counts);
+    options.tell_limits.get_or_insert(Tell::Counts);
     let fleet = Fleet::builder().config(options).lazy(true).build().await?;
     // Before anything is announced: whoever reads the address may stop us at once.
     let mut stopping = Stopping::new()?;

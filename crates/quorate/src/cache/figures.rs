@@ -1,22 +1,8 @@
-//! What is known of the caches of a fleet: what its instances tell of themselves, and the sum of it, as pure functions.
-
-use std::collections::{BTreeMap, HashMap};
+//! What is known of the caches of a fleet: what is counted of each, and the sum of it, as pure functions.
 
 use serde::{Deserialize, Serialize};
 
-/// What an instance tells the others of its caches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum TellCaches {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// Counts: reads by kind, values and bytes written.
-    Counts,
-    /// Counts, and the names of the keys that are asked for most.
-    Keys,
-}
+use crate::told::{Counts, HotCount, Minute, Sum};
 
 /// What is known of one cache, over all instances that tell.
 ///
@@ -41,7 +27,7 @@ pub struct CacheFigures {
     /// The last minutes, the newest last, at most 60. The newest is under way, and minutes of two instances are
     /// up to a minute apart.
     pub minutes: Vec<CacheMinute>,
-    /// The keys that are asked for most, at most 20; `None` if no instance tells them ([`TellCaches::Keys`]).
+    /// The keys that are asked for most, at most 20; `None` if no instance tells them ([`Tell::Keys`](crate::Tell::Keys)).
     pub hottest: Option<Vec<HotKey>>,
 }
 
@@ -65,8 +51,7 @@ pub struct ReadCounts {
 }
 
 /// A minute of a cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheMinute {
     /// Reads.
@@ -108,13 +93,6 @@ impl ReadCounts {
         (total > 0).then(|| self.hits() as f64 / total as f64)
     }
 
-    pub(super) fn minute(self) -> CacheMinute {
-        CacheMinute {
-            reads: self.total(),
-            hits: self.hits(),
-        }
-    }
-
     fn add(&mut self, other: Self) {
         self.near_hit = self.near_hit.saturating_add(other.near_hit);
         self.hit = self.hit.saturating_add(other.hit);
@@ -125,204 +103,98 @@ impl ReadCounts {
     }
 }
 
-impl CacheMinute {
-    /// What came since another.
-    pub(super) const fn since(self, before: Self) -> Self {
-        Self {
-            reads: self.reads.saturating_sub(before.reads),
-            hits: self.hits.saturating_sub(before.hits),
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.reads = self.reads.saturating_add(other.reads);
-        self.hits = self.hits.saturating_add(other.hits);
-    }
-}
-
-impl From<(u64, u64)> for CacheMinute {
-    fn from((reads, hits): (u64, u64)) -> Self {
-        Self { reads, hits }
-    }
-}
-
-impl From<CacheMinute> for (u64, u64) {
-    fn from(minute: CacheMinute) -> Self {
-        (minute.reads, minute.hits)
-    }
-}
-
-/// Minutes that are remembered.
-pub(super) const MINUTES: usize = 60;
-/// Keys that are told.
-pub(super) const HOTTEST: usize = 20;
-
-/// What one instance tells of one cache. Read leniently: another version may say more, or less.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What is counted of one cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Told {
+pub(super) struct CacheCounts {
     pub(super) reads: ReadCounts,
     pub(super) values: u64,
     pub(super) bytes: u64,
     pub(super) undecodable: u64,
     pub(super) oversized: u64,
-    /// The newest last.
-    pub(super) minutes: Vec<CacheMinute>,
-    /// Keys, with reads and error, where they are told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hottest: Option<Vec<(String, f64, f64)>>,
 }
 
-impl Told {
-    /// As bytes, at most so many: keys are left out from the end, then minutes from the beginning.
-    pub(super) fn written(mut self, most: usize) -> Vec<u8> {
-        loop {
-            let bytes = serde_json::to_vec(&self).unwrap_or_default();
-            if bytes.len() <= most {
-                return bytes;
-            }
-            match &mut self.hottest {
-                Some(keys) if !keys.is_empty() => {
-                    keys.pop();
-                }
-                _ if self.minutes.is_empty() => return bytes,
-                _ => {
-                    self.minutes.remove(0);
-                }
-            }
+impl Counts for CacheCounts {
+    fn minute(&self) -> Minute {
+        Minute {
+            all: self.reads.total(),
+            part: self.reads.hits(),
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        self.reads.total() > 0 || self.values > 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.reads.add(other.reads);
+        self.values = self.values.saturating_add(other.values);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.undecodable = self.undecodable.saturating_add(other.undecodable);
+        self.oversized = self.oversized.saturating_add(other.oversized);
+    }
+}
+
+impl From<Sum<CacheCounts>> for CacheFigures {
+    fn from(sum: Sum<CacheCounts>) -> Self {
+        let minutes = sum.minutes.into_iter().map(|minute| CacheMinute {
+            reads: minute.all,
+            hits: minute.part,
+        });
+        let keys = |keys: Vec<_>| keys.into_iter().map(HotKey::from).collect();
+        Self {
+            cache: sum.name,
+            instances: sum.instances,
+            reads: sum.counts.reads,
+            values: sum.counts.values,
+            bytes: sum.counts.bytes,
+            undecodable: sum.counts.undecodable,
+            oversized: sum.counts.oversized,
+            minutes: minutes.collect(),
+            hottest: sum.hottest.map(keys),
         }
     }
 }
 
-/// Adds up what instances tell, by the name of the cache.
-pub(super) fn summed(told: impl IntoIterator<Item = (String, Told)>) -> Vec<CacheFigures> {
-    let mut caches: BTreeMap<String, CacheFigures> = BTreeMap::new();
-    let mut keys: HashMap<String, HashMap<String, (f64, f64)>> = HashMap::new();
-    for (cache, told) in told {
-        let sum = caches.entry(cache.clone()).or_default();
-        sum.cache.clone_from(&cache);
-        sum.instances += 1;
-        sum.reads.add(told.reads);
-        sum.values = sum.values.saturating_add(told.values);
-        sum.bytes = sum.bytes.saturating_add(told.bytes);
-        sum.undecodable = sum.undecodable.saturating_add(told.undecodable);
-        sum.oversized = sum.oversized.saturating_add(told.oversized);
-        add_minutes(&mut sum.minutes, &told.minutes);
-        if let Some(hottest) = told.hottest {
-            let keys = keys.entry(cache).or_default();
-            for (key, reads, error) in hottest {
-                let sum = keys.entry(key).or_default();
-                *sum = (sum.0 + reads, sum.1 + error);
-            }
+impl From<HotCount> for HotKey {
+    fn from(hot: HotCount) -> Self {
+        Self {
+            key: hot.key,
+            reads: hot.count,
+            error: hot.error,
         }
     }
-    for (cache, keys) in keys {
-        if let Some(sum) = caches.get_mut(&cache) {
-            sum.hottest = Some(hottest(keys));
-        }
-    }
-    caches.into_values().collect()
-}
-
-/// Adds minutes to minutes, the newest to the newest.
-fn add_minutes(sum: &mut Vec<CacheMinute>, more: &[CacheMinute]) {
-    let more = &more[more.len().saturating_sub(MINUTES)..];
-    let missing = more.len().saturating_sub(sum.len());
-    sum.splice(..0, std::iter::repeat_n(CacheMinute::default(), missing));
-    for (sum, more) in sum.iter_mut().rev().zip(more.iter().rev()) {
-        sum.add(*more);
-    }
-}
-
-fn hottest(keys: HashMap<String, (f64, f64)>) -> Vec<HotKey> {
-    let keys = keys.into_iter();
-    let mut keys: Vec<_> = keys
-        .map(|(key, (reads, error))| HotKey { key, reads, error })
-        .collect();
-    keys.sort_by(|one, two| two.reads.total_cmp(&one.reads).then(one.key.cmp(&two.key)));
-    keys.truncate(HOTTEST);
-    keys
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(hits: u64, minutes: &[(u64, u64)], keys: Option<&[(&str, f64)]>) -> Told {
-        Told {
+    #[test]
+    fn counts_of_caches_add_up() {
+        let counts = |hit, miss| CacheCounts {
             reads: ReadCounts {
-                hit: hits,
-                miss: 1,
+                hit,
+                miss,
                 ..ReadCounts::default()
             },
             values: 1,
             bytes: 10,
-            minutes: minutes.iter().copied().map(Into::into).collect(),
-            hottest: keys.map(|keys| {
-                keys.iter()
-                    .map(|(key, n)| ((*key).to_owned(), *n, 0.5))
-                    .collect()
-            }),
-            ..Told::default()
-        }
+            ..CacheCounts::default()
+        };
+        let mut sum = counts(8, 2);
+        sum.add(counts(0, 1));
+        assert_eq!((sum.values, sum.bytes), (2, 20));
+        assert_eq!(sum.minute(), Minute { all: 11, part: 8 });
+        assert_eq!(sum.reads.hit_ratio(), Some(8.0 / 11.0));
+        assert!(sum.is_used() && !CacheCounts::default().is_used());
     }
 
+    /// As instances of other versions write them.
     #[test]
-    fn what_instances_tell_adds_up() {
-        let sum = summed([
-            (
-                "b".to_owned(),
-                told(3, &[(1, 0), (4, 3)], Some(&[("x", 3.0), ("y", 1.0)])),
-            ),
-            ("a".to_owned(), told(1, &[], None)),
-            ("b".to_owned(), told(5, &[(6, 5)], Some(&[("y", 5.0)]))),
-            ("b".to_owned(), told(0, &[], None)),
-        ]);
-        assert_eq!(
-            sum.iter().map(|it| &*it.cache).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
-        assert_eq!((sum[0].instances, sum[0].hottest.as_deref()), (1, None));
-        let b = &sum[1];
-        assert_eq!(
-            (b.instances, b.reads.hit, b.reads.total(), b.bytes),
-            (3, 8, 11, 30)
-        );
-        assert_eq!(b.reads.hit_ratio(), Some(8.0 / 11.0));
-        assert_eq!(
-            b.minutes,
-            [CacheMinute::from((1, 0)), CacheMinute::from((10, 8))]
-        );
-        let keys: Vec<_> = b
-            .hottest
-            .iter()
-            .flatten()
-            .map(|it| (&*it.key, it.reads, it.error))
-            .collect();
-        assert_eq!(keys, [("y", 6.0, 1.0), ("x", 3.0, 0.5)]);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_left_out_keys_first() {
-        let long = "k".repeat(512);
-        let keys: Vec<_> = (0..20)
-            .map(|number| (&*long, f64::from(20 - number)))
-            .collect();
-        let full = told(7, &[(60, 50); MINUTES], Some(&keys));
-        let written = full.clone().written(4096);
-        assert!(written.len() <= 4096);
-        let read: Told = serde_json::from_slice(&written).unwrap();
-        assert_eq!((read.reads, &read.minutes), (full.reads, &full.minutes));
-        let kept = read.hottest.unwrap();
-        assert!(!kept.is_empty() && kept.len() < 20 && (kept[0].1 - 20.0).abs() < 1e-9);
-        let read: Told = serde_json::from_slice(&full.written(400)).unwrap();
-        assert!(read.hottest.unwrap().is_empty() && read.minutes.len() < MINUTES);
-    }
-
-    #[test]
-    fn other_versions_are_read() {
-        let read: Told =
-            serde_json::from_str(r#"{"reads": {"hit": 1, "other": 5}, "new": []}"#).unwrap();
+    fn counts_of_caches_are_read_leniently() {
+        let text = r#"{"reads": {"hit": 1, "other": 5}, "new": []}"#;
+        let read: CacheCounts = serde_json::from_str(text).unwrap();
         assert_eq!(read.reads.total(), 1);
     }
 }

@@ -3,7 +3,6 @@
 //! A value is loaded once for the whole fleet; whoever asks meanwhile waits for it. What is invalidated is not read
 //! again, also if a load that began before ends after.
 
-mod announcer;
 mod area;
 mod batch;
 mod calls;
@@ -34,7 +33,6 @@ mod room;
 mod scan;
 mod seek;
 mod shared;
-mod sketch;
 mod slot;
 mod spec;
 mod table;
@@ -43,10 +41,9 @@ mod tags;
 mod tracking;
 
 pub use crate::scan::{Scan, ScanCursor, ScanPage};
-pub(crate) use announcer::{Telling, figures};
 pub use area::{CacheArea, CacheKey, CacheLook, PARTITIONS};
 pub use entry::CacheEntry;
-pub use figures::{CacheFigures, CacheMinute, HotKey, ReadCounts, TellCaches};
+pub use figures::{CacheFigures, CacheMinute, HotKey, ReadCounts};
 pub use handle::Cache;
 pub use load::GetOrLoad;
 pub use loaded::Loaded;
@@ -57,7 +54,7 @@ pub use put::{PutEntries, PutEntry};
 pub use read::{Read, ReadKind, StaleReason};
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisCaches;
-pub(crate) use shared::{Caches, invalidate_tags};
+pub(crate) use shared::{Caches, figures, invalidate_tags};
 pub use slot::{FailedLoad, Fence, LoadId, NotAdded, Put, Stored, Take, Taken, Wish};
 pub use spec::{CacheSpec, Oversized};
 pub(crate) use table::CacheTable;

@@ -1,14 +1,9 @@
 //! What the caches of an instance share.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-
-use super::announcer::{Telling, announce};
 use super::area::CacheArea;
-use super::figures::TellCaches;
+use super::figures::{CacheCounts, CacheFigures};
 use super::flight::Flights;
 use super::meters::Meters;
 use super::near::{self, Opened, Versions};
@@ -19,6 +14,8 @@ use crate::context::{Context, Operation, Repeat};
 use crate::error::Result;
 use crate::events::Hub;
 use crate::key::Namespace;
+use crate::presence::Presences;
+use crate::told::{self, Hot, OTHERS, Subject, Tell, Telling};
 
 static INVALIDATE: Operation = Operation::new(
     "cache.invalidate_tags",
@@ -27,12 +24,6 @@ static INVALIDATE: Operation = Operation::new(
     Repeat::Harmless,
 );
 
-/// Caches whose handles share something. Where names come from outside, there may be any number.
-const MOST_KNOWN: usize = 1000;
-
-/// What the others are counted as: no cache can be called that.
-const OTHERS: &str = "(others)";
-
 /// What the caches of an instance share.
 #[derive(Debug)]
 pub(crate) struct Caches {
@@ -40,14 +31,10 @@ pub(crate) struct Caches {
     pub(crate) port: Arc<dyn CachePort>,
     pub(crate) hub: Arc<Hub>,
     pub(super) flights: Arc<Flights>,
-    // A short lock, taken when a handle is made: what handles of one cache share outlives each of them.
-    known: Mutex<HashMap<(Namespace, String), Arc<Known>>>,
+    known: Arc<told::Known<Known>>,
     clock: TestClock,
     /// How often keys have changed, once a cache wants to know.
     versions: OnceLock<Arc<Versions>>,
-    pub(super) telling: Telling,
-    /// Telling begins with the first cache that is used.
-    tells: Once,
 }
 
 /// What the handles of one cache share.
@@ -71,11 +58,9 @@ impl Caches {
             port,
             hub,
             flights: Arc::default(),
-            known: Mutex::default(),
+            known: told::Known::new(Some(telling)),
             clock,
             versions: OnceLock::new(),
-            telling,
-            tells: Once::new(),
         }
     }
 
@@ -93,43 +78,39 @@ impl Caches {
         near::start(&self.context, &self.port, self.versions());
     }
 
-    pub(super) fn known(self: &Arc<Self>, namespace: &Namespace, cache: &str) -> Arc<Known> {
-        self.tell();
-        let follows_keys = self.telling.what == TellCaches::Keys;
-        let mut known = self.known.lock();
-        let name = (namespace.clone(), cache.to_owned());
-        let is_full = known.len() >= MOST_KNOWN;
-        let new = |called: &str, follows_keys| {
-            Arc::new(Known {
-                area: Arc::new(CacheArea::new(namespace, cache)),
-                meters: Meters::new(called, follows_keys),
-                near: Opened::default(),
-            })
+    pub(super) fn known(&self, namespace: &Namespace, cache: &str) -> Arc<Known> {
+        let new = |called: &str, what| Known {
+            area: Arc::new(CacheArea::new(namespace, cache)),
+            meters: Meters::new(called, what == Tell::Keys),
+            near: Opened::default(),
         };
-        match known.entry(name) {
-            Entry::Occupied(found) => found.get().clone(),
-            // Works, and is counted with all others for which there was no room.
-            Entry::Vacant(_) if is_full => new(OTHERS, false),
-            Entry::Vacant(free) => free.insert(new(cache, follows_keys)).clone(),
-        }
+        let known = self.known.of(namespace, cache, |what| new(cache, what));
+        // Works, and is counted with all others for which there was no room.
+        known.unwrap_or_else(|| Arc::new(new(OTHERS, Tell::Nothing)))
+    }
+}
+
+impl Subject for Known {
+    type Counts = CacheCounts;
+
+    const ROSTER: &'static str = "quorate/caches";
+
+    fn counts(&self) -> CacheCounts {
+        self.meters.counts()
     }
 
-    /// All that were used.
-    pub(super) fn all_known(&self) -> Vec<Arc<Known>> {
-        self.known.lock().values().cloned().collect()
+    fn hot(&self) -> Option<&Hot> {
+        self.meters.hot.as_ref()
     }
+}
 
-    fn tell(self: &Arc<Self>) {
-        if self.telling.what == TellCaches::Nothing {
-            return;
-        }
-        self.tells.call_once(|| {
-            // Where there is no runtime nothing has been read either.
-            let closed = self.context.closed().clone();
-            let telling = announce(Arc::downgrade(self), self.telling.every, closed);
-            self.context.spawn(telling);
-        });
-    }
+/// What is known of the caches of a namespace, over all instances that tell.
+pub(crate) async fn figures(
+    presences: &Arc<Presences>,
+    namespace: &Namespace,
+) -> Result<Vec<CacheFigures>> {
+    let sums = told::sums::<Known>(presences, namespace).await?;
+    Ok(sums.into_iter().map(CacheFigures::from).collect())
 }
 
 /// Ends everything in a namespace that has one of the tags.
@@ -157,7 +138,10 @@ mod tests {
         Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     };
 
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::told::MOST_KNOWN;
     use crate::{CacheSpec, Fleet};
 
     /// The caches that something is counted of.
@@ -204,7 +188,7 @@ mod tests {
         assert_eq!(counted.len(), MOST_KNOWN + 1);
         assert_eq!(counted[0], OTHERS);
         let shared = &caches[0].inner.shared;
-        assert_eq!(shared.all_known().len(), MOST_KNOWN);
+        assert_eq!(shared.known.all().len(), MOST_KNOWN);
         // Each of them is a cache of its own.
         for (name, cache) in caches.iter().enumerate() {
             cache.put("a", &(name as u64)).await.unwrap();

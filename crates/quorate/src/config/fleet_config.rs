@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Secret;
 use super::values::{duration, flag, flexible, number};
-use crate::cache::TellCaches;
+use crate::told::Tell;
 
 /// Which protocol to speak to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Deserialize)]
@@ -164,10 +164,15 @@ pub struct FleetConfig {
     #[serde(deserialize_with = "duration")]
     pub presence_lease: Option<Duration>,
     /// What this instance tells the others of its caches: `nothing`, `counts` or `keys`. Default `nothing`.
-    pub tell_caches: Option<TellCaches>,
+    pub tell_caches: Option<Tell>,
     /// How often it does, if something has changed; from 100 ms to 1 h. Default 10 s.
     #[serde(deserialize_with = "duration")]
     pub tell_caches_every: Option<Duration>,
+    /// What this instance tells the others of its limiters: `nothing`, `counts` or `keys`. Default `nothing`.
+    pub tell_limits: Option<Tell>,
+    /// How often it does, if something has changed; from 100 ms to 1 h. Default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub tell_limits_every: Option<Duration>,
 }
 
 impl FleetConfig {
@@ -217,6 +222,8 @@ impl FleetConfig {
             presence_lease,
             tell_caches,
             tell_caches_every,
+            tell_limits,
+            tell_limits_every,
         )
     }
 }

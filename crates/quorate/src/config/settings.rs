@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::target::{self, Place, ServerTarget, Target};
 use super::{FleetConfig, Protocol, WhenUnavailable};
 use crate::backoff::{Backoff, RetryPolicy};
-use crate::cache::TellCaches;
 use crate::error::{Error, Result};
 use crate::key::Namespace;
+use crate::told::Tell;
 
 /// Validated options of one fleet.
 #[derive(Clone, Debug)]
@@ -30,8 +30,10 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes: Option<u64>,
     pub(crate) beacon_interval: Duration,
     pub(crate) presence_lease: Duration,
-    pub(crate) tell_caches: TellCaches,
+    pub(crate) tell_caches: Tell,
     pub(crate) tell_caches_every: Duration,
+    pub(crate) tell_limits: Tell,
+    pub(crate) tell_limits_every: Duration,
     pub(crate) connection: ConnectionSettings,
 }
 
@@ -120,6 +122,8 @@ impl Settings {
             presence_lease: within_an_hour("presence_lease", config.presence_lease)?,
             tell_caches: config.tell_caches.unwrap_or_default(),
             tell_caches_every: within_an_hour("tell_caches_every", config.tell_caches_every)?,
+            tell_limits: config.tell_limits.unwrap_or_default(),
+            tell_limits_every: within_an_hour("tell_limits_every", config.tell_limits_every)?,
             connection: connection(&config, &service)?,
             service,
         })
@@ -373,8 +377,10 @@ mod tests {
         let settings = resolve(r#"{"url":"redis://h"}"#).unwrap();
         assert_eq!(settings.command_timeout, secs(5));
         assert_eq!(settings.presence_lease, secs(10));
-        assert_eq!(settings.tell_caches, TellCaches::Nothing);
+        assert_eq!(settings.tell_caches, Tell::Nothing);
         assert_eq!(settings.tell_caches_every, secs(10));
+        assert_eq!(settings.tell_limits, Tell::Nothing);
+        assert_eq!(settings.tell_limits_every, secs(10));
         assert_eq!(settings.connection.connect_timeout, secs(10));
         assert_eq!(settings.retry, RetryPolicy::DEFAULT);
         assert_eq!(settings.namespace.as_str(), "quorate");
@@ -426,6 +432,10 @@ mod tests {
             (
                 r#"{"host":"h","tell_caches_every":"99ms"}"#,
                 "tell_caches_every",
+            ),
+            (
+                r#"{"host":"h","tell_limits_every":"2h"}"#,
+                "tell_limits_every",
             ),
             (r#"{"host":"h","deadline":"31days"}"#, "deadline"),
         ] {

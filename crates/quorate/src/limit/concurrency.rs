@@ -198,25 +198,21 @@ impl Enter {
             pending.id = None;
         }
         drop(pending);
-        let meters = limit.setup.as_ref().ok().map(|setup| &setup.meters);
-        Ok(match entered? {
+        let entered = entered?;
+        if let Ok(setup) = &limit.setup {
+            let has_entered = matches!(entered, Entered::Entered { .. });
+            setup.meters.entered(&setup.name, &key, has_entered);
+        }
+        Ok(match entered {
             Entered::Entered { remaining } => {
-                if let Some(meters) = meters {
-                    meters.allowed();
-                }
                 let ends = asked + lease;
                 let shared = limit.shared.clone();
                 Admission::Entered(Permit::new(shared, key, id, remaining, ends, lease))
             }
-            Entered::Full { retry_after } => {
-                if let Some(meters) = meters {
-                    meters.denied();
-                }
-                Admission::Full {
-                    retry_after,
-                    limit: limit.most,
-                }
-            }
+            Entered::Full { retry_after } => Admission::Full {
+                retry_after,
+                limit: limit.most,
+            },
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::embedded::Table;
 use crate::entry_key::EntryKey;
 use crate::error::{Error, Result};
 use crate::key::Namespace;
+use crate::told::Telling;
 
 static USAGE: Operation = Operation::new("limit.usage", "limit", "usage", Repeat::Harmless);
 static REFUND: Operation =
@@ -44,13 +45,14 @@ impl Limiters {
         context: Arc<Context>,
         port: Arc<dyn LimitPort>,
         moved: Option<TestClock>,
+        telling: Telling,
     ) -> Self {
         let clock = HomeClock::new(moved);
         Self {
             context,
             port,
             reach: Reach::default(),
-            meters: AllMeters::default(),
+            meters: AllMeters::new(Some(telling)),
             shares: Table::new(clock.clone()),
             hand: Hand::new(Table::new(clock)),
         }

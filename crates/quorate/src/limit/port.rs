@@ -36,6 +36,11 @@ impl LimitKey {
         &self.text
     }
 
+    /// Of a key of this limiter, what is behind its name: `:<key>`, or `@<action>:<key>`.
+    pub(super) fn within(&self, limiter: &str) -> &str {
+        self.shown().get(limiter.len()..).unwrap_or_default()
+    }
+
     /// What errors call it: the limiter and the key.
     pub(crate) fn shown(&self) -> &str {
         self.text

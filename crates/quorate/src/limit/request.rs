@@ -238,14 +238,10 @@ impl LimitRequest {
             },
             decision => decision,
         };
-        if self.ask == Ask::Take {
-            match (decision.is_allowed(), decision.basis()) {
-                (_, Basis::Shadow) => setup.meters.let_through(),
-                (_, Basis::Open) => setup.meters.open(),
-                (_, Basis::Share) => setup.meters.share(),
-                (true, _) => setup.meters.allowed(),
-                (false, _) => setup.meters.denied(),
-            }
+        if self.ask == Ask::Take
+            && let Ok(key) = &self.key
+        {
+            setup.meters.decided(&setup.name, key, &decision);
         }
         decision
     }

@@ -163,9 +163,11 @@ impl Setup {
             format!("{algorithm}-{}", Span(policy.window()))
         };
         let shapes: Vec<_> = terms.policies.iter().map(shape).collect();
+        let meters = meters.of(namespace, name);
+        meters.used_with(&terms.policies);
         Ok(Self {
             name: name.to_owned(),
-            meters: meters.of(name),
+            meters,
             terms,
             prefix: namespace.qualify(&format!("{UNIT}:{{")),
             shape: format!("}}:{}", shapes.join("+")),
@@ -182,7 +184,7 @@ impl Setup {
                 rates: Arc::new([]),
                 most: 0,
             },
-            meters: meters.of(name),
+            meters: meters.of(namespace, name),
             prefix: namespace.qualify(&format!("{UNIT}:{{")),
             shape: "}:slots".to_owned(),
         })
@@ -231,7 +233,7 @@ mod tests {
             Policy::sliding_log(5, MINUTE),
             Policy::token_bucket(1, MINUTE / 60),
         ];
-        let setup = Setup::new(&namespace, "api", policies.into(), &AllMeters::default()).unwrap();
+        let setup = Setup::new(&namespace, "api", policies.into(), &AllMeters::new(None)).unwrap();
         let key = setup.key("a}b", None).unwrap();
         assert_eq!(key.text(), "shop:limit:{api:a%7Db}:log-60s+bucket-1s");
         assert_eq!(key.shown(), "api:a%7Db");
@@ -247,7 +249,7 @@ mod tests {
                 &Namespace::default(),
                 "api",
                 policies.into(),
-                &AllMeters::default(),
+                &AllMeters::new(None),
             );
             setup.unwrap_err().message().unwrap_or_default().to_owned()
         };

@@ -19,7 +19,7 @@ fn refused(error: &Error, field: &str) {
 #[tokio::test]
 async fn an_option_of_a_fleet_is_no_longer_than_its_rule() {
     type Set = fn(FleetBuilder, Duration) -> FleetBuilder;
-    let options: [(&str, Set); 11] = [
+    let options: [(&str, Set); 12] = [
         ("command_timeout", |fleet, time| fleet.command_timeout(time)),
         ("deadline", |fleet, time| fleet.deadline(time)),
         ("connect_timeout", |fleet, time| fleet.connect_timeout(time)),
@@ -34,6 +34,9 @@ async fn an_option_of_a_fleet_is_no_longer_than_its_rule() {
         ("presence_lease", |fleet, time| fleet.presence_lease(time)),
         ("tell_caches_every", |fleet, time| {
             fleet.tell_caches_every(time)
+        }),
+        ("tell_limits_every", |fleet, time| {
+            fleet.tell_limits_every(time)
         }),
     ];
     for (field, set) in options {

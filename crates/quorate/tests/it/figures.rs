@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::{CacheFigures, CacheSpec, Fleet, FleetBuilder, TellCaches};
+use quorate::{CacheFigures, CacheSpec, Fleet, FleetBuilder, Tell};
 use quorate_testing::harness::{namespace, within};
 use quorate_testing::servers::{ServerKind, shared};
 
@@ -10,7 +10,7 @@ const NAMES: CacheSpec<u64, String> = CacheSpec::new("names");
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn telling(what: TellCaches) -> FleetBuilder {
+fn telling(what: Tell) -> FleetBuilder {
     Fleet::builder()
         .url("memory:")
         .tell_caches(what)
@@ -55,7 +55,7 @@ async fn used_by_two(one: &Fleet, two: &Fleet) {
 
 #[tokio::test(start_paused = true)]
 async fn what_instances_tell_of_their_caches_adds_up() {
-    let one = telling(TellCaches::Keys).build().await.unwrap();
+    let one = telling(Tell::Keys).build().await.unwrap();
     let two = one.instance("b").await.unwrap();
     used_by_two(&one, &two).await;
 }
@@ -63,7 +63,7 @@ async fn what_instances_tell_of_their_caches_adds_up() {
 #[tokio::test]
 async fn what_instances_tell_of_their_caches_adds_up_on_a_server() {
     let server = shared(ServerKind::Redis).await.unwrap();
-    let one = telling(TellCaches::Keys)
+    let one = telling(Tell::Keys)
         .url(server.url())
         .namespace(namespace())
         .tell_caches_every(SECOND / 10)
@@ -81,7 +81,7 @@ async fn what_instances_tell_of_their_caches_adds_up_on_a_server() {
 /// Not the counts, and not the keys unless they are asked for.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_of_caches_unless_it_is_switched_on() {
-    for (what, told) in [(TellCaches::Nothing, false), (TellCaches::Counts, true)] {
+    for (what, told) in [(Tell::Nothing, false), (Tell::Counts, true)] {
         let fleet = telling(what).build().await.unwrap();
         fleet.cache(&NAMES).get(&7).await.unwrap();
         tokio::time::sleep(MINUTE).await;
@@ -93,7 +93,7 @@ async fn nothing_is_told_of_caches_unless_it_is_switched_on() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_hour_of_a_cache_is_told_minute_by_minute() {
-    let fleet = telling(TellCaches::Counts).build().await.unwrap();
+    let fleet = telling(Tell::Counts).build().await.unwrap();
     let names = fleet.cache(&NAMES);
     names
         .put(&7, &"Ann".to_owned())
@@ -123,7 +123,7 @@ async fn the_last_hour_of_a_cache_is_told_minute_by_minute() {
 /// Namespaces are apart here, too.
 #[tokio::test(start_paused = true)]
 async fn figures_are_those_of_the_namespace() {
-    let fleet = telling(TellCaches::Counts).build().await.unwrap();
+    let fleet = telling(Tell::Counts).build().await.unwrap();
     let inner = fleet.namespaced("inner").unwrap();
     inner.cache(&NAMES).get(&7).await.unwrap();
     tokio::time::sleep(SECOND * 2).await;
@@ -135,7 +135,7 @@ async fn figures_are_those_of_the_namespace() {
 #[tokio::test(start_paused = true)]
 async fn near_hits_are_in_the_figures() {
     const NEAR: CacheSpec<u64, String> = CacheSpec::new("near").near(1 << 20);
-    let fleet = telling(TellCaches::Keys).build().await.unwrap();
+    let fleet = telling(Tell::Keys).build().await.unwrap();
     let near = fleet.cache(&NEAR);
     near.put(&7, &"Ann".to_owned()).await.unwrap();
     for _ in 0..5 {

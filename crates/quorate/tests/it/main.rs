@@ -29,6 +29,7 @@ mod faults_session_history;
 mod faults_store;
 mod figures;
 mod file;
+mod limit_figures;
 mod locks;
 mod operators;
 mod ports;

@@ -11,6 +11,8 @@ pub(super) struct Counted {
     pub(super) key: Box<str>,
     /// Never less than it was.
     pub(super) count: f64,
+    /// How often of that it was the special case, since the key is followed: never more than it was.
+    pub(super) part: f64,
     /// By how much it may be too large.
     pub(super) error: f64,
     /// Of the key: most are told apart by it alone.
@@ -33,18 +35,21 @@ impl Sketch {
         }
     }
 
-    /// Counts a key, as if it had been asked for so often.
-    pub(super) fn add(&mut self, key: &str, weight: f64) {
+    /// Counts a key, as if it had been asked for so often; `is_part`: as the special case.
+    pub(super) fn add(&mut self, key: &str, weight: f64, is_part: bool) {
         let hash = hash(key);
+        let part = if is_part { weight } else { 0.0 };
         let is_it = |it: &&mut Counted| it.hash == hash && &*it.key == key;
         if let Some(counted) = self.followed.iter_mut().find(is_it) {
             counted.count += weight;
+            counted.part += part;
             return;
         }
         if self.followed.len() < self.places {
             self.followed.push(Counted {
                 key: key.into(),
                 count: weight,
+                part,
                 error: 0.0,
                 hash,
             });
@@ -58,6 +63,7 @@ impl Sketch {
             *least = Counted {
                 key: key.into(),
                 count: least.count + weight,
+                part,
                 error: least.count,
                 hash,
             };
@@ -68,6 +74,7 @@ impl Sketch {
     pub(super) fn fade(&mut self, share: f64) {
         for counted in &mut self.followed {
             counted.count *= share;
+            counted.part *= share;
             counted.error *= share;
         }
     }
@@ -97,11 +104,12 @@ mod tests {
 
     const PLACES: usize = 8;
 
+    /// Every third time is the special case.
     fn sketch(asked: &[u8]) -> (Sketch, HashMap<String, f64>) {
         let (mut sketch, mut exact) = (Sketch::new(PLACES), HashMap::new());
-        for key in asked {
+        for (number, key) in asked.iter().enumerate() {
             let key = key.to_string();
-            sketch.add(&key, 1.0);
+            sketch.add(&key, 1.0, number % 3 == 0);
             *exact.entry(key).or_default() += 1.0;
         }
         (sketch, exact)
@@ -124,6 +132,10 @@ mod tests {
                 let truth = exact[&*it.key];
                 prop_assert!(it.count >= truth && it.count - it.error <= truth, "{:?} {}", it, truth);
                 prop_assert!(it.error <= all / PLACES as f64);
+                let special = |(number, key): &(usize, &u8)| number % 3 == 0 && key.to_string() == *it.key;
+                let part = asked.iter().enumerate().filter(special).count() as f64;
+                // What it was before the key was followed is not known: at most the error.
+                prop_assert!(it.part <= part && it.part + it.error >= part, "{:?} {}", it, part);
             }
             for (key, truth) in &exact {
                 let followed = hottest.iter().any(|it| *it.key == **key);
@@ -142,7 +154,7 @@ mod tests {
             exact.values_mut().for_each(|count| *count *= 0.5);
             for key in more {
                 let key = key.to_string();
-                sketch.add(&key, 1.0);
+                sketch.add(&key, 1.0, false);
                 *exact.entry(key).or_default() += 1.0;
             }
             for it in sketch.hottest(usize::MAX) {
@@ -155,8 +167,8 @@ mod tests {
     #[test]
     fn what_was_hot_long_ago_is_left_out() {
         let mut sketch = Sketch::new(PLACES);
-        sketch.add("a", 10.0);
-        sketch.add("b", 1.0);
+        sketch.add("a", 10.0, false);
+        sketch.add("b", 1.0, false);
         assert_eq!(sketch.hottest(1)[0].key.as_ref(), "a");
         sketch.fade(0.09);
         assert!(sketch.hottest(9).is_empty());
