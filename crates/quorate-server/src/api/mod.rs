@@ -7,6 +7,7 @@ pub(crate) mod figures;
 mod health;
 mod history;
 mod hub;
+pub(crate) mod limit_figures;
 mod limits;
 mod locks;
 mod openapi;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/hub", get(hub::show))
         .route("/v1/hub/clients", get(hub::clients))
         .route("/v1/hub/clients/{id}", get(hub::client))
+        .route("/v1/limits", get(limit_figures::show))
         .route("/v1/limits/{limiter}/{key}", post(limits::consume))
         .route("/v1/limits/{limiter}/{key}/refund", post(limits::refund))
         .route("/v1/limits/{limiter}/{key}/reset", post(limits::reset))

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    cache, events, figures, health, history, hub, limits, locks, presence, session,
+    cache, events, figures, health, history, hub, limit_figures, limits, locks, presence, session,
     session_changes, sessions, store,
 };
 
@@ -30,6 +30,7 @@ use super::{
         hub::client,
         sse,
         ws,
+        limit_figures::show,
         limits::consume,
         limits::refund,
         limits::reset,

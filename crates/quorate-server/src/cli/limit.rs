@@ -7,6 +7,8 @@ use quorate::{Decision, Fleet, Limiter, Policy};
 use serde_json::json;
 
 use super::backend::BackendArgs;
+use super::value;
+use crate::api::limit_figures::{LimitList, LimitView};
 use crate::failure::Failure;
 
 /// It would be refused. Like `EX_TEMPFAIL` of sysexits.h: try again later.
@@ -16,6 +18,7 @@ const REFUSED: u8 = 75;
 pub(super) enum Command {
     Check(Check),
     Reset(Reset),
+    Show(Show),
 }
 
 /// Which key, and how it is limited.
@@ -53,10 +56,26 @@ pub(super) struct Reset {
     limited: Limited,
 }
 
+/// Print what is known of all limiters of the fleet.
+///
+/// Each instance counts the requests it decides from its start, and tells of them every few seconds if it is configured to (`tell_limits`).
+/// The keys that are asked for most are an estimate over about the last ten minutes, and told only where that is switched on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// Only this limiter.
+    limiter: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    backend: BackendArgs,
+}
+
 pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Check(args) => args.run().await,
         Command::Reset(args) => args.run().await,
+        Command::Show(args) => args.run().await,
     }
 }
 
@@ -121,4 +140,68 @@ impl Reset {
         fleet.close().await;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Show {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let fleet = self.backend.connect().await?;
+        let mut figures = fleet.limit_figures().await?;
+        fleet.close().await;
+        if let Some(limiter) = &self.limiter {
+            figures.retain(|it| it.limiter == *limiter);
+            if figures.is_empty() {
+                let why = format!("no instance tells of a limiter `{limiter}`");
+                return Err(Failure::with_code(Failure::NOT_THERE, why));
+            }
+        }
+        let limits: Vec<_> = figures.into_iter().map(LimitView::from).collect();
+        if self.json {
+            value::print_json(&LimitList { limits })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if limits.is_empty() {
+            eprintln!("no instance tells of a limiter: see `tell_limits`");
+        }
+        let mut each = limits.iter();
+        each.try_for_each(|limit| value::print(shown(limit).as_bytes()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A limiter for people.
+fn shown(limit: &LimitView) -> String {
+    let decisions = &limit.decisions;
+    let ratio = limit.denied_ratio.map_or_else(
+        || "no requests".to_owned(),
+        |ratio| format!("{:.1} % denied", ratio * 100.0),
+    );
+    let mut text = format!(
+        "{}: {ratio}, told by {}\n  requests  {} (allowed {}, denied {}; shadow {}, open {}, share {})",
+        limit.limiter,
+        limit.instances,
+        decisions.asked,
+        decisions.allowed,
+        decisions.denied,
+        decisions.shadow,
+        decisions.open,
+        decisions.share,
+    );
+    for policies in &limit.policies {
+        text.push_str(&format!("\n  policies  {}", policies.join(" ")));
+    }
+    for (policy, denied) in &limit.denied_by {
+        text.push_str(&format!("\n  denied by {policy}  {denied}"));
+    }
+    for hot in limit.hottest.iter().flatten() {
+        let action = hot.action.as_ref();
+        let action = action.map(|action| format!(" ({action})"));
+        text.push_str(&format!(
+            "\n  {:>10.0}  {}{}, {:.0} denied",
+            hot.asked,
+            hot.key,
+            action.unwrap_or_default(),
+            hot.denied,
+        ));
+    }
+    text
 }

@@ -5,6 +5,7 @@ mod access;
 #[cfg(feature = "browser")]
 mod browser;
 #[cfg(feature = "browser")]
+mod browser_limits;
 mod browser_live;
 #[cfg(feature = "browser")]
 mod browser_locks;
