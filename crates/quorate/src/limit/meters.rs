@@ -107,16 +107,13 @@ impl Meters {
     pub(super) fn used_with(&self, policies: &Arc<[Policy]>) {
         let Some(told) = &self.told else { return };
         let mut known = told.policies.lock();
-        match known.iter_mut().find(|it| count_alike(it, policies)) {
-            Some(alike) => alike.clone_from(policies),
-            None => {
-                if known.len() >= MOST_LISTS {
-                    // Those that were named first have been replaced, most likely.
-                    known.remove(0);
-                }
-                known.push(policies.clone());
-            }
+        if let Some(alike) = known.iter().position(|it| count_alike(it, policies)) {
+            known.remove(alike);
+        } else if known.len() >= MOST_LISTS {
+            // The one that was not named for longest.
+            known.remove(0);
         }
+        known.push(policies.clone());
     }
 
     /// Counts a decision about a key of the limiter.
@@ -198,6 +195,8 @@ impl Subject for Meters {
             return LimitCounts::default();
         };
         let text = |policies: &Arc<[Policy]>| policies.iter().map(ToString::to_string).collect();
+        let mut policies: Vec<Vec<_>> = told.policies.lock().iter().map(text).collect();
+        policies.sort_unstable();
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LimitCounts {
             decisions: DecisionCounts {
@@ -208,7 +207,7 @@ impl Subject for Meters {
                 share: of(&told.share),
             },
             denied_by: told.denied_by.lock().iter().cloned().collect(),
-            policies: told.policies.lock().iter().map(text).collect(),
+            policies,
         }
     }
 
@@ -246,16 +245,19 @@ mod tests {
         let meters = Meters::of("a", Tell::Counts);
         let policy = |text: String| -> Arc<[Policy]> { Arc::new([text.parse().unwrap()]) };
         for number in 1..=50 {
+            // With other limits it counts on, with another window it does not.
             meters.used_with(&policy(format!("log:{number}/1s")));
-            meters.used_with(&policy(format!("log:1/{number}s")));
+            meters.used_with(&policy(format!("log:9/{}s", number + 1)));
             let told = meters.told.as_ref().unwrap();
             told.denied_by(&format!("policy-{number}"));
             told.denied_by("policy-1");
         }
         let counts = meters.counts();
-        assert_eq!(counts.policies.len(), MOST_LISTS);
-        assert!(counts.policies.contains(&vec!["log:50/1s".to_owned()]));
-        assert!(counts.policies.contains(&vec!["log:1/50s".to_owned()]));
+        let policies = counts.policies.concat();
+        assert_eq!(
+            policies,
+            ["log:50/1s", "log:9/49s", "log:9/50s", "log:9/51s"]
+        );
         assert_eq!(counts.denied_by.len(), MOST_NAMES);
         assert_eq!(counts.denied_by["policy-1"], 51);
     }

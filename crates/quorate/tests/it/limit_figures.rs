@@ -1,7 +1,9 @@
 //! What instances tell each other of their limiters.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use quorate::limit::{Admission, DecisionCounts, Reserved, WhenDown, reserve};
 use quorate::{Fleet, FleetBuilder, LimitFigures, Policy, Tell};
 use quorate_testing::harness::{namespace, within};
@@ -288,4 +290,25 @@ async fn figures_of_limiters_are_those_of_the_namespace() {
     }
     assert_eq!(told(&fleet, "api", 1).await.instances, 1);
     assert_eq!(told(&inner, "api", 2).await.instances, 1);
+}
+
+/// Telling needs a runtime; deciding in the process does not.
+#[test]
+fn what_is_decided_before_there_is_a_runtime_is_told_once_there_is_one() {
+    let built = telling(Tell::Counts).build().now_or_never();
+    let fleet = built.expect("nothing is waited for").unwrap();
+    let policy = Policy::fixed_window(9, MINUTE);
+    let api = fleet.limiter("api", &policy);
+    let decided = api.consume("k").into_future().now_or_never();
+    assert!(decided.unwrap().unwrap().is_allowed());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let named_again = fleet.limiter("api", &policy);
+        assert!(named_again.consume("k").await.unwrap().is_allowed());
+        assert_eq!(told(&fleet, "api", 2).await.instances, 1);
+    });
 }
