@@ -1,6 +1,7 @@
-//! `lock`: taking a free lock and giving it back, and handing one over among many who want it.
+//! `lock`: taking a free lock and giving it back, on one server or a quorum of three, and handing one over among many who want it.
 
 mod handoff;
+mod quorum;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use crate::capture::{Command, commands_of};
 use crate::context::{Context, Flavour};
 use crate::floor::Floor;
 use crate::measure::{Contender, Load, Window};
+use crate::replay::slices;
 use crate::report::{Better, Figure, compare};
 
 const TASKS: [usize; 3] = [1, 64, 512];
@@ -40,6 +42,7 @@ pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
         figures.extend(measured?.into_iter().map(|it| it.at_least(LEAST_OF_FLOOR)));
     }
     figures.extend(handoff::run(context)?);
+    figures.extend(quorum::run(context)?);
     Ok(figures)
 }
 
@@ -122,7 +125,10 @@ impl FloorLock {
         let keys: usize = std::str::from_utf8(&acquire[BEFORE_KEYS - 1])?.parse()?;
         let place = BEFORE_KEYS + keys;
         let is_lease = acquire.get(place).is_some_and(|it| it.len() == 32);
-        ensure!(is_lease && acquire.get(place) == release.get(place), "the leases differ");
+        ensure!(
+            is_lease && acquire.get(place) == release.get(place),
+            "the leases differ"
+        );
         Ok(Self {
             floor: Floor::connect(("127.0.0.1", port)).await?,
             acquire,
@@ -157,7 +163,10 @@ impl Load for FloorLock {
             place[from..].copy_from_slice(lease.as_bytes());
         }
         let reply = self.floor.call(&slices(&self.acquire)).await?;
-        ensure!(reply.starts_with(b"*2\r\n$8\r\nacquired\r\n"), "not acquired");
+        ensure!(
+            reply.starts_with(b"*2\r\n$8\r\nacquired\r\n"),
+            "not acquired"
+        );
         let reply = self.floor.call(&slices(&self.release)).await?;
         ensure!(*reply == *b":1\r\n", "not released");
         Ok(())
@@ -170,8 +179,4 @@ impl Load for FloorLock {
             ..self.clone()
         }
     }
-}
-
-fn slices(command: &Command) -> Vec<&[u8]> {
-    command.iter().map(Vec::as_slice).collect()
 }

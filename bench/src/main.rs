@@ -20,6 +20,7 @@ mod peers;
 mod plot;
 mod replay;
 mod report;
+mod session;
 mod store;
 
 use std::io::Write;
@@ -80,6 +81,8 @@ enum Name {
     Limit,
     /// Taking a free lock and giving it back.
     Lock,
+    /// Making, reading, using and listing sessions.
+    Session,
     /// Reading, writing and counting one entry.
     Store,
 }
@@ -108,6 +111,7 @@ fn main() -> Result<()> {
             Name::Hub => hub::run(&context)?,
             Name::Limit => limit::run(&context)?,
             Name::Lock => lock::run(&context)?,
+            Name::Session => session::run(&context)?,
             Name::Store => store::run(&context)?,
         };
         figures.extend(more);

@@ -246,7 +246,7 @@ impl Sessions {
                 port.list(&key, CallOptions::until(attempt.deadline))
             })
             .await?;
-        let session = |(serial, found)| Session::new(&SessionHandle { place, serial }, found);
+        let session = |(serial, found)| Session::new(SessionHandle { place, serial }, None, found);
         let mut sessions: Vec<_> = found.into_iter().map(session).collect();
         sessions.sort_by_key(|session| {
             let handle = session.handle();
@@ -316,26 +316,27 @@ impl Sessions {
         session: &impl SessionRef,
         touch: bool,
     ) -> Result<Option<Session>> {
-        let found = self.find(operation, session, touch).await?;
-        Ok(found.map(|found| Session::new(session, found)))
+        let (handle, claim) = (session.handle(), claim_of(session));
+        let found = self.find(operation, handle, &claim, touch).await?;
+        Ok(found.map(|found| Session::new(handle, claim.digest, found)))
     }
 
     pub(super) async fn find(
         &self,
         operation: &'static Operation,
-        session: &impl SessionRef,
+        handle: SessionHandle,
+        claim: &Claim,
         touch: bool,
     ) -> Result<Option<Found>> {
-        let (handle, claim) = (session.handle(), claim_of(session));
         let (key, target) = (self.key(handle.place)?, handle.to_string());
         let (context, port) = (&self.shared.context, &self.shared.port);
         context
             .run_within(self.limits, operation, &target, |attempt| {
                 let options = CallOptions::until(attempt.deadline);
                 if touch {
-                    port.touch(&key, &claim, None, options)
+                    port.touch(&key, claim, None, options)
                 } else {
-                    port.get(&key, &claim, options)
+                    port.get(&key, claim, options)
                 }
             })
             .await

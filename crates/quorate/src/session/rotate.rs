@@ -128,10 +128,11 @@ impl Sessions {
     /// Two units: the session is made in the user's, and then taken from where it was if nothing changed there.
     /// Its new id is told only after that.
     async fn log_in(&self, id: &SessionId, user: String) -> Result<Rotation> {
-        let Some(found) = self.find(&LOGIN, id, false).await? else {
+        let claim = claim_of(id);
+        let Some(found) = self.find(&LOGIN, id.handle, &claim, false).await? else {
             return Ok(Rotation::Gone);
         };
-        if claim_of(id).digest != Some(found.record.digest) {
+        if claim.digest != Some(found.record.digest) {
             return Ok(Rotation::Superseded);
         }
         if found.record.user.as_ref() == Some(&user) && self.place_of(&user)? == id.handle.place {
@@ -171,7 +172,7 @@ impl Sessions {
                 Deleted::Gone => return Ok(false),
                 Deleted::Changed => {}
             }
-            let Some(now) = self.find(&LOGIN, id, false).await? else {
+            let Some(now) = self.find(&LOGIN, id.handle, &claim_of(id), false).await? else {
                 return Ok(false);
             };
             self.follow(to, &found, &now).await?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::field::SessionKey;
-use super::id::{SessionHandle, SessionRef};
+use super::id::{IdDigest, SessionHandle};
 use super::port::Found;
 use crate::clock::Micros;
 use crate::error::Result;
@@ -18,13 +18,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// As it was found by its id, or its handle.
-    pub(super) fn new(by: &impl SessionRef, mut found: Found) -> Self {
+    /// As it was found by its handle, or by the id with this digest.
+    pub(super) fn new(handle: SessionHandle, digest: Option<IdDigest>, mut found: Found) -> Self {
         found.record.drop_ended(found.now);
         let replaced = |digest| digest != found.record.digest;
         Self {
-            handle: by.handle(),
-            superseded: by.digest().is_some_and(replaced),
+            handle,
+            superseded: digest.is_some_and(replaced),
             found,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::handle::Sessions;
+use super::handle::{Sessions, claim_of};
 use super::id::{SessionHandle, SessionRef};
 use super::port::RevokedWhy;
 use crate::backoff::Backoff;
@@ -78,7 +78,10 @@ impl SessionWatch {
     pub async fn ended(&mut self) -> Result<Option<RevokedWhy>> {
         loop {
             // After the subscription began, and after each doubt.
-            let found = self.sessions.find(&WATCH, &self.handle, false).await?;
+            let found = self
+                .sessions
+                .find(&WATCH, self.handle, &claim_of(&self.handle), false)
+                .await?;
             let Some(found) = found else {
                 return Ok(None);
             };

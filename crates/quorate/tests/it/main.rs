@@ -35,5 +35,6 @@ mod operators;
 mod ports;
 mod quorum;
 mod room;
+mod round_trips;
 mod suites;
 mod wire;
