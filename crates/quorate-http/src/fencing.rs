@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use quorate::FencingToken;
+use quorate::{FencingToken, Fleet, Store, StoreSpec};
 
 use crate::problem::{Code, Problem};
 use crate::rejection::Rejection;
@@ -99,11 +99,84 @@ impl Fence {
         // One atomic step, so that two at once are in some order; nothing else is published by it.
         let before = self.greatest.fetch_max(token.get(), Ordering::AcqRel);
         if before > token.get() {
-            let message = format!("fencing token {token} is older than {before}, seen before");
-            return Err(Problem::new(Code::FailedPrecondition, message).into());
+            return Err(stale(token, FencingToken::new(before)));
         }
         Ok(())
     }
+}
+
+/// Refuses tokens smaller than the greatest that any instance has seen, of each of many resources.
+///
+/// What was seen is remembered in a [store](quorate::Store) of the fleet, for 31 days after the last request: one round trip for
+/// each. A resource that can remember the token itself, such as a row in a database, is safer: there the look at the token and the
+/// work are one step.
+///
+/// # Clone
+/// Cheap; clones are the same fence.
+///
+/// # Concurrent calls
+/// A request that was admitted may be overtaken by one with a greater token before it has done its work. What keeps the order of
+/// requests, such as one connection to the resource, does not need more; what does not has to check the token as well.
+///
+/// # Example
+/// ```
+/// use axum::{Router, extract::Path, routing::put};
+/// use quorate::Fleet;
+/// use quorate_http::{Fenced, FleetFence, Rejection};
+///
+/// async fn write(fence: FleetFence, report: String, Fenced(token): Fenced) -> Result<&'static str, Rejection> {
+///     fence.admit(&report, token).await?;
+///     Ok("written")
+/// }
+///
+/// # fn main() -> quorate::Result<()> {
+/// let fence = FleetFence::new(&Fleet::embedded(), "reports")?;
+/// let handler = move |Path(report): Path<String>, token: Fenced| write(fence.clone(), report, token);
+/// let app: Router = Router::new().route("/reports/{report}", put(handler));
+/// # let _ = app;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct FleetFence {
+    seen: Store<str, ()>,
+}
+
+impl FleetFence {
+    /// That of all instances with this name: 1 to 100 letters, digits and `_ . / -`.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the name breaks the rule.
+    pub fn new(fleet: &Fleet, name: &str) -> quorate::Result<Self> {
+        if name.is_empty() || name.len() > 100 {
+            return Err(quorate::Error::invalid("name", "must have 1 to 100 bytes"));
+        }
+        let spec = StoreSpec::try_new(format!("fence/{name}"))?;
+        let seen = fleet.store(&spec);
+        Ok(Self { seen })
+    }
+
+    /// Admits a token that is at least as great as all before it that came with this resource, whose name
+    /// has 1 to 512 bytes.
+    ///
+    /// # Errors
+    /// 409 with the code `FAILED_PRECONDITION`: somebody got the lock later, and was here already. 400 if the resource breaks
+    /// the rule, and those of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the token may or may not count as seen. Repeating it is harmless.
+    pub async fn admit(&self, resource: &str, token: FencingToken) -> Result<(), Rejection> {
+        // There is no entry: what its fence remembers is all.
+        let write = self.seen.delete(resource).idempotent().fenced(token);
+        match write.await? {
+            quorate::store::Fenced::Stale { greatest, .. } => Err(stale(token, greatest)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn stale(token: FencingToken, seen: FencingToken) -> Rejection {
+    let message = format!("fencing token {token} is older than {seen}, seen before");
+    Problem::new(Code::FailedPrecondition, message).into()
 }
 
 #[cfg(test)]
@@ -138,5 +211,30 @@ mod tests {
             let answer = fence.admit(FencingToken::new(token));
             assert_eq!(answer.is_ok(), admitted, "{token}");
         }
+    }
+    #[tokio::test]
+    async fn an_old_token_is_refused_by_every_instance() {
+        let fleet = Fleet::embedded();
+        let other = fleet.instance("other").await.unwrap();
+        let fences = [&fleet, &other].map(|fleet| FleetFence::new(fleet, "reports").unwrap());
+        let (old, new) = (FencingToken::new(9), FencingToken::new(10));
+        let [here, there] = &fences;
+        here.admit("may", new).await.unwrap();
+        for fence in &fences {
+            let refused = fence.admit("may", old).await.unwrap_err();
+            assert_eq!(refused.problem().status(), 409);
+            // Its holder comes again; other resources have fences of their own, and so have other names.
+            fence.admit("may", new).await.unwrap();
+            fence.admit("june", old).await.unwrap();
+        }
+        let elsewhere = FleetFence::new(&fleet, "drafts").unwrap();
+        elsewhere.admit("may", old).await.unwrap();
+        there.admit("may", FencingToken::new(11)).await.unwrap();
+        assert!(here.admit("may", new).await.is_err());
+        assert_eq!(
+            here.admit("", new).await.unwrap_err().problem().status(),
+            400
+        );
+        assert!(FleetFence::new(&fleet, "a b").is_err());
     }
 }

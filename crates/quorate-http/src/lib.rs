@@ -56,7 +56,7 @@ pub mod telemetry;
 mod topic;
 mod ws;
 
-pub use fencing::{FENCING_TOKEN, Fence, Fenced, fencing_header, fencing_token};
+pub use fencing::{FENCING_TOKEN, Fence, Fenced, FleetFence, fencing_header, fencing_token};
 pub use frame::{PROTOCOL, event_line};
 pub use hub::{
     Authenticate, ClientEmit, ClientInfo, ClientStats, ConnectionTokens, Credentials, Cx, Denied,

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod console;
 mod failure;
+mod fenced;
 mod instances;
 mod json;
 mod lock_kind;

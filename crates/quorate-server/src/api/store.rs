@@ -8,8 +8,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use quorate::{Codec, Remaining, Store, StoreSpec};
-use quorate_http::{Code, Problem, Rejection};
+use quorate::store::{ConditionalWrite, Fenced, Increment, RemoveEntry, SetEntry};
+use quorate::{Codec, FencingToken, Remaining, Store, StoreSpec};
+use quorate_http::{Code, FENCING_TOKEN, Problem, Rejection, fencing_token};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,6 +20,7 @@ use super::values::{
     idempotency_key, invalid, max_bytes, millis, precondition_failed, ttl,
 };
 use crate::app::App;
+use crate::fenced::{admitted, send};
 
 type Entry = Result<Path<(String, String)>, PathRejection>;
 
@@ -36,6 +38,16 @@ fn not_found(store: &str, key: &str) -> Rejection {
         format!("the store `{store}` has no `{key}`"),
     )
     .into()
+}
+
+/// The fencing token that a write comes with, if it comes with one.
+fn token_of(headers: &HeaderMap) -> Result<Option<FencingToken>, Rejection> {
+    let is_given = headers.contains_key(FENCING_TOKEN);
+    is_given.then(|| fencing_token(headers)).transpose()
+}
+
+fn unless_stale<T>(fenced: Fenced<T>) -> Result<T, Rejection> {
+    admitted(fenced).map_err(|rule| precondition_failed(&rule))
 }
 
 /// Shows the value of an entry.
@@ -91,7 +103,8 @@ enum Ttl {
 
 /// Sets the value of an entry.
 ///
-/// The body is any JSON. With `If-None-Match: *` only if there is none, with `If-Match` only if it has that value.
+/// The body is any JSON. With `If-None-Match: *` only if there is none, with `If-Match` only if it has that value, with
+/// `Fencing-Token` only if nobody wrote with a greater one.
 #[utoipa::path(
     put,
     path = "/v1/store/{store}/{key}",
@@ -101,13 +114,14 @@ enum Ttl {
         ("ttl" = Option<String>, Query, description = "How long it lives, such as `30s`; `keep` for the end it had. Without it, until it is deleted"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no entry"),
         ("If-Match" = Option<String>, Header, description = "Etags: only if it has one of these values"),
+        ("Fencing-Token" = Option<String>, Header, description = "Only with a token as great as the greatest that the entry was written with"),
         ("Idempotency-Key" = Option<String>, Header, description = "With `If-None-Match: *`: repeated with the same key, it is answered as the first time"),
     ),
     request_body(content_type = "application/json"),
     responses(
         (status = 204, description = "Set; `ETag` stands for the value"),
         (status = 400, description = "An argument or the body breaks a rule"),
-        (status = 412, description = "The condition does not hold"),
+        (status = 412, description = "The condition does not hold, or the entry was written with a greater fencing token"),
         (status = 413, description = "The value is too large"),
         (status = 415, description = "The body is not application/json"),
         (status = 503, description = "The backend cannot be reached"),
@@ -127,7 +141,7 @@ pub(crate) async fn set(
         Some(KEEP) => Ttl::Keep,
         Some(text) => Ttl::For(ttl(text)?),
     };
-    let condition = Condition::of(&headers)?;
+    let (condition, token) = (Condition::of(&headers)?, token_of(&headers)?);
     let once = idempotency_key(&headers)?;
     if once.is_some() && condition != Condition::Absent {
         return Err(invalid(
@@ -140,11 +154,12 @@ pub(crate) async fn set(
     let write = match &condition {
         Condition::None => {
             let write = store.set(&key, &value);
-            match ttl {
-                Ttl::Forever => write.await?,
-                Ttl::Keep => write.keep_ttl().await?,
-                Ttl::For(ttl) => write.ttl(ttl).await?,
-            }
+            let write = match ttl {
+                Ttl::Forever => write,
+                Ttl::Keep => write.keep_ttl(),
+                Ttl::For(ttl) => write.ttl(ttl),
+            };
+            unless_stale(send(write, token, SetEntry::fenced).await?)?;
             return Ok(set_to(&value));
         }
         Condition::Absent => store.set_if_absent(&key, &value),
@@ -162,10 +177,11 @@ pub(crate) async fn set(
         Ttl::Keep => write.keep_ttl(),
         Ttl::For(ttl) => write.ttl(ttl),
     };
-    let made = match once {
-        Some(once) => write.idempotency_key(once).await?,
-        None => write.await?,
+    let write = match once {
+        Some(once) => write.idempotency_key(once),
+        None => write,
     };
+    let made = unless_stale(send(write, token, ConditionalWrite::fenced).await?)?;
     match (made, condition) {
         (true, _) => Ok(set_to(&value)),
         (false, Condition::Absent) => Err(precondition_failed("there is an entry already")),
@@ -181,7 +197,7 @@ fn set_to(value: &[u8]) -> Response {
 
 /// Deletes an entry.
 ///
-/// With `If-Match` only if it has that value.
+/// With `If-Match` only if it has that value, with `Fencing-Token` only if nobody wrote with a greater one.
 #[utoipa::path(
     delete,
     path = "/v1/store/{store}/{key}",
@@ -189,11 +205,12 @@ fn set_to(value: &[u8]) -> Response {
         ("store" = String, Path),
         ("key" = String, Path),
         ("If-Match" = Option<String>, Header, description = "Etags: only if it has one of these values"),
+        ("Fencing-Token" = Option<String>, Header, description = "Only with a token as great as the greatest that the entry was written with"),
     ),
     responses(
         (status = 200, description = "It is not there any more", body = Deleted),
         (status = 400, description = "An argument breaks a rule"),
-        (status = 412, description = "The condition does not hold"),
+        (status = 412, description = "The condition does not hold, or the entry was written with a greater fencing token"),
         (status = 503, description = "The backend cannot be reached"),
     ),
     tag = "store",
@@ -204,11 +221,12 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Result<Json<Deleted>, Rejection> {
     let Path((name, key)) = path?;
-    let condition = Condition::of(&headers)?;
+    let (condition, token) = (Condition::of(&headers)?, token_of(&headers)?);
     let store = open(&app, &name)?;
     match condition {
         Condition::None => {
-            let deleted = store.delete(&key).await?;
+            let write = send(store.delete(&key), token, RemoveEntry::fenced).await?;
+            let deleted = unless_stale(write)?;
             Ok(Json(Deleted { deleted }))
         }
         Condition::Absent => Err(invalid("if-none-match means nothing here").into()),
@@ -218,7 +236,8 @@ pub(crate) async fn delete(
                 .await?
                 .filter(|found| condition.admits(found));
             let found = found.ok_or_else(|| precondition_failed(NOT_THAT))?;
-            if !store.compare_and_delete(&key, &found).await? {
+            let write = store.compare_and_delete(&key, &found);
+            if !unless_stale(send(write, token, RemoveEntry::fenced).await?)? {
                 return Err(precondition_failed(NOT_THAT));
             }
             Ok(Json(Deleted { deleted: true }))
@@ -261,6 +280,7 @@ pub(crate) struct Counter {
     params(
         ("store" = String, Path),
         ("key" = String, Path),
+        ("Fencing-Token" = Option<String>, Header, description = "Only with a token as great as the greatest that the entry was written with"),
         ("Idempotency-Key" = Option<String>, Header, description = "Repeated with the same key, it is answered as the first time, for ten minutes"),
     ),
     request_body = IncrementBody,
@@ -268,6 +288,7 @@ pub(crate) struct Counter {
         (status = 200, description = "Added", body = Counter),
         (status = 400, description = "An argument breaks a rule, or the counter would leave the range of 64 bits"),
         (status = 409, description = "What is there is no counter"),
+        (status = 412, description = "The entry was written with a greater fencing token"),
         (status = 503, description = "The backend cannot be reached"),
     ),
     tag = "store",
@@ -279,7 +300,7 @@ pub(crate) async fn increment(
     body: Result<Document<IncrementBody>, Rejection>,
 ) -> Result<Json<Counter>, Rejection> {
     let Path((name, key)) = path?;
-    let once = idempotency_key(&headers)?;
+    let (once, token) = (idempotency_key(&headers)?, token_of(&headers)?);
     let Document(body) = body?;
     let mut spec = StoreSpec::<str, i64>::try_new(&*name)?;
     match body.ttl {
@@ -294,13 +315,15 @@ pub(crate) async fn increment(
     if let Some(once) = once {
         write = write.idempotency_key(once);
     }
-    let value = write.await.map_err(|error| match error.kind() {
+    let added = send(write, token, Increment::fenced).await;
+    let added = added.map_err(|error| match error.kind() {
         quorate::ErrorKind::Decode => {
             let rule = format!("`{key}` of the store `{name}` is no counter");
             Rejection::from(Problem::new(Code::FailedPrecondition, rule))
         }
         _ => error.into(),
     })?;
+    let value = unless_stale(added)?;
     Ok(Json(Counter { value }))
 }
 

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::{Codec, Fleet, Remaining, Store, StoreSpec};
+use quorate::store::{ConditionalWrite, Fenced, Increment as Added, RemoveEntry, SetEntry};
+use quorate::{Codec, FencingToken, Fleet, Remaining, Store, StoreSpec};
 use serde::Serialize;
 
 use super::backend::BackendArgs;
 use super::value;
 use crate::failure::Failure;
+use crate::fenced::{admitted, send};
 use crate::json::MOST_BYTES;
 
 #[derive(Debug, clap::Subcommand)]
@@ -31,6 +33,24 @@ struct Entry {
     key: String,
     #[command(flatten)]
     backend: BackendArgs,
+}
+
+/// Which holder of a lock writes.
+#[derive(Debug, clap::Args)]
+struct Fence {
+    /// Only if nobody wrote with a greater fencing token: what `quorate lock run` passes in QUORATE_FENCE.
+    #[arg(long = "fencing-token", visible_alias = "fence", value_name = "N")]
+    token: Option<u64>,
+}
+
+impl Fence {
+    fn token(&self) -> Option<FencingToken> {
+        self.token.map(FencingToken::new)
+    }
+}
+
+fn unless_stale<T>(fenced: Fenced<T>) -> Result<T, Failure> {
+    admitted(fenced).map_err(|why| Failure::with_code(Failure::NOT_THERE, why))
 }
 
 /// Print the value of an entry.
@@ -62,6 +82,8 @@ pub(super) struct Set {
     /// Only if it has this value, as JSON.
     #[arg(long, value_name = "JSON")]
     if_value: Option<String>,
+    #[command(flatten)]
+    fence: Fence,
 }
 
 /// Delete an entry.
@@ -72,6 +94,8 @@ pub(super) struct Delete {
     /// Only if it has this value, as JSON.
     #[arg(long, value_name = "JSON")]
     if_value: Option<String>,
+    #[command(flatten)]
+    fence: Fence,
 }
 
 /// Add to a counter, which begins at 0, and print what it stands at.
@@ -88,6 +112,8 @@ pub(super) struct Increment {
     /// Repeated with the same key within ten minutes, it adds once and prints the same.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    fence: Fence,
 }
 
 /// Change how long an entry lives.
@@ -98,6 +124,8 @@ pub(super) struct Expire {
     /// For how long from now; without it, until it is deleted.
     #[arg(value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
+    #[command(flatten)]
+    fence: Fence,
 }
 
 /// Print the keys of a store, one on each line. Looks at every key of the server's database.
@@ -189,27 +217,31 @@ impl Set {
             .map(|text| value::read(Some(text)))
             .transpose()?;
         let (fleet, store, key) = self.entry.open().await?;
+        let (ttl, keep, token) = (self.ttl, self.keep_ttl, self.fence.token());
         let conditional = match expected {
             Some(expected) => Some(store.compare_and_set(&key, Some(&expected), &value)),
             None => self.if_absent.then(|| store.set_if_absent(&key, &value)),
         };
-        let made = match (conditional, self.ttl, self.keep_ttl) {
+        let made = if let Some(write) = conditional {
+            let write = match (ttl, keep) {
+                (Some(ttl), _) => write.ttl(ttl),
+                (None, true) => write.keep_ttl(),
+                (None, false) => write,
+            };
             // Once, also where a reply is lost on the way.
-            (Some(write), Some(ttl), _) => write.ttl(ttl).idempotent().await?,
-            (Some(write), None, true) => write.keep_ttl().idempotent().await?,
-            (Some(write), None, false) => write.idempotent().await?,
-            (None, ttl, keep) => {
-                let write = store.set(&key, &value);
-                match (ttl, keep) {
-                    (Some(ttl), _) => write.ttl(ttl).await?,
-                    (None, true) => write.keep_ttl().await?,
-                    (None, false) => write.await?,
-                }
-                true
-            }
+            let write = write.idempotent();
+            unless_stale(send(write, token, ConditionalWrite::fenced).await?)
+        } else {
+            let write = store.set(&key, &value);
+            let write = match (ttl, keep) {
+                (Some(ttl), _) => write.ttl(ttl),
+                (None, true) => write.keep_ttl(),
+                (None, false) => write,
+            };
+            unless_stale(send(write, token, SetEntry::fenced).await?).map(|()| true)
         };
         fleet.close().await;
-        if made {
+        if made? {
             return Ok(());
         }
         let why = if self.if_absent {
@@ -231,17 +263,14 @@ impl Delete {
             .map(|text| value::read(Some(text)))
             .transpose()?;
         let (fleet, store, key) = self.entry.open().await?;
-        let made = match &expected {
-            Some(expected) => {
-                store
-                    .compare_and_delete(&key, expected)
-                    .idempotent()
-                    .await?
-            }
-            None => store.delete(&key).idempotent().await?,
+        let write = match &expected {
+            Some(expected) => store.compare_and_delete(&key, expected),
+            None => store.delete(&key),
         };
+        let token = self.fence.token();
+        let made = send(write.idempotent(), token, RemoveEntry::fenced).await?;
         fleet.close().await;
-        match (made, expected) {
+        match (unless_stale(made)?, expected) {
             (true, _) => Ok(()),
             (false, None) => Err(not_there(store.name(), &key)),
             (false, Some(_)) => Err(Failure::with_code(
@@ -268,12 +297,13 @@ impl Increment {
         if let Some(ttl) = self.ttl {
             write = write.ttl(ttl);
         }
-        let count = match self.idempotency_key {
-            Some(once) => write.idempotency_key(once).await?,
-            None => write.idempotent().await?,
+        let write = match self.idempotency_key {
+            Some(once) => write.idempotency_key(once),
+            None => write.idempotent(),
         };
-        println!("{count}");
+        let count = send(write, self.fence.token(), Added::fenced).await?;
         fleet.close().await;
+        println!("{}", unless_stale(count)?);
         Ok(())
     }
 }
@@ -281,12 +311,13 @@ impl Increment {
 impl Expire {
     async fn run(self) -> Result<(), Failure> {
         let (fleet, store, key) = self.entry.open().await?;
-        let made = match self.ttl {
-            Some(ttl) => store.expire(&key, ttl).await?,
-            None => store.persist(&key).await?,
+        let write = match self.ttl {
+            Some(ttl) => store.expire(&key, ttl),
+            None => store.persist(&key),
         };
+        let made = send(write, self.fence.token(), RemoveEntry::fenced).await?;
         fleet.close().await;
-        if made {
+        if unless_stale(made)? {
             Ok(())
         } else {
             Err(not_there(store.name(), &key))

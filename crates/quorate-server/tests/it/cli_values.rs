@@ -265,6 +265,10 @@ async fn wrong_input_about_values_ends_with_2_and_names_the_rule() {
         ),
         (&["store", "set", "a", "k", "1", "--ttl", "5 apples"], "ttl"),
         (
+            &["store", "set", "a", "k", "1", "--fence", "x"],
+            "--fencing-token",
+        ),
+        (
             &["store", "set", "a", "k", "1", "--ttl", "1s", "--keep-ttl"],
             "--keep-ttl",
         ),

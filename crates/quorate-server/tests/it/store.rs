@@ -129,6 +129,48 @@ async fn a_repeated_write_with_its_key_happens_once() {
 }
 
 #[tokio::test]
+async fn a_write_with_an_older_fencing_token_is_refused() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    for served in [Served::start().await, Served::on(&redis.url()).await] {
+        served.until_ready(true).await;
+        let path = "/v1/store/reports/may";
+        let add = "/v1/store/reports/may/increment";
+        let (old, new) = (("fencing-token", "9"), ("fencing-token", "10"));
+        assert_eq!(served.put(path, &[new], "1").await.status, 204);
+        let tag = etag(&served.get(path).await).to_owned();
+        let same = ("if-match", &*tag);
+        for refused in [
+            served.put(path, &[old], "2").await,
+            served.put(&format!("{path}?ttl=1h"), &[old], "2").await,
+            served.put(path, &[old, same], "2").await,
+            served.delete(path, &[old]).await,
+            served.delete(path, &[old, same]).await,
+            served.send("POST", add, &[JSON, old], "{}").await,
+        ] {
+            refused.problem(412, "FAILED_PRECONDITION", "with the fencing token 10");
+        }
+        assert_eq!(served.get(path).await.text(), "1");
+
+        let added = served.send("POST", add, &[JSON, new], "{}").await;
+        assert_eq!(added.json(), json!({ "value": 2 }));
+        let tag = etag(&served.get(path).await).to_owned();
+        let same = ("if-match", &*tag);
+        assert_eq!(served.put(path, &[new, same], "3").await.status, 204);
+        assert_eq!(served.delete(path, &[new]).await.status, 200);
+        // It is remembered when the entry is gone, also by who makes it anew.
+        let absent = ("if-none-match", "*");
+        let refused = served.put(path, &[old, absent], "4").await;
+        refused.problem(412, "FAILED_PRECONDITION", "with the fencing token 10");
+        assert_eq!(served.get(path).await.status, 404);
+
+        for bad in ["", "-1", "x", "99999999999999999999"] {
+            let refused = served.put(path, &[("fencing-token", bad)], "1").await;
+            refused.problem(400, "INVALID_ARGUMENT", "header fencing-token must be");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_counter_lives_as_long_as_is_said() {
     let served = Served::start().await;
     let left = async || -> Duration {
