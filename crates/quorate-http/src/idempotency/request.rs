@@ -52,10 +52,7 @@ impl Options {
             };
         };
         let (mut parts, body) = request.into_parts();
-        let Some(caller) = self.scope.of(&parts) else {
-            let detail = "a request with an Idempotency-Key must say who asks";
-            return Err(Problem::new(Code::Unauthenticated, detail));
-        };
+        let caller = self.scope.of(&parts).await?;
         let Collected::Whole { bytes, trailers } = collect(body, self.most_asked).await else {
             let most = self.most_asked;
             let detail = format!(

@@ -133,6 +133,12 @@ impl CurrentSession {
         Ok(self.look(user).await?.flatten())
     }
 
+    /// As [`user`](Self::user), but nobody is taken for anonymous because the home cannot be asked.
+    pub(crate) async fn user_for_certain(&self) -> Result<Option<String>> {
+        let user = |session: &Session| session.user().map(str::to_owned);
+        Ok(self.look_as(false, user).await?.flatten())
+    }
+
     /// The session as the home has it, without what this request has changed; `None` if there is none. A use of it.
     ///
     /// # Errors
