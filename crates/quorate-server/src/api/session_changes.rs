@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::document::{Document, duration};
-use super::sessions::Created;
+use super::sessions::{Created, within};
 use crate::app::App;
 
 /// Fields that are to change, all at once or none.
@@ -173,18 +173,9 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Rejection> {
     let Document(body) = body?;
     body.check()?;
-    let mut sessions = app.sessions.clone();
+    let mut sessions = within(&app.sessions, body.ttl, body.absolute, body.max_per_user);
     if let Some(overlap) = body.overlap {
         sessions = sessions.overlap(overlap);
-    }
-    if let Some(ttl) = body.ttl {
-        sessions = sessions.ttl(ttl);
-    }
-    if let Some(absolute) = body.absolute {
-        sessions = sessions.absolute(absolute);
-    }
-    if let Some(most) = body.max_per_user {
-        sessions = sessions.max_per_user(most);
     }
     let rotation = match SessionId::parse(&body.id) {
         None => Rotation::Gone,

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use quorate::session::{CreatedSession, SessionChanges};
-use quorate::{Micros, Session, SessionHandle, SessionId, SessionKey, SessionRef};
+use quorate::{Micros, Session, SessionHandle, SessionId, SessionKey, SessionRef, Sessions};
 use quorate_http::{Code, Problem, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -187,6 +187,26 @@ impl Created {
     }
 }
 
+/// Sessions that begin with what a body says of their times and number, or with what holds otherwise.
+pub(super) fn within(
+    sessions: &Sessions,
+    ttl: Option<Duration>,
+    absolute: Option<Duration>,
+    most: Option<usize>,
+) -> Sessions {
+    let mut sessions = sessions.clone();
+    if let Some(ttl) = ttl {
+        sessions = sessions.ttl(ttl);
+    }
+    if let Some(absolute) = absolute {
+        sessions = sessions.absolute(absolute);
+    }
+    if let Some(most) = most {
+        sessions = sessions.max_per_user(most);
+    }
+    sessions
+}
+
 impl CreateBody {
     fn changes(&self) -> quorate::Result<SessionChanges> {
         let mut changes = SessionChanges::new();
@@ -217,22 +237,12 @@ pub(crate) async fn create(
     body: Result<Document<CreateBody>, Rejection>,
 ) -> Result<Response, Rejection> {
     let Document(body) = body?;
-    let mut sessions = app.sessions.clone();
-    if let Some(most) = body.max_per_user {
-        sessions = sessions.max_per_user(most);
-    }
-    let changes = body.changes()?;
-    let mut making = match &body.user {
+    let sessions = within(&app.sessions, body.ttl, body.absolute, body.max_per_user);
+    let making = match &body.user {
         Some(user) => sessions.create(user),
         None => sessions.create_anonymous(),
     };
-    making = making.changes(changes);
-    if let Some(ttl) = body.ttl {
-        making = making.ttl(ttl);
-    }
-    if let Some(absolute) = body.absolute {
-        making = making.absolute(absolute);
-    }
+    let mut making = making.changes(body.changes()?);
     if let Some(device) = body.device_info {
         making = making.device_info(device);
     }

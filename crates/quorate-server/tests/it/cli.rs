@@ -365,28 +365,3 @@ async fn a_command_whose_lock_was_lost_meanwhile_does_not_count_as_done() {
     let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(76));
 }
-
-#[tokio::test]
-async fn a_signal_is_passed_on_and_the_lock_given_back() {
-    let redis = Server::start(ServerKind::Redis).await.unwrap();
-    let url = redis.url();
-    let mut holder = quorate()
-        .args(["lock", "run", "report", "--backend", &url])
-        .args([
-            "--",
-            "sh",
-            "-c",
-            "trap 'exit 9' TERM; echo started; while :; do sleep 0.01; done",
-        ])
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
-    timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
-    let pid = Pid::from_raw(holder.id().unwrap().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(9));
-    let next =
-        run(quorate().args(["lock", "run", "report", "--backend", &url, "--", "true"])).await;
-    assert_eq!(next.code, Some(0), "{next:?}");
-}

@@ -3,8 +3,10 @@
 use std::process::Stdio;
 
 use quorate_testing::servers::{Server, ServerKind};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use crate::support::{PATIENCE, quorate, run};
@@ -116,4 +118,120 @@ async fn commands_share_a_lock_and_hold_permits_of_one() {
         let ended = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
         assert_eq!(ended.code(), Some(0));
     }
+}
+
+/// What a command writes under a lock is fenced by the token that it is run with.
+#[tokio::test]
+async fn a_command_under_a_lock_writes_with_its_token() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let store = |verb: &str, rest: &[&str]| {
+        let mut command = quorate();
+        command.args(["store", verb, "--backend", &url, "reports", "may"]);
+        command.args(rest);
+        command
+    };
+    let under_lock = async |value: &str| {
+        let mut command = quorate();
+        command.args(["lock", "run", "report", "--backend", &url, "--", "sh", "-c"]);
+        command.arg("$0 store set reports may $1 --fence $QUORATE_FENCE && echo $QUORATE_FENCE");
+        command.args([env!("CARGO_BIN_EXE_quorate"), value]);
+        command.env("QUORATE_BACKEND", &url);
+        let ended = run(&mut command).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout.trim().to_owned()
+    };
+    let old = under_lock("1").await;
+    let new = under_lock("2").await;
+    for (verb, rest) in [
+        ("set", &["3"][..]),
+        ("set", &["3", "--if-value", "2"]),
+        ("set", &["3", "--ttl", "1h"]),
+        ("delete", &[]),
+        ("delete", &["--if-value", "2"]),
+        ("increment", &[]),
+        ("expire", &["1h"]),
+        ("expire", &[]),
+    ] {
+        let late = run(store(verb, rest).args(["--fencing-token", &old])).await;
+        assert_eq!(late.code, Some(4), "{verb} {rest:?}: {late:?}");
+        assert!(late.stderr.contains(&format!("token {new}")), "{late:?}");
+        assert_eq!(late.stdout, "");
+    }
+    assert_eq!(run(&mut store("get", &[])).await.stdout, "2\n");
+    for (verb, rest) in [
+        ("increment", &["--by", "2"][..]),
+        ("expire", &["1h"]),
+        ("delete", &[]),
+    ] {
+        let holder = run(store(verb, rest).args(["--fencing-token", &new])).await;
+        assert_eq!(holder.code, Some(0), "{verb}: {holder:?}");
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_is_passed_on_and_the_lock_given_back() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    for (name, signal) in [
+        ("TERM", Signal::TERM),
+        ("INT", Signal::INT),
+        ("HUP", Signal::HUP),
+    ] {
+        // Not ended by it: the command may have something to put in order.
+        let command = format!("trap 'exit 9' {name}; echo started; while :; do sleep 0.01; done");
+        let mut holder = quorate()
+            .args(["lock", "run", "report", "--backend", &url])
+            .args(["--", "sh", "-c", &command])
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+        send(&holder, signal);
+        let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(9), "{name}");
+        let next =
+            run(quorate().args(["lock", "run", "report", "--backend", &url, "--", "true"])).await;
+        assert_eq!(next.code, Some(0), "{name}: {next:?}");
+    }
+}
+
+/// Ctrl-C while the lock is waited for: nothing runs, and nothing is left in the queue.
+#[tokio::test]
+async fn a_signal_ends_the_waiting_and_gives_up_the_place_in_the_queue() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let lock_run = |rest: &[&str]| {
+        let mut command = quorate();
+        command.args(["lock", "run", "report", "--backend", &url]);
+        command.args(rest).stdin(Stdio::piped()).spawn().unwrap()
+    };
+    let waiting = async || {
+        let shown = run(quorate().args(["lock", "show", "report", "--backend", &url])).await;
+        let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+        shown["waiting"].as_u64().unwrap()
+    };
+    let mut holder = lock_run(&["--", "sh", "-c", "echo started; cat"]);
+    let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+    timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let waiter = lock_run(&["--wait", "1h", "--", "echo", "it ran"]);
+        timeout(PATIENCE, async { while waiting().await == 0 {} })
+            .await
+            .expect("it waits");
+        send(&waiter, signal);
+        let ended = timeout(PATIENCE, waiter.wait_with_output());
+        let ended = ended.await.unwrap().unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+        assert_eq!(waiting().await, 0);
+    }
+    drop(holder.stdin.take());
+    let status = timeout(PATIENCE, holder.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
 }

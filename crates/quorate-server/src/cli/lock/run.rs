@@ -30,7 +30,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 ///
 /// The command finds the fencing token in QUORATE_FENCE, and in QUORATE_FENCING_TOKEN. If the lock is lost the command is told
 /// to end (SIGTERM), and killed 5 s later. Exit codes: that of the command; 75 if the lock could not be
-/// acquired; 76 if it was lost; 127 if the command cannot be run.
+/// acquired; 76 if it was lost; 127 if the command cannot be run. A signal (Ctrl-C) is passed on to the command; while the
+/// lock is waited for it ends the waiting, with 128 and its number.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Run {
     #[command(flatten)]
@@ -87,8 +88,17 @@ pub(super) async fn run(args: Run) -> Result<ExitCode, Failure> {
         Some(wait) => lock.acquire().wait(wait),
         None => lock.try_acquire(),
     };
-    let result = match request.lease(args.lease).await {
-        Ok(Acquire::Acquired(guard)) => hold(guard, &args.command).await,
+    let mut signals = Signals::new()?;
+    let acquired = tokio::select! {
+        acquired = request.lease(args.lease) => acquired,
+        signal = signals.next() => {
+            // Ended by it, but not before the place in the queue is given up, and the lock if we just got it.
+            close(&fleet).await;
+            return Ok(code_of(BY_SIGNAL + signal.as_raw()));
+        }
+    };
+    let result = match acquired {
+        Ok(Acquire::Acquired(guard)) => hold(guard, &args.command, signals).await,
         Ok(Acquire::Held { remaining, .. }) => Err(Failure::with_code(
             NOT_ACQUIRED,
             format!(
@@ -104,9 +114,9 @@ pub(super) async fn run(args: Run) -> Result<ExitCode, Failure> {
     result
 }
 
-async fn hold(guard: LockGuard, command: &[String]) -> Result<ExitCode, Failure> {
+async fn hold(guard: LockGuard, command: &[String], signals: Signals) -> Result<ExitCode, Failure> {
     let (program, arguments) = command.split_first().expect("clap requires at least one");
-    let result = supervise(&guard, program, arguments).await;
+    let result = supervise(&guard, program, arguments, signals).await;
     // It may have been lost before anybody knew, or while the command ended.
     let mut lost = guard.is_lost();
     let failure = format!("`{}` was lost before `{program}` ended", guard.name());
@@ -126,9 +136,9 @@ async fn supervise(
     guard: &LockGuard,
     program: &str,
     arguments: &[String],
-) -> Result<ExitCode, Failure> {
     // Listening before it runs: a signal in between would end us and leave it alone.
-    let mut signals = Signals::new()?;
+    mut signals: Signals,
+) -> Result<ExitCode, Failure> {
     let mut running = Running::start(program, arguments, guard)?;
     let status = loop {
         tokio::select! {
@@ -158,10 +168,11 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()
         .or_else(|| status.signal().map(|signal| BY_SIGNAL + signal));
-    ExitCode::from(
-        code.and_then(|code| code.try_into().ok())
-            .unwrap_or(Failure::FAILED),
-    )
+    code.map_or_else(|| ExitCode::from(Failure::FAILED), code_of)
+}
+
+fn code_of(code: i32) -> ExitCode {
+    ExitCode::from(code.try_into().unwrap_or(Failure::FAILED))
 }
 
 /// A running command.
