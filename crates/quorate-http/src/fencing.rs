@@ -166,7 +166,7 @@ impl FleetFence {
     /// When the future is dropped, the token may or may not count as seen. Repeating it is harmless.
     pub async fn admit(&self, resource: &str, token: FencingToken) -> Result<(), Rejection> {
         // There is no entry: what its fence remembers is all.
-        let write = self.seen.delete(resource).idempotent().fenced(token);
+        let write = self.seen.delete(resource).fenced(token);
         match write.await? {
             quorate::store::Fenced::Stale { greatest, .. } => Err(stale(token, greatest)),
             _ => Ok(()),
