@@ -179,7 +179,7 @@ const fn digit(flag: bool) -> &'static [u8] {
 }
 
 fn number(frame: &Frame) -> Option<u64> {
-    frame.as_str()?.parse().ok()
+    frame.as_int()?.try_into().ok()
 }
 
 fn to_token(frame: &Frame) -> Option<FencingToken> {

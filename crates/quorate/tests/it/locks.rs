@@ -1,6 +1,7 @@
 //! What the suites of locks cannot ask every home for.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -24,9 +25,12 @@ async fn a_full_queue_is_an_error_that_says_so() {
 for nth = 1, 10000 do
   local lease = string.format('%032x', nth)
   redis.call('ZADD', KEYS[1], nth, lease)
-  redis.call('HSET', KEYS[2], lease, '1000000 1 1 0 1 crowd')
+  redis.call('HSET', KEYS[2], lease, struct.pack('<ddddB', 1000000, 1, 1, 1, 0) .. 'crowd')
   redis.call('ZADD', KEYS[3], ARGV[1], lease)
 end
+local state = {struct.unpack('<dddddddddddd', redis.call('HGET', KEYS[4], 'state'))}
+state[8], state[9], state[10], state[11] = 10000, 10000, tonumber(ARGV[1]), 1
+redis.call('HSET', KEYS[4], 'state', struct.pack('<dddddddddddd', unpack(state, 1, 12)))
 return 1";
     let server = shared(ServerKind::Redis).await.unwrap();
     let builder = Fleet::builder().url(server.url()).namespace(namespace());
@@ -34,8 +38,9 @@ return 1";
     let lock = fleet.lock("report");
     let _guard = lock.try_acquire().await.unwrap().guard().unwrap();
     let unit = format!("{}:lock:{{report}}", fleet.namespace());
-    let keys = ["queue", "waiting", "alive"].map(|rest| format!("{unit}:{rest}"));
+    let keys = [":queue", ":waiting", ":alive", ""].map(|rest| format!("{unit}{rest}"));
     let keys = keys.each_ref().map(|key| &**key);
+    let of_queue = &keys[..3];
     let redis = fleet.redis().unwrap();
     // Alive for ages.
     redis
@@ -58,9 +63,40 @@ return 1";
     assert_eq!((status.waiters.len(), status.waiting), (0, 0));
     let asked = lock.acquire().wait(Duration::from_millis(1)).await.unwrap();
     assert!(!asked.is_acquired());
-    for key in keys {
+    for key in of_queue {
         let left = redis.command(&["EXISTS", key]).await.unwrap();
         assert_eq!(left.as_int(), Some(0), "{key}");
+    }
+}
+
+/// Whatever a server evicts of a lock, who waits for it asks again, and gets it.
+#[tokio::test]
+async fn waiters_outlive_what_is_evicted_of_their_queue() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let builder = Fleet::builder().url(server.url()).namespace(namespace());
+    let fleet = builder.build().await.unwrap();
+    let redis = fleet.redis().unwrap();
+    for evicted in ["", ":queue", ":waiting", ":alive"] {
+        let lock = fleet.lock("report");
+        let guard = lock.try_acquire().await.unwrap().guard().unwrap();
+        let waiters: Vec<_> = (0..3)
+            .map(|_| tokio::spawn(lock.acquire().wait(MINUTE).into_future()))
+            .collect();
+        while lock.status().await.unwrap().waiting < 3 {
+            tokio::task::yield_now().await;
+        }
+        let key = format!("{}:lock:{{report}}{evicted}", fleet.namespace());
+        let gone = redis.command(&["DEL", &key]).await.unwrap();
+        assert_eq!(gone.as_int(), Some(1), "{key}");
+        let is_known = guard.release().await.unwrap();
+        assert_eq!(is_known, !evicted.is_empty(), "{key}");
+        for waiter in waiters {
+            let guard = waiter.await.unwrap().unwrap().guard().unwrap();
+            // Not before the others have theirs: they wait in no order any more.
+            tokio::spawn(guard.release());
+        }
+        let status = lock.status().await.unwrap();
+        assert_eq!(status.waiting, 0, "{key}");
     }
 }
 

@@ -10,61 +10,57 @@
 -- ARGV[7]  1 to queue, 0 not to, or no longer
 -- ARGV[8]  channel of the lock; it shares its hash tag
 -- ARGV[9]  1 if every acquisition is announced, 0 if only those of waiters are
--- returns  {'acquired', token}, {'held', us left}, {'queued', how many are in front, us left, last token} or {'full'};
---          numbers as text
+-- returns  {'acquired', token}, {'held', us left}, {'queued', how many are in front, us left, last token} or {'full'}
 -- atomic   who holds it, whose turn it is, the new token and the new holder are one decision
 local lease, length, channel, time = ARGV[1], tonumber(ARGV[2]), ARGV[8], now()
 local lock, entry = read(lease, time)
-local head, granted = settle(lock, time, channel, lease)
-entry = granted or entry
-local ends, token = string.match(entry or '', '^(%d+) %d+ (%d+)')
-if ends and tonumber(ends) > time then
+entry = settle(lock, time, channel, lease) or entry
+if entry and holder(entry) > time then
   extend(lock, lease, length, entry, channel, time)
-  write(lock, time)
-  return {'acquired', token}
+  local _, _, token = holder(entry)
+  return answer(lock, time, {'acquired', token})
 end
-local who = {weight = tonumber(ARGV[3]), capacity = tonumber(ARGV[4]), again = ARGV[5], owner = ARGV[6]}
-if admits(lock, who) and (not head or head == lease or who.others) then
-  token = token_of(lock, who, time)
+local who = {weight = tonumber(ARGV[3]), capacity = tonumber(ARGV[4]), again = tonumber(ARGV[5]), owner = ARGV[6]}
+if admits(lock, who) and (lock.waiting == 0 or who.others or first(lock) == lease) then
+  local token = token_of(lock, who, time)
   if ARGV[9] == '1' then
-    redis.call('SPUBLISH', channel, 'acquired ' .. token)
+    redis.call('SPUBLISH', channel, 'acquired ' .. decimal(token))
   end
-  if head then
-    leave_queue(lease)
+  if lock.waiting > 0 then
+    leave_queue(lock, lease)
   end
   enter(lock, lease, who, token, length, time)
-  write(lock, time)
-  return {'acquired', token}
+  return answer(lock, time, {'acquired', token})
 end
 if ARGV[7] == '0' then
-  write(lock, time)
-  if head and leave_queue(lease) then
+  if lock.waiting > 0 and leave_queue(lock, lease) > 0 then
     -- Somebody behind may fit where the one in front did not.
-    settle(lock, time, channel, lease)
-    write(lock, time)
+    settle(lock, time, channel)
   end
-  return {'held', remaining(lock, time)}
+  return answer(lock, time, {'held', remaining(lock, time)})
 end
-local place, since = redis.call('ZRANK', KEYS[2], lease), decimal(time)
-if place then
-  local known = waiter(redis.call('HGET', KEYS[3], lease))
-  since = known and known.since or since
+if lock.waiting >= MOST_WAITERS and not redis.call('ZSCORE', KEYS[2], lease) then
+  return answer(lock, time, {'full'})
+end
+if lock.waiting == 0 then
+  lock.places, lock.unheard, lock.widest, lock.queued = 0, time + HEARTBEAT, 0, 0
+end
+local ahead, since = lock.waiting, time
+if redis.call('ZADD', KEYS[2], 'NX', lock.places + 1, lease) == 1 then
+  lock.waiting, lock.places = lock.waiting + 1, lock.places + 1
 else
-  place = redis.call('ZCARD', KEYS[2])
-  if place >= MOST_WAITERS then
-    write(lock, time)
-    return {'full'}
-  end
-  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
-  redis.call('ZADD', KEYS[2], decimal((last or 0) + 1), lease)
+  local known = waiter(redis.call('HGET', KEYS[3], lease))
+  ahead, since = redis.call('ZRANK', KEYS[2], lease), known and known.since or time
 end
-local entry = {ARGV[2], ARGV[3], ARGV[4], ARGV[5], since, ARGV[6]}
-redis.call('HSET', KEYS[3], lease, table.concat(entry, ' '))
+lock.unheard, lock.widest = math.min(lock.unheard, time + HEARTBEAT), math.max(lock.widest, who.capacity)
+redis.call('HSET', KEYS[3], lease, struct.pack(WAITER, length, who.weight, who.capacity, since, who.again) .. who.owner)
 redis.call('ZADD', KEYS[4], decimal(time + HEARTBEAT), lease)
 -- Who waits asks again long before that; it collects what those leave who are gone together.
-for nth = 2, 4 do
-  redis.call('PEXPIRE', KEYS[nth], milliseconds(20 * HEARTBEAT))
+if lock.queued < time + 10 * HEARTBEAT then
+  lock.queued = time + 20 * HEARTBEAT
+  for nth = 2, 4 do
+    redis.call('PEXPIRE', KEYS[nth], milliseconds(20 * HEARTBEAT))
+  end
 end
 lock.written, lock.changed = time, true
-write(lock, time)
-return {'queued', decimal(place), remaining(lock, time), decimal(lock.last)}
+return answer(lock, time, {'queued', ahead, remaining(lock, time), lock.last})

@@ -8,12 +8,9 @@
 -- atomic   only a holder may move its end, and only before it has passed
 local lease, channel, time = ARGV[1], ARGV[3], now()
 local lock, entry = read(lease, time)
-local _, granted = settle(lock, time, channel, lease)
-entry = granted or entry
-local ends = string.match(entry or '', '^%d+')
-local held = ends and tonumber(ends) > time
+entry = settle(lock, time, channel, lease) or entry
+local held = entry and holder(entry) > time
 if held then
   extend(lock, lease, tonumber(ARGV[2]), entry, channel, time)
 end
-write(lock, time)
-return held and 1 or 0
+return answer(lock, time, held and 1 or 0)

@@ -8,11 +8,15 @@
 -- atomic   only a holder may free the lock, and nobody comes between it and whose turn it is
 local lease, channel, time = ARGV[1], ARGV[2], now()
 local lock, entry = read(lease, time)
-local ends, token, since = string.match(entry or '', '^(%d+) %d+ (%d+) (%d+) ')
-local held = ends and tonumber(ends) > time
+local ends, since, token
+if entry then
+  local _
+  ends, _, token, since = holder(entry)
+end
+local held = ends and ends > time
 if held then
   if ARGV[3] == '1' then
-    redis.call('SPUBLISH', channel, 'released ' .. token)
+    redis.call('SPUBLISH', channel, 'released ' .. decimal(token))
   end
   local held_for = time - since
   if held_for < 0 or held_for >= UNHEARD then
@@ -20,10 +24,9 @@ if held then
   end
   remove(lock, {{'h:' .. lease, entry}})
   put(lock, 'released', lease)
-  write(lock, time)
-else
-  leave_queue(lease)
+elseif lock.waiting > 0 then
+  leave_queue(lock, lease)
 end
 settle(lock, time, channel)
-write(lock, time)
-return (held or redis.call('HGET', KEYS[1], 'released') == lease) and 1 or 0
+local again = held or redis.call('HGET', KEYS[1], 'released') == lease
+return answer(lock, time, again and 1 or 0)
