@@ -1,17 +1,20 @@
 //! `limit`: deciding about requests, on the server and in the process.
 
+mod by_hand;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use quorate::{Fleet, Limiter, Policy, StoreSpec};
+use quorate::{Fleet, Limiter, Policy};
 
+use self::by_hand::ByHand;
 use crate::context::{Context, Flavour};
 use crate::measure::{Contender, Load, Window, window};
 use crate::replay::Replay;
-use crate::report::{Better, Bound, Figure, compare};
+use crate::report::{Better, Figure, compare};
 
 /// Tasks that ask at a time.
 const TASKS: usize = 256;
@@ -19,6 +22,8 @@ const TASKS: usize = 256;
 const LEAST_OF_FLOOR: f64 = 0.8;
 /// What the ratio to `governor` ought to be in-process.
 const LEAST_OF_GOVERNOR: f64 = 0.33;
+/// What the ratio to the server's time for scripts written by hand ought to be.
+const LEAST_OF_BY_HAND: f64 = 1.0;
 /// How many times as fast decisions from a batch ought to be.
 const LEAST_OF_PLAIN: f64 = 20.0;
 /// More than anybody asks for: what is measured are decisions that allow.
@@ -56,29 +61,25 @@ impl Algorithm {
         }
     }
 
-    /// What a decision ought to take of the server's time at most, in µs.
-    const fn most(self) -> f64 {
+    /// What is allowed, and in what time.
+    const fn window(self) -> (u64, Duration) {
         match self {
-            Self::Fixed => 6.0,
-            Self::Counter => 8.0,
-            Self::Bucket => 9.0,
-            Self::Log => 15.0,
-            Self::BucketAndCounter => 12.0,
+            // So short that it is never full.
+            Self::Log => (LONG, Duration::from_millis(5)),
+            _ => (MANY, SECOND),
         }
     }
 
     fn limiter(self, fleet: &Fleet) -> Limiter {
-        let (bucket, counter) = (
-            Policy::token_bucket(MANY, SECOND),
-            Policy::sliding_counter(MANY, SECOND),
-        );
+        let (limit, length) = self.window();
+        let bucket = || Policy::token_bucket(limit, length);
+        let counter = || Policy::sliding_counter(limit, length);
         match self {
-            Self::Fixed => fleet.limiter("bench", Policy::fixed_window(MANY, SECOND)),
-            Self::Counter => fleet.limiter("bench", counter),
-            Self::Bucket => fleet.limiter("bench", bucket),
-            // So short that it is never full.
-            Self::Log => fleet.limiter("bench", Policy::sliding_log(LONG, SECOND / 200)),
-            Self::BucketAndCounter => fleet.limiter("bench", [bucket, counter]),
+            Self::Fixed => fleet.limiter("bench", Policy::fixed_window(limit, length)),
+            Self::Counter => fleet.limiter("bench", counter()),
+            Self::Bucket => fleet.limiter("bench", bucket()),
+            Self::Log => fleet.limiter("bench", Policy::sliding_log(limit, length)),
+            Self::BucketAndCounter => fleet.limiter("bench", [bucket(), counter()]),
         }
     }
 }
@@ -123,7 +124,7 @@ fn on_the_server(context: &Context) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The server's own time for a decision, by its own count, beside that for a `GET`.
+/// The server's own time for a decision, by its own count, beside that for the scripts that people write.
 fn cost(context: &Context) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for algorithm in Algorithm::ALL {
@@ -137,42 +138,38 @@ fn cost(context: &Context) -> Result<Vec<Figure>> {
         for _ in 0..context.plan.rounds {
             let fleet = runtime.block_on(Fleet::connect(&context.server.url()))?;
             let asking = Ours::new(algorithm.limiter(&fleet), 1);
-            let time = context.plan.length;
-            // The first time the script is sent in full.
-            runtime.block_on(asking.clone().step())?;
-            context.server.command_blocking(&["CONFIG", "RESETSTAT"])?;
-            runtime.block_on(async {
-                window(asking, TASKS, time).await?;
-                let store = fleet.store::<str, String>(&StoreSpec::new("bench"));
-                for _ in 0..1000 {
-                    store.get("nothing").await?;
-                }
-                anyhow::Ok(())
-            })?;
-            context.tick(&name);
-            ours.push(micros(context, "evalsha")?);
-            theirs.push(micros(context, "get")?);
+            ours.push(runtime.block_on(server_time(context, asking))?);
             runtime.block_on(fleet.close());
+            let port = context.server.port();
+            let by_hand = runtime.block_on(ByHand::connect(port, algorithm))?;
+            let scripts = by_hand.scripts();
+            theirs.push(scripts * runtime.block_on(server_time(context, by_hand))?);
+            context.tick(&name);
         }
-        let reference = ("GET", theirs.as_slice());
+        let reference = ("by hand", theirs.as_slice());
         let figure = Figure::of_pairs(name, "µs", Better::Less, &ours, reference)?;
-        figures.push(figure.within(Bound::AtMost(algorithm.most())));
+        figures.push(figure.at_least(LEAST_OF_BY_HAND));
     }
     Ok(figures)
 }
 
-/// What the server says a command took on average.
-fn micros(context: &Context, command: &str) -> Result<f64> {
+/// What a script takes of the server's time under this load, on average and by its own count, in µs.
+async fn server_time(context: &Context, load: impl Load) -> Result<f64> {
+    // The first time a script is sent in full.
+    load.clone().step().await?;
+    context.server.command_blocking(&["CONFIG", "RESETSTAT"])?;
+    window(load, TASKS, context.plan.length).await?;
     let info = context.server.command_blocking(&["INFO", "commandstats"])?;
-    let line = format!("cmdstat_{command}:");
     let told = info.as_str().and_then(|info| {
-        let stats = info.lines().find_map(|it| it.strip_prefix(&line))?;
+        let stats = info
+            .lines()
+            .find_map(|it| it.strip_prefix("cmdstat_evalsha:"))?;
         let value = stats
             .split(',')
             .find_map(|it| it.strip_prefix("usec_per_call="))?;
         value.parse().ok()
     });
-    told.with_context(|| format!("the server does not say what {command} took"))
+    told.context("the server does not say what its scripts took")
 }
 
 /// Decisions from a batch, by one task, beside 256 that ask the server.

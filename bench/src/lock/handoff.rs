@@ -84,7 +84,13 @@ async fn measure(context: &Context, name: &str) -> Result<Vec<Figure>> {
         };
         let (mine, theirs) = (of(&mut ours.windows)?, of(&mut floor.windows)?);
         let name = format!("{name}.{which}");
-        figures.push(Figure::of_pairs(name, "µs", Better::Less, &mine, ("floor", &theirs))?);
+        figures.push(Figure::of_pairs(
+            name,
+            "µs",
+            Better::Less,
+            &mine,
+            ("floor", &theirs),
+        )?);
     }
     fleet.close().await;
     Ok(figures)
@@ -150,7 +156,9 @@ impl Bare {
         let mut scripts = [WANT, HAND_OVER].map(<[u8]>::to_vec);
         for script in &mut scripts {
             let reply = floor.call(&[b"SCRIPT", b"LOAD", script]).await?;
-            let hash = reply.strip_prefix(b"$40\r\n").context("the hash of a script")?;
+            let hash = reply
+                .strip_prefix(b"$40\r\n")
+                .context("the hash of a script")?;
             *script = hash[..40].to_vec();
         }
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
@@ -215,7 +223,14 @@ impl Contends for BareContender {
             woken.context("nobody handed it over")?;
         }
         let waited = begin.elapsed();
-        let parts = [b"EVALSHA", &**hand_over, b"2", HELD, WANTED, CHANNEL.as_bytes()];
+        let parts = [
+            b"EVALSHA",
+            &**hand_over,
+            b"2",
+            HELD,
+            WANTED,
+            CHANNEL.as_bytes(),
+        ];
         let reply = self.floor.call(&parts).await?;
         ensure!(*reply == *b":1\r\n", "it was not handed over");
         Ok(waited)
