@@ -10,7 +10,7 @@
 --     kept       us: when the key expires
 --     waiting    how many wait
 --     places     the last place given out in the queue
---     unheard    us: nobody who waits counts for less; 0 where grants were put off
+--     unheard    us: nobody who waits counts for less; 0 where somebody may have been left who fits
 --     widest     nobody who waits goes by a greater capacity
 --     queued     us: when what is of the queue expires
 --   released   the last lease given back
@@ -34,9 +34,9 @@ local function write(lock, time)
   if lock.gone[1] then
     redis.call('HDEL', KEYS[1], unpack(lock.gone))
   end
-  -- Not each time: it stays for half as long at least.
+  -- Not each time: it stays for half as long at least, and for half as long again at most.
   local kept = math.max(lock.latest, time) + RETENTION
-  local is_due = lock.kept < kept - RETENTION / 2
+  local is_due = math.abs(lock.kept - kept) > RETENTION / 2
   lock.kept = is_due and kept or lock.kept
   redis.call('HSET', KEYS[1], 'state', struct.pack(STATE, lock.last, lock.used, lock.count, lock.soonest, lock.latest,
     lock.written, lock.kept, lock.waiting, lock.places, lock.unheard, lock.widest, lock.queued), unpack(lock.fields))
@@ -154,6 +154,8 @@ local function end_leases(lock, time)
   if lock.count == 0 or lock.soonest > time then
     return
   end
+  -- At once: who was removed is not to be found again.
+  write(lock, time)
   local soonest, latest = nil, 0
   local ended = holders(function(ends)
     if ends > time then
@@ -164,6 +166,8 @@ local function end_leases(lock, time)
   lock.soonest, lock.latest, lock.changed = soonest or 0, latest, true
   if #ended > 0 then
     remove(lock, ended)
+    -- Should what follows be refused, the next transition goes on.
+    lock.unheard = 0
   end
   -- At once: who has ended may ask again in this very script.
   write(lock, time)
@@ -271,7 +275,7 @@ local function settle(lock, time, channel, lease)
       -- Whoever hears it can act on it only after this script has ended.
       local told = redis.pcall('SPUBLISH', channel, 'granted ' .. string.sub(head, 1, 16) .. ' ' .. decimal(token))
       if type(told) == 'table' then
-        lock.refused = told
+        lock.refused, lock.unheard, lock.changed = told, 0, true
         return own
       end
       -- Only for so long until it confirms: it may be gone.

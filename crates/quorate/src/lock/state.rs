@@ -1,4 +1,5 @@
-//! The lock as a pure function of its state and the time. `library.lua` and `scripts/*.lua` mirror it line by line.
+//! The lock as a pure function of its state and the time. `library.lua` and `scripts/*.lua` mirror it: what they leave out
+//! is what cannot have changed. Of more than [`MOST_COLLECTED`] dead waiters they may collect fewer after a grant.
 //!
 //! One state for every kind. A lock has a capacity and a holder a weight: of a mutex both are 1, a writer weighs as
 //! much as all readers may together. Who cannot have it waits in a queue, and is granted it there by whichever transition

@@ -17,6 +17,7 @@ use quorate::{
 };
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
+use tokio::task::JoinSet;
 
 /// Ten thousand real waiters would take longer than a heartbeat on a slow machine.
 #[tokio::test]
@@ -79,9 +80,10 @@ async fn waiters_outlive_what_is_evicted_of_their_queue() {
     for evicted in ["", ":queue", ":waiting", ":alive"] {
         let lock = fleet.lock("report");
         let guard = lock.try_acquire().await.unwrap().guard().unwrap();
-        let waiters: Vec<_> = (0..3)
-            .map(|_| tokio::spawn(lock.acquire().wait(MINUTE).into_future()))
-            .collect();
+        let mut waiters = JoinSet::new();
+        for _ in 0..3 {
+            waiters.spawn(lock.acquire().wait(MINUTE).into_future());
+        }
         while lock.status().await.unwrap().waiting < 3 {
             tokio::task::yield_now().await;
         }
@@ -90,14 +92,57 @@ async fn waiters_outlive_what_is_evicted_of_their_queue() {
         assert_eq!(gone.as_int(), Some(1), "{key}");
         let is_known = guard.release().await.unwrap();
         assert_eq!(is_known, !evicted.is_empty(), "{key}");
-        for waiter in waiters {
-            let guard = waiter.await.unwrap().unwrap().guard().unwrap();
-            // Not before the others have theirs: they wait in no order any more.
-            tokio::spawn(guard.release());
+        while let Some(waiter) = waiters.join_next().await {
+            let guard = waiter.unwrap().unwrap().guard().unwrap();
+            assert!(guard.release().await.unwrap(), "{key}");
         }
         let status = lock.status().await.unwrap();
         assert_eq!(status.waiting, 0, "{key}");
     }
+}
+
+/// Where a user may not publish, nobody is granted anything in secret, nothing is half done, and nobody stands still.
+#[tokio::test]
+async fn a_hand_over_that_may_not_be_announced_is_refused_whole() {
+    let server = shared(ServerKind::Redis).await.unwrap();
+    let builder = Fleet::builder().url(server.url()).namespace(namespace());
+    let fleet = builder.clone().build().await.unwrap();
+    let user = fleet.namespace().to_string().replace([':', '/'], "-");
+    let rules = ["on", ">secret", "~*", "&*", "+@all", "-spublish"];
+    let set_user: Vec<_> = ["ACL", "SETUSER", &user].into_iter().chain(rules).collect();
+    fleet.redis().unwrap().command(&set_user).await.unwrap();
+    let port = server.port();
+    let mute = format!("redis://{user}:secret@127.0.0.1:{port}");
+    let mute = builder.url(&mute).build().await.unwrap();
+
+    let (lock, mute) = (fleet.lock("report"), mute.lock("report"));
+    let guard = mute.try_acquire().await.unwrap().guard().unwrap();
+    let mut waiter = JoinSet::new();
+    waiter.spawn(lock.acquire().wait(MINUTE).into_future());
+    while lock.status().await.unwrap().waiting < 1 {
+        tokio::task::yield_now().await;
+    }
+    // It is given back, and the waiter finds that when it asks.
+    let error = guard.release().await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(
+        error.to_string().contains("can't run this command"),
+        "{error}"
+    );
+    let guard = waiter.join_next().await.unwrap().unwrap().unwrap();
+    let guard = guard.guard().unwrap();
+
+    waiter.spawn(lock.acquire().wait(MINUTE).into_future());
+    while lock.status().await.unwrap().waiting < 1 {
+        tokio::task::yield_now().await;
+    }
+    let token = guard.token();
+    let error = mute.force_release_token(token).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert_eq!(lock.status().await.unwrap().holders.len(), 1);
+    guard.release().await.unwrap();
+    let guard = waiter.join_next().await.unwrap().unwrap().unwrap();
+    assert!(guard.is_acquired());
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

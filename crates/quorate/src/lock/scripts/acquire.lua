@@ -15,6 +15,9 @@
 local lease, length, channel, time = ARGV[1], tonumber(ARGV[2]), ARGV[8], now()
 local lock, entry = read(lease, time)
 entry = settle(lock, time, channel, lease) or entry
+if lock.refused then
+  return answer(lock, time)
+end
 if entry and holder(entry) > time then
   extend(lock, lease, length, entry, channel, time)
   local _, _, token = holder(entry)
@@ -26,8 +29,9 @@ if admits(lock, who) and (lock.waiting == 0 or who.others or first(lock) == leas
   if ARGV[9] == '1' then
     redis.call('SPUBLISH', channel, 'acquired ' .. decimal(token))
   end
-  if lock.waiting > 0 then
-    leave_queue(lock, lease)
+  if lock.waiting > 0 and leave_queue(lock, lease) > 0 then
+    -- Who is behind may fit as well; the next transition looks.
+    lock.unheard = 0
   end
   enter(lock, lease, who, token, length, time)
   return answer(lock, time, {'acquired', token})
@@ -46,15 +50,21 @@ if lock.waiting == 0 then
   lock.places, lock.unheard, lock.widest, lock.queued = 0, time + HEARTBEAT, 0, 0
 end
 local ahead, since = lock.waiting, time
-if redis.call('ZADD', KEYS[2], 'NX', lock.places + 1, lease) == 1 then
+local is_new = redis.call('ZADD', KEYS[2], 'NX', lock.places + 1, lease)
+if is_new == 1 then
   lock.waiting, lock.places = lock.waiting + 1, lock.places + 1
 else
   local known = waiter(redis.call('HGET', KEYS[3], lease))
   ahead, since = redis.call('ZRANK', KEYS[2], lease), known and known.since or time
 end
 lock.unheard, lock.widest = math.min(lock.unheard, time + HEARTBEAT), math.max(lock.widest, who.capacity)
-redis.call('HSET', KEYS[3], lease, struct.pack(WAITER, length, who.weight, who.capacity, since, who.again) .. who.owner)
-redis.call('ZADD', KEYS[4], decimal(time + HEARTBEAT), lease)
+entry = struct.pack(WAITER, length, who.weight, who.capacity, since, who.again) .. who.owner
+if redis.call('HSET', KEYS[3], lease, entry) ~= is_new
+  or redis.call('ZADD', KEYS[4], decimal(time + HEARTBEAT), lease) ~= is_new then
+  -- One of them was evicted, and has come back without an expiry.
+  redis.call('ZADD', KEYS[4], decimal(time + HEARTBEAT), lease)
+  lock.waiting, lock.queued = redis.call('ZCARD', KEYS[2]), 0
+end
 -- Who waits asks again long before that; it collects what those leave who are gone together.
 if lock.queued < time + 10 * HEARTBEAT then
   lock.queued = time + 20 * HEARTBEAT

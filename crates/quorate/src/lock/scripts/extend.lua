@@ -9,6 +9,9 @@
 local lease, channel, time = ARGV[1], ARGV[3], now()
 local lock, entry = read(lease, time)
 entry = settle(lock, time, channel, lease) or entry
+if lock.refused then
+  return answer(lock, time)
+end
 local held = entry and holder(entry) > time
 if held then
   extend(lock, lease, tonumber(ARGV[2]), entry, channel, time)
