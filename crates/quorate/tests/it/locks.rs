@@ -111,9 +111,9 @@ async fn a_hand_over_that_may_not_be_announced_is_refused_whole() {
     let rules = ["on", ">secret", "~*", "&*", "+@all", "-spublish"];
     let set_user: Vec<_> = ["ACL", "SETUSER", &user].into_iter().chain(rules).collect();
     fleet.redis().unwrap().command(&set_user).await.unwrap();
-    let port = server.port();
-    let mute = format!("redis://{user}:secret@127.0.0.1:{port}");
-    let mute = builder.url(&mute).build().await.unwrap();
+    let url = server.url();
+    let mute = url.replace("redis://", &format!("redis://{user}:secret@"));
+    let mute = builder.url(mute).build().await.unwrap();
 
     let (lock, mute) = (fleet.lock("report"), mute.lock("report"));
     let guard = mute.try_acquire().await.unwrap().guard().unwrap();
