@@ -11,6 +11,8 @@ use crate::{conformance, servers};
 
 /// Cases of each property, of which a change is judged by 256.
 const MANY_CASES: &str = "6000";
+/// Sequences by which scripts and pure functions are compared, of which a change is judged by 100 or so.
+const MANY_ROUNDS: &str = "3000";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -42,6 +44,8 @@ enum Check {
     Fuzz,
     /// Properties, with new and many cases.
     Properties,
+    /// Whether scripts do what the pure functions do, with new and many sequences.
+    Agreement,
     /// WebSocket, case by case (the Autobahn test suite).
     Conformance,
 }
@@ -57,7 +61,7 @@ impl Check {
             Self::Coverage => ("llvm-cov", "cargo-llvm-cov"),
             Self::Fuzz => ("fuzz", "cargo-fuzz"),
             // Fetches what it needs by itself.
-            Self::Conformance | Self::Properties => return None,
+            Self::Conformance | Self::Properties | Self::Agreement => return None,
         })
     }
 
@@ -101,6 +105,14 @@ impl Check {
                 cargo(["test", "--workspace", "--all-features", "--lib"])
                     .env("PROPTEST_CASES", MANY_CASES),
             ),
+            Self::Agreement => {
+                let features = ["-p", "quorate", "--all-features"];
+                let tests = ["test", "--test", "it"].into_iter().chain(features);
+                process::run(
+                    cargo(tests.chain(["--", "differential"]))
+                        .env("QUORATE_AGREEMENT_ROUNDS", MANY_ROUNDS),
+                )
+            }
             Self::Conformance => conformance::run(&conformance::Options::all()),
         }
     }

@@ -93,7 +93,7 @@ pub(crate) async fn agree<S: Subject>(
     let server = shared(kind).await.unwrap();
     let mut here = Home::on("memory:").await;
     let mut there = Home::on(server.url()).await;
-    let mut runner = TestRunner::deterministic();
+    let (mut runner, rounds) = cases(rounds);
     for round in 0..rounds {
         let steps = steps.new_tree(&mut runner).unwrap().current();
         let names = S::names();
@@ -107,5 +107,16 @@ pub(crate) async fn agree<S: Subject>(
                 "round {round}, step {number} of {steps:#?}"
             );
         }
+    }
+}
+
+/// A change is judged by the same sequences each time; `cargo xtask deep agreement` looks for new ones, and many.
+fn cases(rounds: usize) -> (TestRunner, usize) {
+    match std::env::var("QUORATE_AGREEMENT_ROUNDS") {
+        Ok(many) => {
+            let many = many.parse().expect("QUORATE_AGREEMENT_ROUNDS is a number");
+            (TestRunner::default(), many)
+        }
+        Err(_) => (TestRunner::deterministic(), rounds),
     }
 }

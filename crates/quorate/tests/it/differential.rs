@@ -164,6 +164,8 @@ impl Subject for Locks {
                     .acquire(&key(home, lock), &ask, options())
                     .await
                     .unwrap();
+                // What was granted on the way is older than what this got.
+                self.status(home, lock).await;
                 match reply {
                     AcquireReply::Acquired { token } => {
                         format!("acquired {}", self.name(lock, token))
