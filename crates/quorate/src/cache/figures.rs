@@ -66,10 +66,13 @@ pub struct CacheMinute {
 pub struct HotKey {
     /// The key's text.
     pub key: String,
-    /// How often, over about the last ten minutes. An estimate, too large rather than too small: of a cache with more than 4 096
-    /// reads in a minute, one in 32 stands for all.
+    /// How often, over about the last ten minutes: an estimate.
+    ///
+    /// Of an instance that has at most 4 096 reads of the cache in a minute, it is at least what it was, and by at most `error`
+    /// too large. Of one that has more, one in 32 of those beyond stands for all: then it may be off either way. An instance
+    /// tells its 20 hottest keys, fewer where they are long: what a key was read on one that does not tell it is missing.
     pub reads: f64,
-    /// By how much it may be too large.
+    /// By how much it may be too large, since an instance follows 128 keys; what a sample is off by is not in it.
     pub error: f64,
 }
 

@@ -96,7 +96,7 @@ impl Admission {
 impl ConcurrencyLimit {
     pub(crate) fn new(shared: Arc<Limiters>, namespace: &Namespace, name: &str, most: u64) -> Self {
         let setup = check_between("limit", most, MAX_LOGGED)
-            .and_then(|()| Setup::of_slots(namespace, name, &shared.meters));
+            .and_then(|()| Setup::of_slots(namespace, name));
         Self {
             shared,
             setup: setup.map(Arc::new).map_err(Arc::new),
@@ -201,7 +201,8 @@ impl Enter {
         let entered = entered?;
         if let Ok(setup) = &limit.setup {
             let has_entered = matches!(entered, Entered::Entered { .. });
-            setup.meters.entered(&setup.name, &key, has_entered);
+            let counting = setup.counting(&limit.shared.meters);
+            counting.entered(&setup.name, &key, has_entered);
         }
         Ok(match entered {
             Entered::Entered { remaining } => {

@@ -210,6 +210,15 @@ impl Usage {
         })
     }
 
+    /// Which policy refuses for longest, and for how long; `None` if none does, or the key is blocked.
+    pub(super) fn refusing(&self) -> Option<(usize, Duration)> {
+        let each = self.verdict.standings().iter().enumerate();
+        let refusing = each.filter_map(|(number, standing)| Some((number, standing.retry_after?)));
+        refusing
+            .take(self.policies.len())
+            .max_by_key(|(_, time)| *time)
+    }
+
     pub(super) const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
@@ -225,12 +234,9 @@ impl Usage {
                 usage: self,
             };
         }
-        let each = || self.verdict.standings().iter().zip(&*self.policies);
-        let refusing = each().filter_map(|(standing, policy)| {
-            let retry_after = standing.retry_after?;
-            Some((retry_after, policy))
-        });
-        if let Some((retry_after, policy)) = refusing.max_by_key(|(time, _)| *time) {
+        if let Some((number, retry_after)) = self.refusing()
+            && let Some(policy) = self.policies.get(number)
+        {
             return Decision::Deny {
                 retry_after,
                 limit: policy.capacity(),
@@ -242,7 +248,8 @@ impl Usage {
         let tightest = |(standing, _): &(&Standing, &Policy)| {
             (standing.remaining, std::cmp::Reverse(standing.reset_after))
         };
-        let (standing, limit) = each()
+        let each = self.verdict.standings().iter().zip(&*self.policies);
+        let (standing, limit) = each
             .min_by_key(tightest)
             .map_or_else(Default::default, |(standing, policy)| {
                 (*standing, policy.capacity())

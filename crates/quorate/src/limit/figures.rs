@@ -1,5 +1,6 @@
 //! What is known of the limiters of a fleet: what is counted of each, and the sum of it, as pure functions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,10 @@ use crate::told::{Counts, HotCount, Minute, Sum};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LimitFigures {
-    /// The limiter.
+    /// The limiter, or the concurrency limit.
     pub limiter: String,
+    /// Which of the two: there may be one of each of a name.
+    pub kind: LimitKind,
     /// How many instances tell of it.
     pub instances: usize,
     /// The policies it is used with, at most 4 lists that are counted differently; none of a concurrency limit.
@@ -30,6 +33,41 @@ pub struct LimitFigures {
     pub minutes: Vec<LimitMinute>,
     /// The keys that are asked for most, at most 20; `None` if no instance tells them ([`Tell::Keys`](crate::Tell::Keys)).
     pub hottest: Option<Vec<HotLimitKey>>,
+}
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// How often: a [`Limiter`](super::Limiter).
+    #[default]
+    Rate,
+    /// How many at the same time: a [`ConcurrencyLimit`](super::ConcurrencyLimit).
+    Concurrency,
+}
+
+/// What members of the roster that are concurrency limits end with. No name has a `:`.
+const SLOTS: &str = ":slots";
+
+impl LimitKind {
+    /// What a limit is called on the roster.
+    pub(super) fn member(self, name: &str) -> Cow<'_, str> {
+        match self {
+            Self::Rate => name.into(),
+            Self::Concurrency => format!("{name}{SLOTS}").into(),
+        }
+    }
+
+    /// What is called that on the roster.
+    fn of_member(mut member: String) -> (Self, String) {
+        match member.strip_suffix(SLOTS).map(str::len) {
+            None => (Self::Rate, member),
+            Some(length) => {
+                member.truncate(length);
+                (Self::Concurrency, member)
+            }
+        }
+    }
 }
 
 /// Decisions of a limiter.
@@ -70,12 +108,18 @@ pub struct HotLimitKey {
     pub key: String,
     /// The action, where its requests are counted on their own.
     pub action: Option<String>,
-    /// How often, over about the last ten minutes. An estimate, too large rather than too small: of a limiter with more than
-    /// 4 096 requests in a minute, one in 32 stands for all.
+    /// How often, over about the last ten minutes: an estimate.
+    ///
+    /// Of an instance that has at most 4 096 requests to the limiter in a minute, it is at least what it was, and by at most
+    /// `error` too large. Of one that has more, one in 32 of those beyond stands for all: then it may be off either way. An
+    /// instance tells its 20 hottest keys, fewer where they are long: what a key was asked of one that does not tell it is
+    /// missing.
     pub asked: f64,
-    /// Those of them that were denied. An estimate, too small rather than too large: by at most `error`.
+    /// Those of them that were denied: an estimate by the same sample, and of the time for which an instance has followed the
+    /// key. Too small by at most `error`, where `asked` is too large by at most that.
     pub denied: f64,
-    /// By how much `asked` may be too large.
+    /// By how much `asked` may be too large, and `denied` too small, since an instance follows 128 keys; what a sample is off
+    /// by is not in it.
     pub error: f64,
 }
 
@@ -135,12 +179,26 @@ impl Counts for LimitCounts {
             let sum = self.denied_by.entry(policy).or_default();
             *sum = sum.saturating_add(denied);
         }
-        for policies in other.policies {
-            if self.policies.len() < MOST_LISTS && !self.policies.contains(&policies) {
-                self.policies.push(policies);
+        for list in other.policies {
+            // Those that count alike share a place: what has other keys is not pushed out by them.
+            let is_new = parsed(&list).is_some_and(|new| !self.has_alike(&new));
+            if is_new && self.policies.len() < MOST_LISTS {
+                self.policies.push(list);
             }
         }
     }
+}
+
+impl LimitCounts {
+    fn has_alike(&self, list: &[Policy]) -> bool {
+        let mut known = self.policies.iter().filter_map(|it| parsed(it));
+        known.any(|known| count_alike(&known, list))
+    }
+}
+
+/// `None`: what another version means by it is not known here.
+fn parsed(list: &[String]) -> Option<Vec<Policy>> {
+    list.iter().map(|text| text.parse().ok()).collect()
 }
 
 /// Whether they count in the same keys: with another limit a limiter goes on, with another window it does not.
@@ -153,25 +211,18 @@ pub(super) fn count_alike(one: &[Policy], two: &[Policy]) -> bool {
 
 impl From<Sum<LimitCounts>> for LimitFigures {
     fn from(sum: Sum<LimitCounts>) -> Self {
-        let mut policies: Vec<Vec<Policy>> = Vec::new();
-        for list in sum.counts.policies {
-            let list: Result<Vec<Policy>, _> = list.iter().map(|text| text.parse()).collect();
-            // What another version means by it is not known here.
-            if let Ok(list) = list
-                && !policies.iter().any(|known| count_alike(known, &list))
-            {
-                policies.push(list);
-            }
-        }
+        let (kind, limiter) = LimitKind::of_member(sum.name);
+        let policies = sum.counts.policies.iter();
         let minutes = sum.minutes.into_iter().map(|minute| LimitMinute {
             asked: minute.all,
             denied: minute.part,
         });
         let keys = |keys: Vec<_>| keys.into_iter().map(HotLimitKey::from).collect();
         Self {
-            limiter: sum.name,
+            limiter,
+            kind,
             instances: sum.instances,
-            policies,
+            policies: policies.filter_map(|list| parsed(list)).collect(),
             decisions: sum.counts.decisions,
             denied_by: sum.counts.denied_by,
             minutes: minutes.collect(),
@@ -226,8 +277,13 @@ mod tests {
     /// They come from another instance: a list that nobody could have made is left out, and there is a bound.
     #[test]
     fn policies_are_those_that_count_differently() {
-        let mut told = counts(1, 0, &["log:10/60s"]);
-        for policies in [["log:99/60s"], ["tree:1/1s"], ["fixed:1/1s"], ["log:1/1s"]] {
+        let mut told = LimitCounts::default();
+        told.add(counts(1, 0, &["log:10/60s"]));
+        for limit in 1..50 {
+            told.add(counts(1, 0, &[&format!("log:{limit}/60s")]));
+            told.add(counts(1, 0, &[&format!("tree:{limit}/1s")]));
+        }
+        for policies in [["fixed:1/1s"], ["log:1/1s"], ["log:1/2s"], ["log:1/3s"]] {
             told.add(counts(1, 0, &policies));
         }
         assert_eq!(told.policies.len(), MOST_LISTS);
@@ -236,7 +292,10 @@ mod tests {
             ..Sum::default()
         });
         let policies = figures.policies.iter().flatten().map(ToString::to_string);
-        assert_eq!(policies.collect::<Vec<_>>(), ["log:10/60s", "fixed:1/1s"]);
+        assert_eq!(
+            policies.collect::<Vec<_>>(),
+            ["log:10/60s", "fixed:1/1s", "log:1/1s", "log:1/2s"]
+        );
     }
 
     #[test]

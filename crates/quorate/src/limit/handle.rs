@@ -123,7 +123,7 @@ impl Limiter {
         name: &str,
         policies: Policies,
     ) -> Self {
-        let setup = Setup::new(namespace, name, policies, &shared.meters);
+        let setup = Setup::new(namespace, name, policies);
         let inner = Inner {
             shared,
             setup: setup.map(Arc::new).map_err(Arc::new),

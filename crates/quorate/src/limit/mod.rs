@@ -29,7 +29,7 @@ mod usage;
 pub use concurrency::{Admission, ConcurrencyLimit, Enter};
 pub use decision::{Basis, Decision, PolicyUsage, Receipt, Usage};
 pub use down::WhenDown;
-pub use figures::{DecisionCounts, HotLimitKey, LimitFigures, LimitMinute};
+pub use figures::{DecisionCounts, HotLimitKey, LimitFigures, LimitKind, LimitMinute};
 pub use handle::Limiter;
 pub(crate) use handle::Limiters;
 pub use local::overshoot;

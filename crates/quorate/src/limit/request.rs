@@ -241,7 +241,9 @@ impl LimitRequest {
         if self.ask == Ask::Take
             && let Ok(key) = &self.key
         {
-            setup.meters.decided(&setup.name, key, &decision);
+            let meters = &self.limiter.inner.shared.meters;
+            let counting = setup.counting(meters);
+            counting.decided(&setup.name, key, &decision);
         }
         decision
     }

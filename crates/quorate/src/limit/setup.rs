@@ -1,9 +1,10 @@
 //! A limiter's policies, checked once, and the keys it counts by.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::decision::Receipt;
-use super::meters::{AllMeters, Meters};
+use super::figures::LimitKind;
+use super::meters::{AllMeters, Counting};
 use super::policy::{MAX_POLICIES, Policy, Rate, Span};
 use super::port::LimitKey;
 use crate::entry_key::{self, EntryKey, check_area, with_text};
@@ -142,7 +143,10 @@ impl Terms {
 pub(super) struct Setup {
     pub(super) name: String,
     pub(super) terms: Terms,
-    pub(super) meters: Arc<Meters>,
+    kind: LimitKind,
+    namespace: Namespace,
+    /// Found with the first decision: what only checks, refunds or resets takes no place among those that are counted.
+    counting: OnceLock<Counting>,
     /// What its keys begin with, up to the limiter's name.
     prefix: String,
     /// What its keys end with: how they are counted, so that a limiter with other windows begins anew.
@@ -150,12 +154,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    pub(super) fn new(
-        namespace: &Namespace,
-        name: &str,
-        policies: Policies,
-        meters: &AllMeters,
-    ) -> Result<Self> {
+    pub(super) fn new(namespace: &Namespace, name: &str, policies: Policies) -> Result<Self> {
         check_area(name.as_bytes()).map_err(|rule| Error::invalid("limiter", rule))?;
         let terms = Terms::new(policies.0)?;
         let shape = |policy: &Policy| {
@@ -163,19 +162,19 @@ impl Setup {
             format!("{algorithm}-{}", Span(policy.window()))
         };
         let shapes: Vec<_> = terms.policies.iter().map(shape).collect();
-        let meters = meters.of(namespace, name);
-        meters.used_with(&terms.policies);
         Ok(Self {
             name: name.to_owned(),
-            meters,
             terms,
+            kind: LimitKind::Rate,
+            namespace: namespace.clone(),
+            counting: OnceLock::new(),
             prefix: namespace.qualify(&format!("{UNIT}:{{")),
             shape: format!("}}:{}", shapes.join("+")),
         })
     }
 
     /// Where the slots of a concurrency limit are: `<namespace>:limit:{<limit>:<key>}:slots`.
-    pub(super) fn of_slots(namespace: &Namespace, name: &str, meters: &AllMeters) -> Result<Self> {
+    pub(super) fn of_slots(namespace: &Namespace, name: &str) -> Result<Self> {
         check_area(name.as_bytes()).map_err(|rule| Error::invalid("limit name", rule))?;
         Ok(Self {
             name: name.to_owned(),
@@ -184,10 +183,18 @@ impl Setup {
                 rates: Arc::new([]),
                 most: 0,
             },
-            meters: meters.of(namespace, name),
+            kind: LimitKind::Concurrency,
+            namespace: namespace.clone(),
+            counting: OnceLock::new(),
             prefix: namespace.qualify(&format!("{UNIT}:{{")),
             shape: "}:slots".to_owned(),
         })
+    }
+
+    /// What its decisions are counted with.
+    pub(super) fn counting(&self, meters: &AllMeters) -> &Counting {
+        self.counting
+            .get_or_init(|| meters.of(&self.namespace, &self.name, self.kind, &self.terms.policies))
     }
 
     /// The key `<namespace>:limit:{<limiter>[@<action>]:<key>}:<shape>`.
@@ -233,7 +240,7 @@ mod tests {
             Policy::sliding_log(5, MINUTE),
             Policy::token_bucket(1, MINUTE / 60),
         ];
-        let setup = Setup::new(&namespace, "api", policies.into(), &AllMeters::new(None)).unwrap();
+        let setup = Setup::new(&namespace, "api", policies.into()).unwrap();
         let key = setup.key("a}b", None).unwrap();
         assert_eq!(key.text(), "shop:limit:{api:a%7Db}:log-60s+bucket-1s");
         assert_eq!(key.shown(), "api:a%7Db");
@@ -245,12 +252,7 @@ mod tests {
     #[test]
     fn policies_are_checked_with_the_rule_in_the_message() {
         let setup = |policies: Vec<Policy>| {
-            let setup = Setup::new(
-                &Namespace::default(),
-                "api",
-                policies.into(),
-                &AllMeters::new(None),
-            );
+            let setup = Setup::new(&Namespace::default(), "api", policies.into());
             setup.unwrap_err().message().unwrap_or_default().to_owned()
         };
         assert_eq!(setup(Vec::new()), "policies must be from 1 to 4");

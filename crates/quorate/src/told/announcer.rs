@@ -1,5 +1,6 @@
 //! What an instance tells the others, and what it hears of them.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,8 +15,11 @@ use crate::error::Result;
 use crate::key::Namespace;
 use crate::presence::{MAX_INFO, Presence, Presences};
 
-/// The most caches, or limiters, that one instance tells of: those that are asked most.
-const MOST: usize = 64;
+/// The most caches, or limiters, that one instance tells of: those that were asked most in the last minutes.
+pub(super) const MOST: usize = 64;
+
+/// How many minutes these are, the one that is under way among them.
+const RECENT: usize = 10;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -81,8 +85,14 @@ struct Used<S: Subject> {
     counts: S::Counts,
 }
 
-/// Those that were used at all, the ones that are asked most first.
-fn busiest<S: Subject>(known: &Known<S>) -> Vec<Used<S>> {
+impl<S: Subject> Used<S> {
+    fn key(&self) -> (Namespace, String) {
+        (self.namespace.clone(), self.name.clone())
+    }
+}
+
+/// Those that were used at all.
+fn used<S: Subject>(known: &Known<S>) -> Vec<Used<S>> {
     let all = known.all().into_iter().map(|(namespace, name, subject)| {
         let counts = subject.counts();
         Used {
@@ -92,29 +102,42 @@ fn busiest<S: Subject>(known: &Known<S>) -> Vec<Used<S>> {
             counts,
         }
     });
-    let mut used: Vec<_> = all.filter(|it| it.counts.is_used()).collect();
-    used.sort_by_key(|it| std::cmp::Reverse(it.counts.minute().all));
-    used.truncate(MOST);
-    used
+    all.filter(|it| it.counts.is_used()).collect()
 }
 
 async fn tell<S: Subject>(places: &mut Places<S>, known: &Known<S>) {
     let Some(telling) = known.telling() else {
         return;
     };
-    for used in busiest(known) {
-        let key = (used.namespace.clone(), used.name.clone());
-        let place = places.entry(key).or_insert_with(Place::new);
+    let mut ranked = Vec::new();
+    for used in used(known) {
+        let place = places.entry(used.key()).or_insert_with(Place::new);
         place.look(&used);
+        // Of two alike the one stays that is told of.
+        ranked.push((place.recent(&used.counts), place.is_on, used));
+    }
+    ranked.sort_by_key(|(recent, is_on, _)| Reverse((*recent, *is_on)));
+    // From the end: there is room on the roster before somebody joins.
+    for (number, (_, _, used)) in ranked.iter().enumerate().rev() {
+        let Some(place) = places.get_mut(&used.key()) else {
+            continue;
+        };
+        let done = if number < MOST {
+            place.say(used, &telling.presences).await
+        } else {
+            place.leave(used, &telling.presences).await
+        };
         // Tried again with the next look. That the backend is away is said elsewhere.
-        if let Err(error) = place.say(&used, &telling.presences).await {
+        if let Err(error) = done {
             tracing::debug!(%error, roster = S::ROSTER, member = used.name, "cannot tell what was counted");
         }
     }
 }
 
-/// A place on the roster.
+/// What is remembered of one for the roster.
 struct Place<C: Counts> {
+    /// Whether it may be on the roster.
+    is_on: bool,
     said: Option<Told<C>>,
     /// The minutes that are over, the newest last.
     over: Vec<Minute>,
@@ -126,6 +149,7 @@ struct Place<C: Counts> {
 impl<C: Counts> Place<C> {
     fn new() -> Self {
         Self {
+            is_on: false,
             said: None,
             over: Vec::new(),
             began: Instant::now(),
@@ -156,6 +180,13 @@ impl<C: Counts> Place<C> {
         let most = MINUTES - 1;
         let too_many = self.over.len().saturating_sub(most);
         self.over.drain(..too_many);
+    }
+
+    /// How often it was asked for in the last minutes.
+    fn recent(&self, counts: &C) -> u64 {
+        let over = self.over.iter().rev().take(RECENT - 1);
+        let under_way = counts.minute().since(self.before).all;
+        over.fold(under_way, |sum, minute| sum.saturating_add(minute.all))
     }
 
     fn told<S: Subject<Counts = C>>(&self, used: &Used<S>) -> Told<C> {
@@ -191,9 +222,28 @@ impl<C: Counts> Place<C> {
         }
         let roster = Presence::new(presences.clone(), &used.namespace, S::ROSTER);
         let info = now.clone().written(MAX_INFO);
-        // Joining again replaces what was said. It stays as long as the instance does.
+        // Also if the reply is lost.
+        self.is_on = true;
+        // Joining again replaces what was said. It stays as long as the instance does, or until others are asked for more.
         roster.join(&used.name, &info).await?.detach();
         self.said = Some(now);
+        Ok(())
+    }
+
+    /// Leaves the roster: nothing is read there that is not told any more.
+    async fn leave<S: Subject<Counts = C>>(
+        &mut self,
+        used: &Used<S>,
+        presences: &Arc<Presences>,
+    ) -> Result<()> {
+        if !self.is_on {
+            return Ok(());
+        }
+        // Said anew, should it come back.
+        self.said = None;
+        let roster = Presence::new(presences.clone(), &used.namespace, S::ROSTER);
+        roster.leave(&used.name).await?;
+        self.is_on = false;
         Ok(())
     }
 }

@@ -106,7 +106,7 @@ impl<S: Subject> Known<S> {
         if !self.tells.swap(true, Ordering::Relaxed) {
             let closed = telling.context.closed().clone();
             let announcing = announce(Arc::downgrade(self), telling.every, closed);
-            // Where there is no runtime yet, it begins with the next one that is named.
+            // Where there is no runtime yet, it begins with the next one that is asked for here.
             let began = telling.context.spawn(announcing);
             self.tells.store(began, Ordering::Relaxed);
         }

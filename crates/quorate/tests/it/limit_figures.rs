@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use quorate::limit::{Admission, DecisionCounts, Reserved, WhenDown, reserve};
+use quorate::limit::{Admission, DecisionCounts, LimitKind, Reserved, WhenDown, reserve};
 use quorate::{Fleet, FleetBuilder, LimitFigures, Policy, Tell};
 use quorate_testing::harness::{namespace, within};
 use quorate_testing::servers::{Server, ServerKind, shared};
@@ -311,4 +311,95 @@ fn what_is_decided_before_there_is_a_runtime_is_told_once_there_is_one() {
         assert!(named_again.consume("k").await.unwrap().is_allowed());
         assert_eq!(told(&fleet, "api", 2).await.instances, 1);
     });
+}
+
+/// They limit different things, and have no name in common but that which people read.
+#[tokio::test(start_paused = true)]
+async fn a_limiter_and_a_concurrency_limit_of_one_name_are_counted_apart() {
+    let fleet = telling(Tell::Keys).build().await.unwrap();
+    let rate = fleet.limiter("exports", Policy::fixed_window(1, MINUTE));
+    for allowed in [true, false] {
+        assert_eq!(rate.consume("a").await.unwrap().is_allowed(), allowed);
+    }
+    let slots = fleet.concurrency("exports", 1);
+    let _permit = slots.enter("b").await.unwrap();
+    for _ in 0..3 {
+        let full = slots.enter("b").await.unwrap();
+        assert!(full.permit().is_none());
+    }
+    tokio::time::sleep(MINUTE).await;
+    let figures = fleet.limit_figures().await.unwrap();
+    let [rate, slots] = &*figures else {
+        panic!("{figures:?}");
+    };
+    assert_eq!(
+        (&*rate.limiter, rate.kind),
+        ("exports", LimitKind::Rate),
+        "{rate:?}"
+    );
+    assert_eq!((rate.decisions.allowed, rate.decisions.denied), (1, 1));
+    assert!(!rate.denied_by.contains_key("slots") && !rate.policies.is_empty());
+    assert_eq!(
+        (&*slots.limiter, slots.kind),
+        ("exports", LimitKind::Concurrency),
+        "{slots:?}"
+    );
+    assert_eq!((slots.decisions.allowed, slots.decisions.denied), (1, 3));
+    assert_eq!(slots.denied_by["slots"], 3);
+    assert_eq!(slots.hottest.as_ref().unwrap()[0].key, "b");
+}
+
+/// 64 of them; one that was asked for much, long ago, gives its place up, and may come back.
+#[tokio::test(start_paused = true)]
+async fn the_limiters_that_were_asked_most_in_the_last_minutes_are_told() {
+    const MOST: usize = 64;
+    let fleet = telling(Tell::Counts).build().await.unwrap();
+    let policy = Policy::fixed_window(100, MINUTE);
+    let use_all = async |prefix: &str, times: usize| {
+        for number in 0..MOST {
+            let limiter = fleet.limiter(&format!("{prefix}-{number}"), &policy);
+            for _ in 0..times {
+                let _ = limiter.consume("k").await.unwrap();
+            }
+        }
+    };
+    let told = async || -> Vec<_> {
+        tokio::time::sleep(2 * SECOND).await;
+        let figures = fleet.limit_figures().await.unwrap();
+        let names = figures.into_iter().map(|it| it.limiter);
+        names.collect()
+    };
+    let are = |names: &[String], prefix: &str| {
+        names.len() == MOST && names.iter().all(|it| it.starts_with(prefix))
+    };
+    use_all("old", 20).await;
+    assert!(are(&told().await, "old"));
+    // Less than the others in these minutes, and than they were ever.
+    use_all("new", 5).await;
+    assert!(are(&told().await, "old"));
+    tokio::time::sleep(8 * MINUTE).await;
+    use_all("new", 3).await;
+    assert!(are(&told().await, "old"));
+    tokio::time::sleep(3 * MINUTE).await;
+    assert!(are(&told().await, "new"));
+    use_all("old", 9).await;
+    assert!(are(&told().await, "old"));
+}
+
+/// Names may come from outside: who only asks, refunds or resets takes no place from those that decide.
+#[tokio::test(start_paused = true)]
+async fn a_limiter_takes_a_place_among_those_that_are_told_with_its_first_decision() {
+    let fleet = telling(Tell::Counts).build().await.unwrap();
+    let policy = Policy::fixed_window(9, MINUTE);
+    for number in 0..1_200 {
+        let limiter = fleet.limiter(&format!("named-{number}"), &policy);
+        let _ = limiter.check("k").await.unwrap();
+        limiter.reset("k").await.unwrap();
+    }
+    let api = fleet.limiter("api", &policy);
+    assert!(api.consume("k").await.unwrap().is_allowed());
+    tokio::time::sleep(MINUTE).await;
+    let figures = fleet.limit_figures().await.unwrap();
+    let names: Vec<_> = figures.iter().map(|it| &*it.limiter).collect();
+    assert_eq!(names, ["api"]);
 }
