@@ -17,6 +17,7 @@ use quorate_http::{Code, Hub, Problem, Rejection, TopicPath};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::api::remembered::Remembered;
 use crate::auth::{self, Auth, Sites};
 use crate::config::ServeConfig;
 use crate::{api, console, observe};
@@ -31,6 +32,9 @@ pub(crate) struct App {
     pub(crate) auth: Auth,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) backend: Arc<str>,
+    /// What is known of caches and of limiters over the whole fleet.
+    pub(crate) cache_figures: Remembered,
+    pub(crate) limit_figures: Remembered,
     /// As services make them.
     pub(crate) sessions: Sessions,
     /// The largest payload the fleet publishes, in bytes.
@@ -64,6 +68,8 @@ impl App {
             sessions = sessions.partition_key(key.reveal());
         }
         Self {
+            cache_figures: Remembered::default(),
+            limit_figures: Remembered::default(),
             sessions,
             hub: hub.build().expect("nothing is declared on it"),
             fleet,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
-use quorate::LimitFigures;
+use axum::response::Response;
+use quorate::{LimitFigures, limit};
 use quorate_http::Rejection;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,6 +22,8 @@ pub(crate) struct LimitList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LimitView {
     pub(crate) limiter: String,
+    /// What it limits: there may be one of each of a name.
+    pub(crate) kind: LimitKind,
     /// How many instances tell of it.
     pub(crate) instances: usize,
     /// The policies it is used with: lists that are counted differently, at most 4; none of a concurrency limit.
@@ -38,6 +40,16 @@ pub(crate) struct LimitView {
     pub(crate) minutes: Vec<LimitMinute>,
     /// The keys that are asked for most; `null` if no instance tells them (`tell_limits = "keys"`).
     pub(crate) hottest: Option<Vec<HotLimitKey>>,
+}
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LimitKind {
+    /// How often.
+    Rate,
+    /// How many at the same time.
+    Concurrency,
 }
 
 /// What was decided.
@@ -70,11 +82,13 @@ pub(crate) struct HotLimitKey {
     pub(crate) key: String,
     /// The action, where its requests are counted on their own.
     pub(crate) action: Option<String>,
-    /// How often over about the last ten minutes: an estimate, too large rather than too small.
+    /// How often over about the last ten minutes: an estimate. Of an instance with at most 4096 requests to the limiter in a
+    /// minute it is too large by at most `error`; of one with more, one in 32 of those beyond stands for all. An instance tells
+    /// 20 keys at most: what a key was asked of one that does not tell it is missing.
     pub(crate) asked: f64,
-    /// Those that were denied: an estimate, too small rather than too large.
+    /// Those that were denied: an estimate by the same sample, too small where `asked` is too large.
     pub(crate) denied: f64,
-    /// By how much `asked` may be too large, and `denied` too small.
+    /// By how much `asked` may be too large, and `denied` too small; what a sample is off by is not in it.
     pub(crate) error: f64,
 }
 
@@ -115,6 +129,10 @@ impl From<LimitFigures> for LimitView {
                 .collect(),
             hottest,
             limiter: figures.limiter,
+            kind: match figures.kind {
+                limit::LimitKind::Concurrency => LimitKind::Concurrency,
+                _ => LimitKind::Rate,
+            },
             instances: figures.instances,
             denied_by: figures.denied_by,
         }
@@ -124,7 +142,7 @@ impl From<LimitFigures> for LimitView {
 /// Shows what is known of the limiters of the fleet.
 ///
 /// Each instance counts the requests it decides and tells the others every few seconds, if it is configured to
-/// (`tell_limits`); those of `quorate serve` are.
+/// (`tell_limits`); those of `quorate serve` are. An answer may be a second old: within that time all who ask have the same.
 #[utoipa::path(
     get,
     path = "/v1/limits",
@@ -134,8 +152,12 @@ impl From<LimitFigures> for LimitView {
     ),
     tag = "limits",
 )]
-pub(crate) async fn show(State(app): State<App>) -> Result<Json<LimitList>, Rejection> {
-    let figures = app.fleet.limit_figures().await?;
-    let limits = figures.into_iter().map(LimitView::from).collect();
-    Ok(Json(LimitList { limits }))
+pub(crate) async fn show(State(app): State<App>) -> Result<Response, Rejection> {
+    let fleet = app.fleet.clone();
+    let read = async move {
+        let figures = fleet.limit_figures().await?;
+        let limits = figures.into_iter().map(LimitView::from).collect();
+        Ok(LimitList { limits })
+    };
+    app.limit_figures.json(read).await
 }

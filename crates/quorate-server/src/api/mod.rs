@@ -12,6 +12,7 @@ mod limits;
 mod locks;
 mod openapi;
 mod presence;
+pub(crate) mod remembered;
 mod session;
 mod session_changes;
 mod sessions;

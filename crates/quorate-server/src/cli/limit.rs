@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::backend::BackendArgs;
 use super::value;
-use crate::api::limit_figures::{LimitList, LimitView};
+use crate::api::limit_figures::{LimitKind, LimitList, LimitView};
 use crate::failure::Failure;
 
 /// It would be refused. Like `EX_TEMPFAIL` of sysexits.h: try again later.
@@ -62,7 +62,7 @@ pub(super) struct Reset {
 /// The keys that are asked for most are an estimate over about the last ten minutes, and told only where that is switched on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
-    /// Only this limiter.
+    /// Only this limiter, and the concurrency limit of this name.
     limiter: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -176,8 +176,12 @@ fn shown(limit: &LimitView) -> String {
         |ratio| format!("{:.1} % denied", ratio * 100.0),
     );
     let mut text = format!(
-        "{}: {ratio}, told by {}\n  requests  {} (allowed {}, denied {}; shadow {}, open {}, share {})",
+        "{}{}: {ratio}, told by {}\n  requests  {} (allowed {}, denied {}; shadow {}, open {}, share {})",
         limit.limiter,
+        match limit.kind {
+            LimitKind::Rate => "",
+            LimitKind::Concurrency => " (slots)",
+        },
         limit.instances,
         decisions.asked,
         decisions.allowed,

@@ -4,7 +4,7 @@ import { $, ask, bytes, button, cell, duration, element, facts, plural, reconcil
 import { Keys, count, lookAt, percent, sizeText, sure } from './values.js';
 import { navigate } from './views.js';
 
-const PAUSE = 2000;         // milliseconds between two looks
+const PAUSE = 5000;         // milliseconds between two looks
 const MINUTES = 60;         // that are drawn
 const COLUMNS = ['cache', 'picture', 'ratio', 'rate', 'reads', 'written', 'tellers'];
 const KINDS = [
@@ -26,7 +26,7 @@ const path = (...parts) => `/v1/cache/${parts.map(encodeURIComponent).join('/')}
 /* ---------- all of them ---------- */
 
 async function look(wanted) {
-  const known = await ask('/v1/cache');
+  const known = await ask('/v1/cache', { cache: 'no-store' });
   if (!wanted()) return;
   $('caches-problem').textContent = known.problem ?? '';
   if (known.problem) return;

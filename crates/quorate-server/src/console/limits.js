@@ -4,12 +4,17 @@ import { $, ask, button, cell, element, facts, plural, reconcile, repeat, row, s
 import { count, percent, sure } from './values.js';
 import { navigate } from './views.js';
 
-const PAUSE = 2000;         // milliseconds between two looks
+const PAUSE = 5000;         // milliseconds between two looks
 const MINUTES = 60;         // that are drawn
 const COLUMNS = ['limiter', 'picture', 'ratio', 'rate', 'asked', 'denied', 'tellers'];
 
-let selected;               // a limiter; null: none
+let selected;               // a limiter, as `idOf` writes it; null: none
 let policies = [];          // lists of those that it is used with
+
+// There may be a limiter and a concurrency limit of one name. No name has a colon.
+const SLOTS = ':slots';
+const idOf = ({ limiter, kind }) => (kind === 'concurrency' ? limiter + SLOTS : limiter);
+const nameOf = (id) => id.replace(SLOTS, ', slots');
 
 /* ---------- all of them ---------- */
 
@@ -23,8 +28,8 @@ async function look(wanted) {
   $('limits').closest('table').hidden = limits.length === 0;
   $('limits-empty').hidden = limits.length > 0;
   renderTotals(limits);
-  reconcile($('limits'), limits, (one) => one.limiter, makeRow, updateRow);
-  if (selected) renderFigures(limits.find((one) => one.limiter === selected));
+  reconcile($('limits'), limits, idOf, makeRow, updateRow);
+  if (selected) renderFigures(limits.find((one) => idOf(one) === selected));
 }
 
 const sum = (list, of) => list.reduce((total, one) => total + of(one), 0);
@@ -56,9 +61,9 @@ function merged(limits) {
 }
 
 function makeRow(one) {
-  const node = row(COLUMNS, (name) => navigate({ view: 'limits', limiter: name }));
-  node.querySelector('button').textContent = one.limiter;
-  cell(node, 'picture').append(sparkline(`Requests to ${one.limiter} over the last hour, and those of them that were denied`));
+  const node = row(COLUMNS, (id) => navigate({ view: 'limits', limiter: id }));
+  node.querySelector('button').textContent = nameOf(idOf(one));
+  cell(node, 'picture').append(sparkline(`Requests to ${nameOf(idOf(one))} over the last hour, and those of them that were denied`));
   return node;
 }
 
@@ -108,7 +113,7 @@ function open(limiter) {
   $('limit-untold').hidden = true;
   $('limit-result').textContent = '';
   $('limit-hottest').replaceChildren();
-  $('limit-name').textContent = limiter ?? '';
+  $('limit-name').textContent = nameOf(limiter ?? '');
 }
 
 function renderFigures(one) {
@@ -180,13 +185,14 @@ function makeHot(one) {
 /* ---------- forgetting a key ---------- */
 
 async function reset() {
-  const [limiter, key] = [selected, $('limit-key').value];
+  // As it is now: while somebody makes up his mind, another limiter may be chosen, and its figures come.
+  const [limiter, lists, key] = [selected, policies, $('limit-key').value];
   const action = $('limit-action').value.trim();
   const what = action ? `"${key}", action ${action},` : `"${key}"`;
   if (!await sure(`Forget what ${limiter} has counted of ${what} and lift a block? It may then ask as often as somebody new.`, 'Reset')) return;
   const path = `/v1/limits/${encodeURIComponent(limiter)}/${encodeURIComponent(key)}/reset`;
   // Each list of policies counts in keys of its own.
-  const answers = await Promise.all(policies.map((list) => {
+  const answers = await Promise.all(lists.map((list) => {
     const body = { policies: list, ...(action && { action }) };
     return send(path, JSON.stringify(body), 'application/json');
   }));

@@ -203,6 +203,7 @@ async fn figures_of_limiters_are_those_of_the_whole_fleet() {
         (&decisions, &json!(2))
     );
     assert_eq!(api["denied_ratio"], 0.25);
+    assert_eq!(api["kind"], "rate");
     assert_eq!(api["denied_by"], json!({"log-60s": 1}));
     assert_eq!(api["policies"], json!([["log:2/60s"]]));
     let minutes = api["minutes"].as_array().unwrap();
