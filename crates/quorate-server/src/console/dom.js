@@ -154,8 +154,17 @@ export function facts(list, pairs) {
 
 /* ---------- requests ---------- */
 
+// Why an address does not lead where it says; null if it does. A browser takes a part `.` or `..` out of a path, also one that
+// is written %2E, and so asks for something else: for what is about the key `.`, for what is about the key behind it.
+export function astray(url) {
+  const part = url.split('?', 1)[0].split('/').find((one) => one === '.' || one === '..');
+  return part === undefined ? null : `A browser cannot ask for what is called "${part}": use the command line`;
+}
+
 // The document of an answer, or { problem, status }.
 export async function ask(url, options) {
+  const problem = astray(url);
+  if (problem) return { problem, status: 0 };
   try {
     const response = await fetch(url, options);
     const text = await response.text();

@@ -1,6 +1,6 @@
 // What caches and stores have in common on this page: lists of keys, one entry, and asking whether somebody is sure.
 
-import { $, ask, button, bytes, duration, element, plural, whole } from './dom.js';
+import { $, ask, astray, button, bytes, duration, element, plural, whole } from './dom.js';
 
 /* ---------- keys ---------- */
 
@@ -73,12 +73,14 @@ export class Keys {
 
 // An entry as it is, or { problem, status }.
 export async function lookAt(url) {
+  const problem = astray(url);
+  if (problem) return { problem, status: 0 };
   try {
     const response = await fetch(url, { cache: 'no-store' });
     if (!response.ok) {
       if (response.status === 401) document.dispatchEvent(new Event('logged-out'));
-      const problem = await response.json();
-      return { problem: problem.detail ?? response.statusText, status: response.status };
+      const { detail } = await response.json();
+      return { problem: detail ?? response.statusText, status: response.status };
     }
     const body = await response.arrayBuffer();
     const header = (name) => response.headers.get(name);

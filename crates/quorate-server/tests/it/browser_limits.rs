@@ -166,3 +166,38 @@ async fn browser_shows_limiters_on_a_narrow_page_and_without_a_backend() {
     let said = "document.querySelector('#limits-problem').textContent !== ''";
     browser.wait_for(said).await.unwrap();
 }
+
+/// A browser takes `.` and `..` out of a path, also where they are written %2E: a reset of the key `.` would be a request
+/// of the key `reset`.
+#[tokio::test]
+async fn browser_asks_for_nothing_else_where_a_name_is_a_dot() {
+    let served = asked().await;
+    let said = |part: &str| {
+        format!("A browser cannot ask for what is called \"{part}\": use the command line")
+    };
+    let browser = open(&served, "/?view=limits&limiter=api#none").await;
+    let is_shown = "document.querySelector('#limit-reset').checkVisibility()";
+    browser.wait_for(is_shown).await.unwrap();
+    for part in [".", ".."] {
+        browser.clear("#limit-key").await.unwrap();
+        browser.type_text("#limit-key", part).await.unwrap();
+        browser.click("#limit-reset button").await.unwrap();
+        answer(&browser, true).await;
+        let said = shows("#limit-result", &said(part));
+        browser.wait_for(&said).await.unwrap();
+    }
+    let check = json!({"policies": ["log:2/1h"], "check": true});
+    let reset = served.post("/v1/limits/api/reset", check).await.json();
+    assert_eq!(reset["policies"][0]["remaining"], 2, "{reset}");
+
+    for (view, part, problem) in [
+        ("view=stores&store=carts&key=..", "..", "#store-key-problem"),
+        ("view=caches&cache=names&key=.", ".", "#cache-key-problem"),
+        ("view=caches&cache=..&key=user", "..", "#cache-key-problem"),
+    ] {
+        let url = format!("{}/?{view}#none", served.url());
+        browser.open(&url).await.unwrap();
+        let said = shows(problem, &said(part));
+        browser.wait_for(&said).await.unwrap();
+    }
+}
