@@ -52,7 +52,7 @@ local function put(lock, field, value)
   lock.changed = true
 end
 
--- The fields of a holder, as text: ends, length, token, since, weight, whether it is re-entrant, owner.
+-- What the entry of a holder says: ends, length, token, since, weight, whether it is re-entrant, owner.
 local function holder(entry)
   local ends, length, token, since, weight, again, at = struct.unpack(HOLDER, entry)
   return ends, length, token, since, weight, again, string.sub(entry, at)

@@ -8,12 +8,11 @@
 -- atomic   only a holder may free the lock, and nobody comes between it and whose turn it is
 local lease, channel, time = ARGV[1], ARGV[2], now()
 local lock, entry = read(lease, time)
-local ends, since, token
+local ends, _, token, since = 0
 if entry then
-  local _
   ends, _, token, since = holder(entry)
 end
-local held = ends and ends > time
+local held = ends > time
 if held then
   if ARGV[3] == '1' then
     redis.call('SPUBLISH', channel, 'released ' .. decimal(token))
