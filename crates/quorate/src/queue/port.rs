@@ -1,0 +1,104 @@
+//! What a backend for queues must do.
+
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::ask::{Ask, Renewed, Turn};
+use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use crate::error::Result;
+use crate::events::Channel;
+use crate::key::Key;
+use crate::port::CallOptions;
+
+/// Where our own backends announce what happens in a queue.
+pub(super) fn announcement(queue: &Key) -> Channel {
+    Channel {
+        name: queue.unit("queue", ":news").into(),
+        sharded: true,
+    }
+}
+
+/// A backend for queues.
+///
+/// # Contract
+/// * A job is delivered again and again until a delivery is settled for good, it has been delivered as often as it may,
+///   it was cancelled, or nobody began it in time. Nothing else ends it.
+/// * A delivery counts until its lease has ended, by the backend's clock, or it was settled. One that counts no more settles
+///   nothing and renews nothing. Of a job, one delivery counts at a time, and its lease number is greater than those of all
+///   deliveries of the queue before it.
+/// * A delivery whose lease ended counts as one that failed, at the next turn of anybody, as does one that was settled so; when
+///   there have been as many as the job may have, it is dead. One that was deferred does not count. A cancelled job ends
+///   where it would be delivered again.
+/// * What is ready is delivered in turns of its [groups](NewJob::group), and within a group by age, but for the head start of
+///   [urgent](NewJob::priority) jobs. What is due is ready when its time has come, at the next turn of anybody.
+/// * `push` of an id that is known changes nothing and says so, for as long as it is kept what became of that job.
+/// * A turn repeated by its worker, with the same number, within a minute, gets what the first was answered, of which deliveries
+///   those that still count, and does nothing else. One with a smaller number than the last does nothing.
+/// * Who gets less than it wants is idle for [`PARKED`](super::PARKED), and is woken by whatever makes work for it, one at a
+///   time; who wants no more than it gets and leaves something wakes the next.
+/// * The end of a job is announced if it was looked at with `wait` within [`AWAITED`](super::AWAITED) before it; being asked to
+///   stop always is. [`News`](super::News) are on the channel named by `announced_on`.
+/// * A paused queue delivers nothing. Everything else goes on.
+/// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
+///   done.
+/// * Every operation may be repeated when its reply was lost.
+#[async_trait]
+pub trait QueuePort: Debug + Display + Send + Sync + 'static {
+    /// Queues jobs. Says of each whether it is new.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions) -> Result<Vec<bool>>;
+
+    /// Settles what a worker had, and gives it more.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn>;
+
+    /// Lets deliveries last for `lease` from now.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn renew(
+        &self,
+        queue: &Key,
+        held: &[(JobId, LeaseNumber)],
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Vec<Renewed>>;
+
+    /// Lets a job end that nobody has, and asks whoever has it to stop. Returns where it is then, `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn cancel(
+        &self,
+        queue: &Key,
+        id: JobId,
+        options: CallOptions,
+    ) -> Result<Option<JobState>>;
+
+    /// Where a job is; `None` if there is none, or not any more. With `wait`, its end is announced if it comes soon.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn look(
+        &self,
+        queue: &Key,
+        id: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<JobState>>;
+
+    /// Whether jobs are delivered.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()>;
+
+    /// Where what happens is announced; `None` if it is not, so that waiting means asking again.
+    fn announced_on(&self, queue: &Key) -> Option<Channel>;
+}

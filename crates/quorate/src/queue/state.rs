@@ -1,0 +1,437 @@
+//! A queue as a pure function of its state and the time. `library.lua` and `scripts/*.lua` mirror it.
+//!
+//! A job is in one place: ready, due, active, ended or dead. Everything is done in batches, and what nobody asked for but
+//! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
+
+mod places;
+#[cfg(feature = "file")]
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use self::places::{Job, Place};
+use super::ask::{Ask, Renewed, Turn, WorkerId};
+use super::fairness::{Fairness, Rank};
+use super::job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, NewJob, Settled, Settlement};
+use super::news::News;
+use crate::clock::Micros;
+
+/// How many jobs one transition moves that nobody asked for, of each kind; the next goes on.
+pub(super) const MOST_MOVED: usize = 100;
+/// How long an idle worker counts, unless it asks again.
+pub const PARKED: Duration = Duration::from_secs(10);
+/// How long the last turn of a worker is remembered, for one whose reply was lost.
+pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a queue without jobs is remembered.
+pub(super) const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the end of a job is announced after somebody asked for that.
+pub const AWAITED: Duration = Duration::from_secs(10);
+/// How long is kept what became of a job that failed for good.
+pub const KEEP_DEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Why a delivery failed that nobody settled.
+pub(super) const RAN_OUT: &str = "its lease ran out";
+
+/// Everything remembered of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueueState {
+    jobs: HashMap<JobId, Job>,
+    ready: BTreeSet<(Rank, JobId)>,
+    due: BTreeSet<(Micros, JobId)>,
+    active: BTreeSet<(Micros, LeaseNumber, JobId)>,
+    /// By until when they are kept.
+    ended: BTreeSet<(Micros, JobId)>,
+    /// Likewise, of those that failed for good.
+    dead: BTreeSet<(Micros, JobId)>,
+    fairness: Fairness,
+    /// The last one given out.
+    lease: u64,
+    paused: bool,
+    /// Who is idle, the longest first, by until when they count.
+    parked: VecDeque<(WorkerId, Micros)>,
+    /// Whose ends are waited for, and until when.
+    awaited: HashMap<JobId, Micros>,
+    awaited_by: BTreeSet<(Micros, JobId)>,
+    turns: HashMap<WorkerId, LastTurn>,
+    /// How long it is remembered without jobs.
+    until: Micros,
+    /// Jobs that came, changed or went since this was last asked, some of them more than once.
+    changed: Vec<JobId>,
+    /// Whether it was paused, or not any more, since then.
+    turned: bool,
+}
+
+/// What is remembered of a worker's last turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LastTurn {
+    number: u64,
+    settled: Vec<bool>,
+    delivered: Vec<(JobId, LeaseNumber)>,
+    until: Micros,
+}
+
+/// What a transition answers, and what of it is announced.
+pub(super) type Told<R> = (R, Vec<News>);
+
+impl QueueState {
+    /// Queues jobs. Returns of each whether it is new: those that are known are left as they are.
+    pub(super) fn push(&mut self, now: Micros, jobs: Vec<NewJob>) -> Told<Vec<bool>> {
+        let (mut any_ready, mut soonest) = (false, None);
+        let mut is_new = Vec::with_capacity(jobs.len());
+        for new in jobs {
+            let fresh = !self.knows(now, new.id);
+            is_new.push(fresh);
+            if !fresh {
+                continue;
+            }
+            let (id, delay) = (new.id, new.delay);
+            self.forget_job(id);
+            self.jobs.insert(id, Job::new(now, new));
+            if is_nothing(delay) {
+                self.make_ready(id);
+                any_ready = true;
+            } else {
+                self.make_due(id, now.plus(delay));
+                soonest = sooner(soonest, now.plus(delay));
+            }
+        }
+        let news = self.wake(now, any_ready || self.is_next(soonest));
+        (is_new, news)
+    }
+
+    /// Settles what a worker had, and gives it more.
+    pub(super) fn turn(&mut self, now: Micros, ask: &Ask) -> Told<Turn> {
+        match self.turns.get(&ask.worker).filter(|last| last.until > now) {
+            Some(last) if last.number == ask.number => {
+                return (self.again(now, ask, &last.clone()), Vec::new());
+            }
+            // It was overtaken by the next, so nobody waits for its answer.
+            Some(last) if last.number > ask.number => return (none_of(ask), Vec::new()),
+            _ => {}
+        }
+        let mut news = Vec::new();
+        let (settled, soonest) = self.settle_and_move(now, ask, &mut news);
+        let delivered = self.deliver(now, ask, &mut news);
+        let is_hungry = delivered.len() < ask.want;
+        self.parked.retain(|(worker, _)| *worker != ask.worker);
+        if is_hungry {
+            self.parked.push_back((ask.worker, now.plus(PARKED)));
+        } else {
+            // Who could have more leaves nothing, and knows when to come again.
+            let is_wanted = !self.ready.is_empty() || self.is_next(soonest);
+            news.extend(self.wake(now, is_wanted));
+        }
+        let held = delivered.iter().map(|it| (it.id, it.lease)).collect();
+        self.remember(now, ask, settled.clone(), held);
+        let next = if is_hungry { self.next(now) } else { None };
+        let turn = Turn {
+            settled,
+            delivered,
+            next,
+        };
+        (turn, news)
+    }
+
+    /// Lets deliveries last for `lease` from now.
+    pub(super) fn renew(
+        &mut self,
+        now: Micros,
+        held: &[(JobId, LeaseNumber)],
+        lease: Duration,
+    ) -> Vec<Renewed> {
+        let renew = |(id, number): &(JobId, LeaseNumber)| {
+            let Some(cancelled) = self.holds(now, *id, *number) else {
+                return Renewed::Lost;
+            };
+            self.prolong(*id, now.plus(lease));
+            if cancelled {
+                Renewed::Cancelled
+            } else {
+                Renewed::Held
+            }
+        };
+        held.iter().map(renew).collect()
+    }
+
+    /// Lets a job end that nobody has, and asks whoever has it to stop. `None`: there is no such job.
+    pub(super) fn cancel(&mut self, now: Micros, id: JobId) -> Told<Option<JobState>> {
+        let mut news = Vec::new();
+        let state = match self.look(now, id) {
+            Some(JobState::Ready | JobState::Due(_)) => {
+                self.until = now.plus(RETENTION);
+                self.end(now, id, JobEnd::Cancelled, &mut news);
+                Some(JobState::Ended(JobEnd::Cancelled))
+            }
+            Some(JobState::Active { .. }) => {
+                self.mark_cancelled(id);
+                news.push(News::Cancelled(id));
+                Some(JobState::Active { cancelled: true })
+            }
+            over => over,
+        };
+        (state, news)
+    }
+
+    /// Where a job is; `None` if there is no such job, or not any more.
+    pub(super) fn look(&self, now: Micros, id: JobId) -> Option<JobState> {
+        Some(match &self.jobs.get(&id)?.place {
+            Place::Ready(_) => JobState::Ready,
+            Place::Due(due) => JobState::Due(*due),
+            Place::Active { cancelled, .. } => JobState::Active {
+                cancelled: *cancelled,
+            },
+            Place::Ended(until, _) if *until <= now => return None,
+            Place::Ended(_, end) => JobState::Ended(end.clone()),
+        })
+    }
+
+    /// The same, and has its end announced if there is one within [`AWAITED`].
+    pub(super) fn look_and_wait(&mut self, now: Micros, id: JobId) -> Option<JobState> {
+        let state = self.look(now, id)?;
+        if !matches!(state, JobState::Ended(_)) {
+            self.stop_waiting(id);
+            while let Some((_, gone)) = self.awaited_by.first().filter(|(at, _)| *at <= now) {
+                self.stop_waiting(*gone);
+            }
+            self.awaited.insert(id, now.plus(AWAITED));
+            self.awaited_by.insert((now.plus(AWAITED), id));
+        }
+        Some(state)
+    }
+
+    /// Whether jobs are delivered. Those that workers have go on.
+    pub(super) fn pause(&mut self, now: Micros, paused: bool) -> Told<()> {
+        self.turned |= self.paused != paused;
+        self.paused = paused;
+        ((), self.wake(now, !self.ready.is_empty()))
+    }
+
+    /// What the first answer to a turn said, of what still counts.
+    fn again(&self, now: Micros, ask: &Ask, last: &LastTurn) -> Turn {
+        let held = last.delivered.iter();
+        let held = held.filter(|(id, lease)| self.holds(now, *id, *lease).is_some());
+        let delivered = held.map(|(id, lease)| self.jobs[id].delivered(*id, *lease));
+        let delivered: Vec<_> = delivered.collect();
+        // Who wanted more had better look.
+        let next = (delivered.len() < ask.want).then_some(Duration::ZERO);
+        Turn {
+            settled: last.settled.clone(),
+            delivered,
+            next,
+        }
+    }
+
+    fn remember(
+        &mut self,
+        now: Micros,
+        ask: &Ask,
+        settled: Vec<bool>,
+        delivered: Vec<(JobId, LeaseNumber)>,
+    ) {
+        self.until = now.plus(RETENTION);
+        let last = LastTurn {
+            number: ask.number,
+            settled,
+            delivered,
+            until: now.plus(REMEMBERED),
+        };
+        if self.turns.insert(ask.worker, last).is_none() {
+            self.turns.retain(|_, turn| turn.until > now);
+        }
+    }
+
+    /// What a worker says of its jobs, and what has to happen by now. Returns beside whether its deliveries counted the
+    /// soonest time at which a job is due since.
+    fn settle_and_move(
+        &mut self,
+        now: Micros,
+        ask: &Ask,
+        news: &mut Vec<News>,
+    ) -> (Vec<bool>, Option<Micros>) {
+        let mut soonest = None;
+        let settled = ask.settled.iter().map(|it| {
+            let counted = self.settle(now, it, news);
+            if counted && let Some(Place::Due(at)) = self.jobs.get(&it.id).map(|job| &job.place) {
+                soonest = sooner(soonest, *at);
+            }
+            counted
+        });
+        let settled = settled.collect();
+        let ran_out = self.active.iter().take_while(|(ends, ..)| *ends <= now);
+        let ran_out: Vec<_> = ran_out.take(MOST_MOVED).map(|(.., id)| *id).collect();
+        for id in ran_out {
+            self.fail(now, id, Duration::ZERO, RAN_OUT, news);
+        }
+        for id in first(&self.due, now, MOST_MOVED.max(ask.want)) {
+            self.make_ready(id);
+        }
+        // As many as come at least.
+        let most = MOST_MOVED + ask.settled.len();
+        for id in first(&self.ended, now, most) {
+            self.forget_job(id);
+        }
+        for id in first(&self.dead, now, most) {
+            self.forget_job(id);
+        }
+        (settled, soonest)
+    }
+
+    fn settle(&mut self, now: Micros, it: &Settled, news: &mut Vec<News>) -> bool {
+        let Some(cancelled) = self.holds(now, it.id, it.lease) else {
+            return false;
+        };
+        match &it.settlement {
+            Settlement::Succeeded { result, keep } => {
+                self.end_for(now, it.id, JobEnd::Succeeded(result.clone()), *keep, news);
+            }
+            Settlement::Dead(error) => self.end(now, it.id, JobEnd::Dead(error.clone()), news),
+            Settlement::Failed { after, error } => self.fail(now, it.id, *after, error, news),
+            Settlement::Deferred(_) if cancelled => self.end(now, it.id, JobEnd::Cancelled, news),
+            Settlement::Deferred(after) => self.queue_again(now, it.id, *after),
+        }
+        true
+    }
+
+    /// Counts a delivery that failed.
+    fn fail(&mut self, now: Micros, id: JobId, after: Duration, error: &str, news: &mut Vec<News>) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if job.is_cancelled() {
+            return self.end(now, id, JobEnd::Cancelled, news);
+        }
+        job.tries += 1;
+        job.error = Some(error.to_owned());
+        if job.tries >= job.attempts {
+            self.end(now, id, JobEnd::Dead(error.to_owned()), news);
+        } else {
+            self.queue_again(now, id, after);
+        }
+    }
+
+    fn queue_again(&mut self, now: Micros, id: JobId, after: Duration) {
+        if is_nothing(after) {
+            self.make_ready(id);
+        } else {
+            self.make_due(id, now.plus(after));
+        }
+    }
+
+    /// Gives a worker what it wants of what is ready. What nobody need begin any more ends, and others take its place, within
+    /// bounds.
+    fn deliver(&mut self, now: Micros, ask: &Ask, news: &mut Vec<News>) -> Vec<Delivered> {
+        let (mut delivered, mut expired) = (Vec::new(), 0);
+        while !self.paused && delivered.len() < ask.want && expired < MOST_MOVED {
+            let missing = ask.want - delivered.len();
+            let next: Vec<_> = self.ready.iter().take(missing).copied().collect();
+            for (rank, id) in &next {
+                let job = &self.jobs[id];
+                if job.expires.is_some_and(|at| at <= now) {
+                    self.end(now, *id, JobEnd::Expired, news);
+                    expired += 1;
+                    continue;
+                }
+                self.fairness.claimed(*rank, job.priority);
+                // It also grows when everything was forgotten.
+                self.lease = (self.lease + 1).max(now.get());
+                let lease = LeaseNumber::new(self.lease);
+                delivered.push(job.delivered(*id, lease));
+                self.hold(*id, lease, now.plus(ask.lease));
+            }
+            if next.len() < missing {
+                break;
+            }
+        }
+        delivered
+    }
+
+    /// Wakes one who is idle, if there may be something for it.
+    fn wake(&mut self, now: Micros, is_wanted: bool) -> Vec<News> {
+        if !is_wanted || self.paused {
+            return Vec::new();
+        }
+        self.parked.retain(|(_, until)| *until > now);
+        let next = self.parked.pop_front();
+        next.map(|(worker, _)| News::Wake(worker))
+            .into_iter()
+            .collect()
+    }
+
+    /// In how long something is to be had, a job is due, or a lease runs out.
+    fn next(&self, now: Micros) -> Option<Duration> {
+        if self.paused {
+            return None;
+        }
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let (due, active) = (self.due.first(), self.active.first());
+        let (due, active) = (due.map(|(at, _)| *at), active.map(|(ends, ..)| *ends));
+        let first = due.into_iter().chain(active).min();
+        first.map(|at| at.since(now))
+    }
+
+    /// Whether this is the first time at which something is due: who is idle knows only of those before it.
+    fn is_next(&self, due: Option<Micros>) -> bool {
+        due.is_some() && self.due.first().map(|(at, _)| *at) == due
+    }
+
+    /// Whether it is remembered that there is, or was, such a job.
+    fn knows(&self, now: Micros, id: JobId) -> bool {
+        self.look(now, id).is_some()
+    }
+
+    /// Forgets all that is not to be kept any longer.
+    pub(super) fn forget(&mut self, now: Micros) {
+        for id in first(&self.ended, now, usize::MAX) {
+            self.forget_job(id);
+        }
+        for id in first(&self.dead, now, usize::MAX) {
+            self.forget_job(id);
+        }
+    }
+
+    /// When there is something to forget; nothing is left at all then if there is no job.
+    pub(super) fn forgotten_at(&self) -> Option<Micros> {
+        if self.jobs.is_empty() && !self.paused {
+            return Some(self.until);
+        }
+        let (ended, dead) = (self.ended.first(), self.dead.first());
+        ended.into_iter().chain(dead).map(|(at, _)| *at).min()
+    }
+
+    /// Whether anything has changed, since that was last asked, that outlives the process.
+    pub(super) fn is_changed(&mut self) -> bool {
+        std::mem::take(&mut self.turned) || !self.changed.is_empty()
+    }
+
+    /// The jobs that came, changed or went since this was last asked.
+    pub(super) fn take_changed(&mut self) -> HashSet<JobId> {
+        std::mem::take(&mut self.changed).into_iter().collect()
+    }
+}
+
+/// Whether it is shorter than a home can tell.
+const fn is_nothing(time: Duration) -> bool {
+    time.as_micros() == 0
+}
+
+fn sooner(one: Option<Micros>, other: Micros) -> Option<Micros> {
+    Some(one.map_or(other, |one| one.min(other)))
+}
+
+/// The answer to a turn that comes too late.
+fn none_of(ask: &Ask) -> Turn {
+    Turn {
+        settled: vec![false; ask.settled.len()],
+        ..Turn::default()
+    }
+}
+
+/// Those whose time has come, the first ones.
+fn first(dated: &BTreeSet<(Micros, JobId)>, now: Micros, most: usize) -> Vec<JobId> {
+    let come = dated.iter().take_while(|(at, _)| *at <= now);
+    come.take(most).map(|(_, id)| *id).collect()
+}

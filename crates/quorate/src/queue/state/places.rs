@@ -1,0 +1,212 @@
+//! Where the jobs of a queue are, and how they get from one place to the next: a pure function each.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::super::fairness::Rank;
+use super::super::job::{Delivered, JobEnd, JobId, LeaseNumber, NewJob};
+use super::super::news::News;
+use super::{KEEP_DEAD, QueueState, is_nothing};
+use crate::clock::Micros;
+
+/// What is kept of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) place: Place,
+    pub(super) queued: Micros,
+    pub(super) input: Bytes,
+    pub(super) priority: u8,
+    pub(super) group: String,
+    pub(super) attempts: u32,
+    /// Deliveries that failed.
+    pub(super) tries: u32,
+    /// Why the last of them did.
+    pub(super) error: Option<String>,
+    pub(super) expires: Option<Micros>,
+    pub(super) keep: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Place {
+    Ready(Rank),
+    Due(Micros),
+    Active {
+        lease: LeaseNumber,
+        ends: Micros,
+        cancelled: bool,
+    },
+    /// Until when that is kept.
+    Ended(Micros, JobEnd),
+}
+
+impl Job {
+    /// To be put into its place at once.
+    pub(super) fn new(now: Micros, new: NewJob) -> Self {
+        Self {
+            place: Place::Due(now),
+            queued: now,
+            input: new.input,
+            priority: new.priority,
+            group: new.group,
+            attempts: new.attempts,
+            tries: 0,
+            error: None,
+            expires: new.expires.map(|it| now.plus(it)),
+            keep: new.keep,
+        }
+    }
+
+    /// As a worker gets it.
+    pub(super) fn delivered(&self, id: JobId, lease: LeaseNumber) -> Delivered {
+        Delivered {
+            id,
+            lease,
+            attempt: self.tries + 1,
+            attempts: self.attempts,
+            queued: self.queued,
+            input: self.input.clone(),
+            group: self.group.clone(),
+            keep: self.keep,
+        }
+    }
+
+    pub(super) const fn is_cancelled(&self) -> bool {
+        matches!(
+            self.place,
+            Place::Active {
+                cancelled: true,
+                ..
+            }
+        )
+    }
+}
+
+impl QueueState {
+    /// Whether this delivery still counts, and then whether the job was cancelled.
+    pub(super) fn holds(&self, now: Micros, id: JobId, number: LeaseNumber) -> Option<bool> {
+        match self.jobs.get(&id)?.place {
+            Place::Active {
+                lease,
+                ends,
+                cancelled,
+            } if lease == number && ends > now => Some(cancelled),
+            _ => None,
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, id: JobId) {
+        self.leave(id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            let rank = self.fairness.rank(&job.group, job.priority);
+            job.place = Place::Ready(rank);
+            self.ready.insert((rank, id));
+        }
+    }
+
+    pub(super) fn make_due(&mut self, id: JobId, due: Micros) {
+        self.leave(id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.place = Place::Due(due);
+            self.due.insert((due, id));
+        }
+    }
+
+    pub(super) fn hold(&mut self, id: JobId, lease: LeaseNumber, ends: Micros) {
+        self.leave(id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.place = Place::Active {
+                lease,
+                ends,
+                cancelled: false,
+            };
+            self.active.insert((ends, lease, id));
+        }
+    }
+
+    /// Lets the lease of an active job end then. It does not outlive the process, whenever it ends.
+    pub(super) fn prolong(&mut self, id: JobId, until: Micros) {
+        if let Some(job) = self.jobs.get_mut(&id)
+            && let Place::Active { lease, ends, .. } = &mut job.place
+        {
+            self.active.remove(&(*ends, *lease, id));
+            *ends = until;
+            self.active.insert((until, *lease, id));
+        }
+    }
+
+    pub(super) fn mark_cancelled(&mut self, id: JobId) {
+        self.changed.push(id);
+        if let Some(job) = self.jobs.get_mut(&id)
+            && let Place::Active { cancelled, .. } = &mut job.place
+        {
+            *cancelled = true;
+        }
+    }
+
+    /// Ends a job, to be kept as long as it says.
+    pub(super) fn end(&mut self, now: Micros, id: JobId, end: JobEnd, news: &mut Vec<News>) {
+        let keep = match end {
+            JobEnd::Dead(_) => KEEP_DEAD,
+            _ => self.jobs.get(&id).map_or(Duration::ZERO, |job| job.keep),
+        };
+        self.end_for(now, id, end, keep, news);
+    }
+
+    pub(super) fn end_for(
+        &mut self,
+        now: Micros,
+        id: JobId,
+        end: JobEnd,
+        keep: Duration,
+        news: &mut Vec<News>,
+    ) {
+        if self.awaited.get(&id).is_some_and(|until| *until > now) {
+            news.push(News::Ended(id));
+        }
+        self.stop_waiting(id);
+        if is_nothing(keep) {
+            return self.forget_job(id);
+        }
+        self.leave(id);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let until = now.plus(keep);
+        if matches!(end, JobEnd::Dead(_)) {
+            self.dead.insert((until, id));
+        } else {
+            // What is dead may be wanted again.
+            (job.input, job.group, job.error) = (Bytes::new(), String::new(), None);
+            self.ended.insert((until, id));
+        }
+        job.place = Place::Ended(until, end);
+    }
+
+    pub(super) fn forget_job(&mut self, id: JobId) {
+        if self.jobs.contains_key(&id) {
+            self.leave(id);
+            self.jobs.remove(&id);
+        }
+    }
+
+    pub(super) fn stop_waiting(&mut self, id: JobId) {
+        if let Some(until) = self.awaited.remove(&id) {
+            self.awaited_by.remove(&(until, id));
+        }
+    }
+
+    /// Takes a job out of where it is; to be put elsewhere at once.
+    fn leave(&mut self, id: JobId) {
+        self.changed.push(id);
+        match self.jobs.get(&id).map(|job| &job.place) {
+            Some(Place::Ready(rank)) => self.ready.remove(&(*rank, id)),
+            Some(Place::Due(due)) => self.due.remove(&(*due, id)),
+            Some(Place::Active { ends, lease, .. }) => self.active.remove(&(*ends, *lease, id)),
+            Some(Place::Ended(until, JobEnd::Dead(_))) => self.dead.remove(&(*until, id)),
+            Some(Place::Ended(until, _)) => self.ended.remove(&(*until, id)),
+            None => false,
+        };
+    }
+}
