@@ -23,6 +23,7 @@ use crate::hooks::{ErrorSource, Hooks};
 use crate::limit::{LimitPort, Limiters};
 use crate::lock::{LockPort, Locks, MemoryLocks, MemoryVotes, VotePort};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
+use crate::queue::{MemoryQueues, QueuePort};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
 use crate::session::{MemorySessions, SessionPort, SharedSessions};
@@ -66,6 +67,7 @@ pub struct FleetBuilder {
     limits: Option<Arc<dyn LimitPort>>,
     locks: Option<Arc<dyn LockPort>>,
     presence: Option<Arc<dyn PresencePort>>,
+    queues: Option<Arc<dyn QueuePort>>,
     sessions: Option<Arc<dyn SessionPort>>,
     stores: Option<Arc<dyn StorePort>>,
     caches: Option<Arc<dyn CachePort>>,
@@ -376,6 +378,15 @@ impl FleetBuilder {
             #[cfg(feature = "redis")]
             (None, Home::Redis(home)) => Arc::new(home.presence()),
         };
+        let queues: Arc<dyn QueuePort> = match (&self.queues, &home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                let (table, disk) = (home.queues(), home.disk());
+                Arc::new(MemoryQueues::new(table, disk, events.clone()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.queues()),
+        };
         let sessions: Arc<dyn SessionPort> = match (&self.sessions, &home) {
             (Some(port), _) => port.clone(),
             (None, Home::Embedded(home)) => {
@@ -458,6 +469,7 @@ impl FleetBuilder {
             votes,
             limiters,
             presences,
+            queues,
             sessions,
             stores,
             caches,

@@ -29,6 +29,7 @@ use crate::key::Namespace;
 use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
 use crate::lock::{Locks, VotePort};
 use crate::presence::{Presence, Presences};
+use crate::queue::QueuePort;
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::session::{Sessions, SharedSessions};
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) locks: Arc<Locks>,
     pub(crate) votes: Arc<dyn VotePort>,
     pub(crate) presences: Arc<Presences>,
+    pub(crate) queues: Arc<dyn QueuePort>,
     pub(crate) sessions: Arc<SharedSessions>,
     pub(crate) stores: Arc<Stores>,
     pub(crate) caches: Arc<Caches>,

@@ -76,6 +76,7 @@ pub mod limit;
 pub mod lock;
 mod port;
 pub mod presence;
+pub mod queue;
 #[cfg(feature = "redis")]
 mod redis;
 mod scan;

@@ -9,6 +9,7 @@ use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
 use crate::lock::LockPort;
 use crate::presence::PresencePort;
+use crate::queue::QueuePort;
 use crate::session::SessionPort;
 use crate::store::StorePort;
 
@@ -47,6 +48,12 @@ impl FleetBuilder {
     /// Keeps rosters in a backend of your own.
     pub fn presence_port(mut self, port: Arc<dyn PresencePort>) -> Self {
         self.presence = Some(port);
+        self
+    }
+
+    /// Keeps queues in a backend of your own.
+    pub fn queue_port(mut self, port: Arc<dyn QueuePort>) -> Self {
+        self.queues = Some(port);
         self
     }
 

@@ -25,6 +25,7 @@ use crate::hooks::Hooks;
 use crate::limit::{MemoryLimits, Slots, Tallies};
 use crate::lock::{LockTable, VoteTable};
 use crate::presence::RosterState;
+use crate::queue::QueueTable;
 use crate::session::Partition;
 use crate::state::Monitor;
 use crate::store::{Entry, MemoryStores};
@@ -42,6 +43,7 @@ pub(crate) struct EmbeddedHome {
     histories: Arc<Table<Log>>,
     locks: Arc<LockTable>,
     votes: Arc<VoteTable>,
+    queues: Arc<QueueTable>,
     rosters: Arc<Table<RosterState>>,
     sessions: Arc<Table<Partition>>,
     stores: Arc<Table<Entry, Arc<str>>>,
@@ -58,10 +60,11 @@ impl EmbeddedHome {
     pub(crate) fn new(moved: Option<TestClock>) -> Self {
         let clock = HomeClock::new(moved);
         let (locks, stores) = (Table::new(clock.clone()), Table::new(clock.clone()));
-        let sessions = Table::new(clock.clone());
+        let (queues, sessions) = (Table::new(clock.clone()), Table::new(clock.clone()));
         Self::of(
             &clock,
             Arc::new(locks),
+            Arc::new(queues),
             Arc::new(sessions),
             Arc::new(stores),
         )
@@ -70,6 +73,7 @@ impl EmbeddedHome {
     fn of(
         clock: &HomeClock,
         locks: Arc<LockTable>,
+        queues: Arc<QueueTable>,
         sessions: Arc<Table<Partition>>,
         stores: Arc<Table<Entry, Arc<str>>>,
     ) -> Self {
@@ -78,6 +82,7 @@ impl EmbeddedHome {
             histories: Arc::new(Table::new(clock.clone())),
             locks,
             votes: Arc::new(VoteTable::new(clock.clone())),
+            queues,
             rosters: Arc::new(Table::new(clock.clone())),
             sessions,
             stores,
@@ -116,16 +121,19 @@ impl EmbeddedHome {
         let clock = HomeClock::not_before(opening.time()?, moved);
         let journal = Arc::new(Journal::new());
         let locks = Table::with_journal(clock.clone(), Some(journal.clone()));
+        let queues = Table::with_journal(clock.clone(), Some(journal.clone()));
         let sessions = Table::with_journal(clock.clone(), Some(journal.clone()));
         let stores = Table::with_journal(clock.clone(), Some(journal.clone()));
         let mut home = Self::of(
             &clock,
             Arc::new(locks),
+            Arc::new(queues),
             Arc::new(sessions),
             Arc::new(stores),
         );
         let tables: Vec<Arc<dyn KeptTable>> = vec![
             home.locks.clone(),
+            home.queues.clone(),
             home.sessions.clone(),
             home.stores.clone(),
         ];
@@ -213,6 +221,10 @@ impl EmbeddedHome {
 
     pub(crate) fn limits(&self) -> MemoryLimits {
         MemoryLimits::new(self.limits.clone(), self.slots.clone(), self.disk())
+    }
+
+    pub(crate) fn queues(&self) -> Arc<QueueTable> {
+        self.queues.clone()
     }
 
     pub(crate) fn sessions(&self) -> Arc<Table<Partition>> {

@@ -8,6 +8,7 @@ use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
 use crate::lock::{LockPort, VotePort};
 use crate::presence::PresencePort;
+use crate::queue::QueuePort;
 use crate::session::SessionPort;
 use crate::store::StorePort;
 
@@ -49,6 +50,12 @@ impl Fleet {
     #[must_use]
     pub fn presence_port(&self) -> Arc<dyn PresencePort> {
         self.inner.presences.port.clone()
+    }
+
+    /// The backend of this instance's queues, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn queue_port(&self) -> Arc<dyn QueuePort> {
+        self.inner.queues.clone()
     }
 
     /// The backend of this instance's sessions, as [`lock_port`](Self::lock_port) is that of its locks.

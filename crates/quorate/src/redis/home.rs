@@ -21,6 +21,7 @@ use crate::hooks::ErrorSource;
 use crate::limit::RedisLimits;
 use crate::lock::{RedisLocks, RedisVotes};
 use crate::presence::RedisPresence;
+use crate::queue::RedisQueues;
 use crate::session::RedisSessions;
 use crate::state::{ConnectionState, Health, Monitor, ServerSummary, StateChange};
 use crate::store::RedisStores;
@@ -89,6 +90,10 @@ impl RedisHome {
 
     pub(crate) fn presence(&self) -> RedisPresence {
         RedisPresence::new(self.scripts.clone())
+    }
+
+    pub(crate) fn queues(&self) -> RedisQueues {
+        RedisQueues::new(self.scripts.clone())
     }
 
     pub(crate) fn caches(&self) -> RedisCaches {

@@ -1,0 +1,238 @@
+-- Put in front of the scripts of queues. Mirrors `QueueState` and `Fairness`, whose constants these are. A job's id is 16
+-- bytes, a delivery its lease number (big-endian double, so that it sorts) and the id; times are us.
+-- KEYS[1]   what the queue counts, a string: see NUMBERS
+-- KEYS[2]   jobs that may be delivered, a hash by id: see HEAD; group; input
+-- KEYS[3]   who is ready, a sorted set of ids by rank
+-- KEYS[4]   who is due, by when
+-- KEYS[5]   deliveries by when their leases end
+-- KEYS[6]   who has ended, by until when that is kept
+-- KEYS[7]   what became of them, and of the dead, a hash by id: S and the result, D and why, C cancelled, E expired
+-- KEYS[8]   tries, a hash by id: how many deliveries failed (a double), why the last of them did
+-- KEYS[9]   fairness groups by their last tags
+-- KEYS[10]  idle workers by until when they count
+-- KEYS[11]  active jobs that were cancelled, a set
+-- KEYS[12]  jobs whose end is waited for, by until when
+-- KEYS[13]  who is dead, by until when that is kept
+local MOST_MOVED, HEAD_START = 100, 1000
+local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = 10000000, 60000000, 604800000000, 2592000000000, 10000000
+local RAN_OUT = 'its lease ran out'
+-- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
+-- somebody is idle or waits for an end, whether it is paused, whether it goes by itself since there are no jobs.
+local NUMBERS = '<ddddddBB'
+-- When it was queued, for how long is kept what became of it, until when it is worth beginning it (0: for ever), attempts,
+-- priority, length of the group's name.
+local HEAD = '<ddddBI2'
+
+local function read()
+  local numbers = redis.call('GET', KEYS[1])
+  local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
+    untried = {}, left = {}, over = {}}
+  if numbers then
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.paused, it.fading = struct.unpack(NUMBERS, numbers)
+  else
+    -- What tags there are were those of another life.
+    it.is_new = true
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.paused, it.fading = 0, 0, 0, 0, 0, 0, 0, 0
+  end
+  return it
+end
+
+local function write(queue)
+  if queue.fading == 1 then
+    redis.call('PERSIST', KEYS[9])
+  end
+  redis.call('SET', KEYS[1], struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle,
+    queue.awaited, queue.paused, 0))
+end
+
+-- A queue without jobs is remembered for a while.
+local function fade(queue)
+  redis.call('SET', KEYS[1], struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle,
+    queue.awaited, queue.paused, 1), 'PX', milliseconds(RETENTION))
+  redis.call('PEXPIRE', KEYS[9], milliseconds(RETENTION))
+end
+
+local function add(list, one, two)
+  local at = #list
+  list[at + 1], list[at + 2] = one, two
+end
+
+local function hex(id)
+  return (string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
+end
+
+-- Runs a command with many arguments in parts: `unpack` has an end. Returns the sum of what it answers.
+local function many(command, key, list)
+  local sum = 0
+  for from = 1, #list, 2000 do
+    sum = sum + redis.call(command, key, unpack(list, from, math.min(from + 1999, #list)))
+  end
+  return sum
+end
+
+-- What a command says of each of these, in order.
+local function values(command, key, list)
+  if #list <= 2000 then
+    return #list == 0 and {} or redis.call(command, key, unpack(list))
+  end
+  local all = {}
+  for from = 1, #list, 2000 do
+    for _, value in ipairs(redis.call(command, key, unpack(list, from, math.min(from + 1999, #list)))) do
+      all[#all + 1] = value
+    end
+  end
+  return all
+end
+
+-- Whether a score is later than this; nobody has one that is not there.
+local function is_after(score, time)
+  return score and tonumber(score) > time
+end
+
+-- The head of a job: queued, keep, expires, attempts, priority, length of the group's name, where that begins.
+local function head(job)
+  return struct.unpack(HEAD, job)
+end
+
+local function group_of(job)
+  local _, _, _, _, _, length, at = head(job)
+  return string.sub(job, at, at + length - 1)
+end
+
+-- Looks up the last tags of the groups of these jobs together. A job that was evicted is none.
+local function look_up_tags(queue, jobs)
+  local groups, seen = {}, {}
+  for _, job in ipairs(jobs) do
+    local group = job and group_of(job)
+    if job and not seen[group] and not queue.tags[group] then
+      seen[group] = true
+      groups[#groups + 1] = group
+    end
+  end
+  for nth, last in ipairs(values('ZMSCORE', KEYS[9], groups)) do
+    queue.tags[groups[nth]] = queue.is_new and 0 or tonumber(last or 0)
+  end
+end
+
+-- Puts a job among those that are ready. Its group's tag was looked up.
+local function make_ready(queue, id, job)
+  local _, _, _, _, priority, length, at = head(job)
+  local group = string.sub(job, at, at + length - 1)
+  local tag = math.max(queue.turn, queue.tags[group]) + 1
+  queue.tags[group] = tag
+  if not queue.grown[group] then
+    queue.grown[group] = true
+    queue.order[#queue.order + 1] = group
+  end
+  add(queue.ready, tag - priority * HEAD_START, id)
+end
+
+local function make_due(queue, id, at)
+  add(queue.due, at, id)
+  queue.soonest = math.min(queue.soonest or at, at)
+end
+
+-- Ends a job as `what`, to be kept for so long. It is out of the place where it was.
+local function finish(queue, id, what, keep, time)
+  queue.over[#queue.over + 1] = id
+  if string.sub(what, 1, 1) == 'D' then
+    add(queue.dead, time + KEEP_DEAD, id)
+    add(queue.results, id, what)
+    return
+  end
+  -- What is dead may be wanted again.
+  queue.left[#queue.left + 1] = id
+  queue.untried[#queue.untried + 1] = id
+  if keep > 0 then
+    add(queue.ended, time + keep, id)
+    add(queue.results, id, what)
+  end
+end
+
+-- Announces the ends of jobs that somebody waits for. Before anything is written, here and below, because it is what a
+-- user may lack permission for; who hears it can act on it only after the script has ended.
+local function announce_ends(queue, channel, time)
+  if queue.awaited <= time or #queue.over == 0 then
+    queue.over = {}
+    return
+  end
+  local waited = {}
+  for nth, until_when in ipairs(values('ZMSCORE', KEYS[12], queue.over)) do
+    if until_when then
+      waited[#waited + 1] = queue.over[nth]
+      if is_after(until_when, time) then
+        redis.call('SPUBLISH', channel, 'ended ' .. hex(queue.over[nth]))
+      end
+    end
+  end
+  queue.over, queue.unawaited = {}, waited
+end
+
+-- Writes what was put aside.
+local function put_down(queue)
+  local put = {{'ZADD', 3, queue.ready}, {'ZADD', 4, queue.due}, {'ZADD', 6, queue.ended}, {'ZADD', 13, queue.dead},
+    {'HSET', 7, queue.results}, {'HDEL', 2, queue.left}, {'ZREM', 12, queue.unawaited or {}}}
+  for _, one in ipairs(put) do
+    if #one[3] > 0 then
+      many(one[1], KEYS[one[2]], one[3])
+    end
+  end
+  if #queue.tries > 0 then
+    queue.tried = queue.tried + many('HSET', KEYS[8], queue.tries)
+  end
+  if #queue.untried > 0 and queue.tried > 0 then
+    queue.tried = queue.tried - many('HDEL', KEYS[8], queue.untried)
+  end
+  if #queue.order > 0 then
+    local tags = {}
+    for _, group in ipairs(queue.order) do
+      add(tags, queue.tags[group], group)
+    end
+    if many('ZADD', KEYS[9], tags) > 0 then
+      -- For each that comes, some go that say nothing: the queue has come to them.
+      local passed = redis.call('ZRANGE', KEYS[9], '-inf', decimal(queue.turn), 'BYSCORE', 'LIMIT', 0, MOST_MOVED)
+      if #passed > 0 then
+        redis.call('ZREM', KEYS[9], unpack(passed))
+      end
+    end
+  end
+  queue.ready, queue.due, queue.ended, queue.dead, queue.results, queue.left = {}, {}, {}, {}, {}, {}
+  queue.tries, queue.untried, queue.unawaited, queue.grown, queue.order = {}, {}, nil, {}, {}
+end
+
+-- Wakes one who is idle, if there is one.
+local function wake(queue, channel, time)
+  if queue.paused == 1 or queue.idle <= time then
+    return
+  end
+  local worker = redis.call('ZRANGE', KEYS[10], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
+  if worker then
+    redis.call('SPUBLISH', channel, 'wake ' .. worker)
+    redis.call('ZREMRANGEBYSCORE', KEYS[10], '-inf', decimal(time))
+    redis.call('ZREM', KEYS[10], worker)
+  end
+end
+
+-- The score of the first of a sorted set.
+local function first(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+
+-- Where a job is.
+local function place_of(queue, id, time)
+  if redis.call('ZSCORE', KEYS[3], id) then
+    return {'ready'}
+  end
+  local due = redis.call('ZSCORE', KEYS[4], id)
+  if due then
+    return {'due', decimal(tonumber(due))}
+  end
+  local result = redis.call('HGET', KEYS[7], id)
+  if result then
+    local kept = string.sub(result, 1, 1) == 'D' and KEYS[13] or KEYS[6]
+    return is_after(redis.call('ZSCORE', kept, id), time) and {'ended', result}
+  end
+  if redis.call('HEXISTS', KEYS[2], id) == 1 then
+    return {'active', queue.cancelled > 0 and redis.call('SISMEMBER', KEYS[11], id) or 0}
+  end
+end

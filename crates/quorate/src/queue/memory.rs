@@ -1,0 +1,189 @@
+//! Queues in this process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::ask::{Ask, Renewed, Turn, check_jobs, check_renewal};
+use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::port::{QueuePort, announcement};
+use super::state::{QueueState, Told};
+use crate::clock::Micros;
+use crate::embedded::{Disk, State, Table, Ticket};
+use crate::error::{Outcome, Result};
+use crate::events::{Channel, EventsPort};
+use crate::key::Key;
+use crate::port::CallOptions;
+
+/// The queues of a home.
+pub(crate) type QueueTable = Table<QueueState>;
+
+impl State for QueueState {
+    fn forgotten_at(&self, _now: Micros) -> Option<Micros> {
+        self.forgotten_at()
+    }
+
+    fn expire(&mut self, now: Micros) {
+        self.forget(now);
+    }
+
+    fn changed_sides(&mut self) -> Vec<Arc<str>> {
+        let changed = self.take_changed();
+        changed.iter().map(|id| id.to_string().into()).collect()
+    }
+}
+
+/// Each job has a side row, so that a change of one does not write the others.
+#[cfg(feature = "file")]
+impl crate::embedded::Kept for QueueState {
+    const TABLE: &'static str = "queue";
+
+    fn row(&self) -> Option<Vec<u8>> {
+        self.row()
+    }
+
+    fn from_row(row: &[u8]) -> Option<Self> {
+        Self::from_row(row)
+    }
+
+    const SIDES: Option<&'static str> = Some("queue-job");
+
+    fn side_row(&self, name: &str) -> Option<Vec<u8>> {
+        self.job_row(JobId::parse(name)?)
+    }
+
+    fn take_side(&mut self, name: &str, row: &[u8]) -> Option<()> {
+        self.take_job(JobId::parse(name)?, row)
+    }
+}
+
+/// One instance's access to the queues of its home.
+pub(crate) struct MemoryQueues {
+    table: Arc<QueueTable>,
+    disk: Disk,
+    events: Arc<dyn EventsPort>,
+}
+
+impl MemoryQueues {
+    pub(crate) fn new(table: Arc<QueueTable>, disk: Disk, events: Arc<dyn EventsPort>) -> Self {
+        Self {
+            table,
+            disk,
+            events,
+        }
+    }
+
+    /// One transition, announced at once and answered when it is on disk.
+    async fn change<R>(
+        &self,
+        queue: &Key,
+        options: CallOptions,
+        apply: impl FnOnce(&mut QueueState, Micros) -> Told<R>,
+    ) -> Result<R> {
+        self.disk.check_writable()?;
+        let ((reply, news), ticket) = self.table.change(queue, |state, now| {
+            let told = apply(state, now);
+            (told, state.is_changed())
+        });
+        // Not behind the wait: who gives up meanwhile does not take it back, and who hears of it waits for the disk itself.
+        for it in news {
+            let text = Bytes::from(it.to_string());
+            self.events.publish(&announcement(queue), text, options);
+        }
+        self.written(ticket, options, Outcome::Unknown).await?;
+        Ok(reply)
+    }
+
+    /// Waits until what was seen is on disk.
+    async fn written(&self, ticket: Ticket, options: CallOptions, outcome: Outcome) -> Result<()> {
+        match self.disk.written(ticket, options.deadline, outcome) {
+            Some(written) => written.await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl QueuePort for MemoryQueues {
+    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions) -> Result<Vec<bool>> {
+        check_jobs(jobs)?;
+        let jobs = jobs.to_vec();
+        self.change(queue, options, |state, now| state.push(now, jobs))
+            .await
+    }
+
+    async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn> {
+        ask.check()?;
+        self.change(queue, options, |state, now| state.turn(now, ask))
+            .await
+    }
+
+    async fn renew(
+        &self,
+        queue: &Key,
+        held: &[(JobId, LeaseNumber)],
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Vec<Renewed>> {
+        check_renewal(held, lease)?;
+        self.change(queue, options, |state, now| {
+            (state.renew(now, held, lease), Vec::new())
+        })
+        .await
+    }
+
+    async fn cancel(
+        &self,
+        queue: &Key,
+        id: JobId,
+        options: CallOptions,
+    ) -> Result<Option<JobState>> {
+        self.change(queue, options, |state, now| state.cancel(now, id))
+            .await
+    }
+
+    async fn look(
+        &self,
+        queue: &Key,
+        id: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<JobState>> {
+        self.disk.check_open()?;
+        let (seen, ticket) = if wait {
+            self.table
+                .change(queue, |state, now| (state.look_and_wait(now, id), false))
+        } else {
+            let look =
+                |state: &QueueState, clock: &crate::clock::HomeClock| state.look(clock.now(), id);
+            let (seen, ticket) = self.table.look_kept(queue, look);
+            (seen.flatten(), ticket)
+        };
+        self.written(ticket, options, Outcome::NotApplied).await?;
+        Ok(seen)
+    }
+
+    async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {
+        self.change(queue, options, |state, now| state.pause(now, paused))
+            .await
+    }
+
+    fn announced_on(&self, queue: &Key) -> Option<Channel> {
+        Some(announcement(queue))
+    }
+}
+
+impl fmt::Display for MemoryQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("in-process queues")
+    }
+}
+
+impl fmt::Debug for MemoryQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryQueues")
+    }
+}

@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+-- Lets a job end that nobody has, and asks whoever has it to stop. Mirrors `QueueState::cancel`.
+-- KEYS     see library.lua
+-- ARGV[1]  id of the job
+-- ARGV[2]  channel of the queue; it shares its hash tag
+-- returns  where it is then: {'active', 1} or {'ended', what became of it}; nothing if there is no such job
+-- atomic   nobody is delivered a job while it is decided that nobody has it
+local id, channel, time, queue = ARGV[1], ARGV[2], now(), read()
+local place = place_of(queue, id, time)
+if not place or place[1] == 'ended' then
+  return place
+end
+if place[1] == 'active' then
+  redis.call('SPUBLISH', channel, 'cancelled ' .. hex(id))
+  queue.cancelled = queue.cancelled + redis.call('SADD', KEYS[11], id)
+  write(queue)
+  return {'active', 1}
+end
+local _, keep = head(redis.call('HGET', KEYS[2], id))
+finish(queue, id, 'C', keep, time)
+announce_ends(queue, channel, time)
+redis.call('ZREM', place[1] == 'ready' and KEYS[3] or KEYS[4], id)
+put_down(queue)
+if queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
+  fade(queue)
+else
+  write(queue)
+end
+return {'ended', 'C'}

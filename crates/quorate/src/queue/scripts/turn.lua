@@ -1,0 +1,290 @@
+#!lua flags=allow-oom
+-- Settles what a worker had, does what has to happen by now, and gives it more. Mirrors `QueueState::turn`.
+-- KEYS      see library.lua
+-- KEYS[14]  the worker's last turn, a string: its number, how many settlements it had, a 1 or 0 for each, deliveries
+-- ARGV[1]   worker
+-- ARGV[2]   number of the turn
+-- ARGV[3]   how many it wants
+-- ARGV[4]   length of a lease, us
+-- ARGV[5]   channel of the queue; it shares its hash tag
+-- ARGV[6]   of each settlement, three: the delivery; S, F, R or D and us (for how long the result is kept, in how long it is due
+--           again after a failure or without one); result or error
+-- returns   {a 1 or 0 for each settlement as one text, deliveries, us until there may be more or nothing}: of each delivery, three:
+--           the delivery, how many failed before it, the job
+-- atomic    a delivery is settled by who holds it, once; a job leaves one place and is in the next; who is delivered what is
+--           one decision; and all of it is done once for a number
+local worker, number, want, lease, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local time, queue = now(), read()
+
+local function id_of(delivery)
+  return string.sub(delivery, 9)
+end
+
+-- How many deliveries failed of each of these jobs.
+local function tries_of(ids)
+  local tries = {}
+  for nth, text in ipairs(queue.tried > 0 and values('HMGET', KEYS[8], ids) or {}) do
+    tries[nth] = text and struct.unpack('<d', text)
+  end
+  return tries
+end
+
+local function delivery(list, held, tries, job)
+  local at = #list
+  list[at + 1], list[at + 2], list[at + 3] = held, tries or 0, job
+end
+
+local function again(last)
+  local _, length, at = struct.unpack('<dI4', last)
+  local flags, held, ids, all = string.sub(last, at, at + length - 1), {}, {}, {}
+  for from = at + length, #last, 24 do
+    all[#all + 1] = string.sub(last, from, from + 23)
+  end
+  for nth, ends in ipairs(values('ZMSCORE', KEYS[5], all)) do
+    if is_after(ends, time) then
+      held[#held + 1], ids[#ids + 1] = all[nth], id_of(all[nth])
+    end
+  end
+  local delivered, jobs, tries = {}, values('HMGET', KEYS[2], ids), tries_of(ids)
+  for nth, one in ipairs(held) do
+    if jobs[nth] then
+      delivery(delivered, one, tries[nth], jobs[nth])
+    end
+  end
+  return {flags, delivered, #held < want and '0'}
+end
+
+-- What the worker says of what it had: what ends is put aside, what is to be delivered again comes back.
+local function settle(gone, failing)
+  local held, flags, seen = {}, {}, {}
+  for nth = 6, #ARGV, 3 do
+    held[#held + 1] = ARGV[nth]
+  end
+  for nth, ends in ipairs(values('ZMSCORE', KEYS[5], held)) do
+    local one = held[nth]
+    if is_after(ends, time) and not seen[one] then
+      seen[one], gone[#gone + 1], flags[nth] = true, one, '1'
+      local how, text = ARGV[nth * 3 + 4], ARGV[nth * 3 + 5]
+      local verb, span = string.sub(how, 1, 1), tonumber(string.sub(how, 2))
+      if verb == 'S' then
+        finish(queue, id_of(one), 'S' .. text, span, time)
+      elseif verb == 'D' then
+        finish(queue, id_of(one), 'D' .. text, 0, time)
+      else
+        failing[#failing + 1] = {id_of(one), span, verb == 'F' and text}
+      end
+    else
+      flags[nth] = '0'
+    end
+  end
+  return table.concat(flags)
+end
+
+-- Which of the jobs that are active no more were cancelled.
+local function take_cancelled(gone)
+  local found, list = {}, {}
+  if queue.cancelled > 0 and #gone > 0 then
+    local ids = {}
+    for nth, one in ipairs(gone) do
+      ids[nth] = id_of(one)
+    end
+    for nth, is_member in ipairs(values('SMISMEMBER', KEYS[11], ids)) do
+      if is_member == 1 then
+        found[ids[nth]], list[#list + 1] = true, ids[nth]
+      end
+    end
+  end
+  return found, list
+end
+
+-- A job whose delivery failed, for this reason, or was deferred, for none.
+local function fail(id, job, tries, span, why)
+  local _, _, _, attempts = head(job)
+  if why then
+    tries = (tries or 0) + 1
+    add(queue.tries, id, struct.pack('<d', tries) .. why)
+    if tries >= attempts then
+      return finish(queue, id, 'D' .. why, 0, time)
+    end
+  end
+  if span == 0 then
+    make_ready(queue, id, job)
+  else
+    make_due(queue, id, time + span)
+  end
+end
+
+local function fail_all(failing, cancelled)
+  local ids = {}
+  for nth, it in ipairs(failing) do
+    ids[nth] = it[1]
+  end
+  local jobs, tries = values('HMGET', KEYS[2], ids), tries_of(ids)
+  look_up_tags(queue, jobs)
+  for nth, it in ipairs(failing) do
+    local id, job = it[1], jobs[nth]
+    if job and cancelled[id] then
+      local _, keep = head(job)
+      finish(queue, id, 'C', keep, time)
+    elseif job then
+      fail(id, job, tries[nth], it[2], it[3])
+    end
+  end
+end
+
+-- Those of a sorted set whose time has come.
+local function come(key, most)
+  return redis.call('ZRANGE', key, '-inf', decimal(time), 'BYSCORE', 'LIMIT', 0, most)
+end
+
+local function promote()
+  local ids = come(KEYS[4], math.max(MOST_MOVED, want))
+  local jobs = values('HMGET', KEYS[2], ids)
+  look_up_tags(queue, jobs)
+  for nth, id in ipairs(ids) do
+    if jobs[nth] then
+      make_ready(queue, id, jobs[nth])
+    end
+  end
+  return ids
+end
+
+local function forget(most)
+  for _, key in ipairs({KEYS[6], KEYS[13]}) do
+    local ids = come(key, most)
+    if #ids > 0 then
+      many('ZREM', key, ids)
+      many('HDEL', KEYS[7], ids)
+      if key == KEYS[13] then
+        many('HDEL', KEYS[2], ids)
+        queue.tried = queue.tried - many('HDEL', KEYS[8], ids)
+      end
+    end
+  end
+end
+
+local function settle_and_move()
+  local gone, failing = {}, {}
+  local flags = settle(gone, failing)
+  for _, one in ipairs(come(KEYS[5], MOST_MOVED)) do
+    gone[#gone + 1], failing[#failing + 1] = one, {id_of(one), 0, RAN_OUT}
+  end
+  local cancelled, list = take_cancelled(gone)
+  if #failing > 0 then
+    fail_all(failing, cancelled)
+  end
+  local due = promote()
+  announce_ends(queue, channel, time)
+  if #gone > 0 then
+    many('ZREM', KEYS[5], gone)
+  end
+  if #list > 0 then
+    queue.cancelled = queue.cancelled - many('SREM', KEYS[11], list)
+  end
+  if #due > 0 then
+    many('ZREM', KEYS[4], due)
+  end
+  put_down(queue)
+  forget(MOST_MOVED + #flags)
+  return flags
+end
+
+-- Who is left something wakes the next: `taken` of what is ready are as good as gone.
+local function wake_next(taken)
+  if queue.paused == 1 or queue.idle <= time then
+    return
+  end
+  local is_next = queue.soonest and first(KEYS[4]) == queue.soonest
+  if is_next or redis.call('ZCARD', KEYS[3]) > taken then
+    redis.call('ZREM', KEYS[10], worker)
+    wake(queue, channel, time)
+  end
+end
+
+-- Looks at what is ready: some is delivered, some need not be begun any more. Returns how many those are by now, and
+-- whether that is all.
+local function claim(delivered, held, expired)
+  local missing = want - #held
+  local next = redis.call('ZRANGE', KEYS[3], 0, missing - 1, 'WITHSCORES')
+  local ids, active = {}, {}
+  for nth = 1, #next, 2 do
+    ids[#ids + 1] = next[nth]
+  end
+  local jobs, tries = values('HMGET', KEYS[2], ids), tries_of(ids)
+  for nth, id in ipairs(ids) do
+    local job = jobs[nth]
+    local _, keep, expires, _, priority = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0))
+    if job and expires > 0 and expires <= time then
+      finish(queue, id, 'E', keep, time)
+      expired = expired + 1
+    elseif job then
+      queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
+      queue.lease = math.max(queue.lease + 1, time)
+      local one = struct.pack('>d', queue.lease) .. id
+      held[#held + 1] = one
+      delivery(delivered, one, tries[nth], job)
+      add(active, time + lease, one)
+    end
+  end
+  announce_ends(queue, channel, time)
+  if #held == want then
+    wake_next(#ids)
+  end
+  if #ids > 0 then
+    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, #ids - 1)
+  end
+  if #active > 0 then
+    many('ZADD', KEYS[5], active)
+  end
+  put_down(queue)
+  return expired, #ids < missing or #held == want or expired >= MOST_MOVED
+end
+
+-- In how long something is to be had, a job is due, or a lease runs out.
+local function next_time()
+  if queue.paused == 1 then
+    return false
+  end
+  if redis.call('EXISTS', KEYS[3]) == 1 then
+    return '0'
+  end
+  local due, active = first(KEYS[4]), first(KEYS[5])
+  local soonest = math.min(due or math.huge, active or math.huge)
+  return soonest < math.huge and decimal(math.max(soonest - time, 0))
+end
+
+local last = redis.call('GET', KEYS[14])
+if last then
+  local known = struct.unpack('<d', last)
+  if known == number then
+    return again(last)
+  elseif known > number then
+    -- It was overtaken by the next, so nobody waits for its answer.
+    return {string.rep('0', math.floor((#ARGV - 5) / 3)), {}, false}
+  end
+end
+local flags = settle_and_move()
+local delivered, held, expired, is_last = {}, {}, 0, queue.paused == 1 or want == 0
+if want == 0 then
+  wake_next(0)
+end
+while not is_last do
+  expired, is_last = claim(delivered, held, expired)
+end
+local next = false
+if #held < want then
+  next = next_time()
+  queue.idle = math.max(queue.idle, time + PARKED)
+  redis.call('ZADD', KEYS[10], time + PARKED, worker)
+  redis.call('PEXPIRE', KEYS[10], milliseconds(PARKED))
+elseif queue.idle > time then
+  redis.call('ZREM', KEYS[10], worker)
+end
+if #held == 0 and queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
+  fade(queue)
+else
+  write(queue)
+end
+redis.call('SET', KEYS[14], struct.pack('<dI4', number, #flags) .. flags .. table.concat(held), 'PX',
+  milliseconds(REMEMBERED))
+return {flags, delivered, next}

@@ -1,0 +1,63 @@
+//! A queue in the file of its home: what it counts in its row, and each job in a side row.
+
+use super::super::fairness::{Fairness, Rank};
+use super::super::job::{JobId, LeaseNumber};
+use super::QueueState;
+use super::places::{Job, Place};
+use crate::clock::Micros;
+use crate::embedded::{decode, encode};
+
+impl QueueState {
+    /// What it counts, if there is anything to count on.
+    pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
+        let is_there = self.paused || !self.jobs.is_empty();
+        is_there.then(|| encode(1, &(self.fairness.turn(), self.lease, self.paused)))
+    }
+
+    /// To be followed by its jobs. Until a worker comes by it is not forgotten, though it seems to have none.
+    pub(in crate::queue) fn from_row(row: &[u8]) -> Option<Self> {
+        let (turn, lease, paused): (Rank, u64, bool) = decode(1, row)?;
+        Some(Self {
+            fairness: Fairness::after(turn),
+            lease,
+            paused,
+            until: Micros::new(u64::MAX),
+            ..Self::default()
+        })
+    }
+
+    /// The row of a job.
+    pub(in crate::queue) fn job_row(&self, id: JobId) -> Option<Vec<u8>> {
+        self.jobs.get(&id).map(|job| encode(1, job))
+    }
+
+    /// Takes a job back. A worker that had it is gone with the process, so its lease has ended.
+    pub(in crate::queue) fn take_job(&mut self, id: JobId, row: &[u8]) -> Option<()> {
+        let mut job: Job = decode(1, row)?;
+        match &mut job.place {
+            Place::Ready(rank) => {
+                self.ready.insert((*rank, id));
+                self.fairness.saw(&job.group, *rank, job.priority);
+            }
+            Place::Due(due) => {
+                self.due.insert((*due, id));
+            }
+            Place::Active { lease, ends, .. } => {
+                *ends = Micros::default();
+                self.active.insert((*ends, *lease, id));
+                self.lease = self.lease.max(LeaseNumber::get(*lease));
+            }
+            Place::Ended(until, end) => {
+                let dead = matches!(end, super::JobEnd::Dead(_));
+                let kept = if dead {
+                    &mut self.dead
+                } else {
+                    &mut self.ended
+                };
+                kept.insert((*until, id));
+            }
+        }
+        self.jobs.insert(id, job);
+        Some(())
+    }
+}
