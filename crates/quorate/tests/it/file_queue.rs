@@ -1,0 +1,190 @@
+//! Queues in the home in a file: what is there again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::queue::{
+    Ask, JobEnd, JobId, JobState, NewJob, QueuePort, Settled, Settlement, Turn, WorkerId,
+};
+use quorate::{CallOptions, Fleet, Key, TestClock};
+use quorate_testing::harness::file_url;
+use tempfile::TempDir;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// By a clock that is so far ahead of the system's.
+    async fn open_ahead(&self, ahead: Duration) -> Fleet {
+        let clock = TestClock::new();
+        clock.advance(ahead);
+        let url = file_url(&self.0.path().join("home.redb"));
+        let builder = Fleet::builder().url(url).test_clock(clock);
+        builder.build().await.unwrap()
+    }
+
+    async fn open(&self) -> Fleet {
+        self.open_ahead(Duration::ZERO).await
+    }
+}
+
+fn options() -> CallOptions {
+    CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5))
+}
+
+fn key(fleet: &Fleet) -> Key {
+    Key::new(fleet.namespace(), "mail").unwrap()
+}
+
+fn job(input: &'static str) -> NewJob {
+    NewJob {
+        id: JobId::random(),
+        input: Bytes::from_static(input.as_bytes()),
+        delay: Duration::ZERO,
+        priority: 0,
+        group: String::new(),
+        attempts: 3,
+        expires: None,
+        keep: HOUR,
+    }
+}
+
+async fn push(fleet: &Fleet, jobs: &[NewJob]) -> Vec<bool> {
+    let pushed = fleet.queue_port();
+    pushed.push(&key(fleet), jobs, options()).await.unwrap()
+}
+
+async fn turn(
+    fleet: &Fleet,
+    worker: WorkerId,
+    number: u64,
+    want: usize,
+    settled: Vec<Settled>,
+) -> Turn {
+    let ask = Ask {
+        worker,
+        number,
+        settled,
+        want,
+        lease: HOUR,
+    };
+    let port = fleet.queue_port();
+    port.turn(&key(fleet), &ask, options()).await.unwrap()
+}
+
+async fn look(fleet: &Fleet, id: JobId) -> Option<JobState> {
+    let port = fleet.queue_port();
+    port.look(&key(fleet), id, false, options()).await.unwrap()
+}
+
+fn inputs(turn: &Turn) -> Vec<&[u8]> {
+    turn.delivered.iter().map(|it| &it.input[..]).collect()
+}
+
+/// In every place. Of what a worker had, the delivery counts: it died with the process.
+#[tokio::test]
+async fn every_job_is_there_again() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    let late = NewJob {
+        delay: HOUR * 2,
+        ..job("late")
+    };
+    let (done, dead, active, ready) = (job("done"), job("dead"), job("active"), job("ready"));
+    let jobs = [
+        done.clone(),
+        dead.clone(),
+        active.clone(),
+        ready.clone(),
+        late.clone(),
+    ];
+    push(&fleet, &jobs).await;
+    let taken = turn(&fleet, 1, 1, 3, Vec::new()).await.delivered;
+    let result = Bytes::from_static(b"sent");
+    let says = [
+        Settlement::Succeeded {
+            result: result.clone(),
+            keep: HOUR,
+        },
+        Settlement::Dead("never".to_owned()),
+    ];
+    let settled = taken.iter().zip(says).map(|(it, settlement)| Settled {
+        id: it.id,
+        lease: it.lease,
+        settlement,
+    });
+    turn(&fleet, 1, 2, 0, settled.collect()).await;
+    fleet.close().await;
+
+    let fleet = place.open().await;
+    let succeeded = JobState::Ended(JobEnd::Succeeded(result));
+    assert_eq!(look(&fleet, done.id).await, Some(succeeded));
+    let never = JobState::Ended(JobEnd::Dead("never".to_owned()));
+    assert_eq!(look(&fleet, dead.id).await, Some(never));
+    assert_eq!(look(&fleet, ready.id).await, Some(JobState::Ready));
+    assert!(matches!(
+        look(&fleet, late.id).await,
+        Some(JobState::Due(_))
+    ));
+    assert_eq!(push(&fleet, &jobs).await, [false; 5]);
+    let again = turn(&fleet, 1, 1, 9, Vec::new()).await;
+    assert_eq!(inputs(&again), [b"ready", &b"active"[..]]);
+    let attempts: Vec<_> = again.delivered.iter().map(|it| it.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+    assert!(again.delivered.iter().all(|it| it.lease > taken[2].lease));
+    fleet.close().await;
+
+    let fleet = place.open_ahead(HOUR * 3).await;
+    assert_eq!(look(&fleet, done.id).await, None);
+    let last = turn(&fleet, 1, 1, 9, Vec::new()).await;
+    assert_eq!(inputs(&last), [b"ready", &b"active"[..], b"late"]);
+}
+
+/// That it is paused, and whose turn it is: who comes after the restart is not ahead of who waits since before it.
+#[tokio::test]
+async fn a_queue_goes_on_where_it_was() {
+    let place = Place::new();
+    let of = |group: &str, input| NewJob {
+        group: group.to_owned(),
+        ..job(input)
+    };
+    let fleet = place.open().await;
+    push(&fleet, &["1", "2", "3", "4"].map(|input| of("a", input))).await;
+    turn(&fleet, 1, 1, 2, Vec::new()).await;
+    let port = fleet.queue_port();
+    port.pause(&key(&fleet), true, options()).await.unwrap();
+    fleet.close().await;
+
+    let fleet = place.open().await;
+    let paused = turn(&fleet, 1, 1, 9, Vec::new()).await;
+    assert_eq!(inputs(&paused), [b""; 0]);
+    push(&fleet, &[of("c", "5")]).await;
+    let port = fleet.queue_port();
+    port.pause(&key(&fleet), false, options()).await.unwrap();
+    let next = turn(&fleet, 1, 2, 1, Vec::new()).await;
+    assert_eq!(inputs(&next), [b"3"]);
+}
+
+/// Nothing is left in the file of what is over.
+#[tokio::test]
+async fn what_is_over_leaves_the_file() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    let it = job("a");
+    push(&fleet, std::slice::from_ref(&it)).await;
+    let port = fleet.queue_port();
+    port.cancel(&key(&fleet), it.id, options()).await.unwrap();
+    fleet.close().await;
+    for _ in 0..2 {
+        let fleet = place.open_ahead(HOUR * 2).await;
+        assert_eq!(look(&fleet, it.id).await, None);
+        fleet.close().await;
+    }
+    let fleet = place.open().await;
+    assert_eq!(push(&fleet, &[it]).await, [true]);
+}
