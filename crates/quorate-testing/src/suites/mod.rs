@@ -21,6 +21,7 @@ pub mod history;
 pub mod limit;
 pub mod lock;
 pub mod presence;
+pub mod queue;
 pub mod session;
 pub mod store;
 pub mod vote;

@@ -4,7 +4,7 @@ use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    session_suite, store_suite, vote_suite,
+    queue_suite, session_suite, store_suite, vote_suite,
 };
 
 mod cache {
@@ -68,6 +68,15 @@ mod presence {
     presence_suite!(redis, OnServer(ServerKind::Redis));
     presence_suite!(valkey, OnServer(ServerKind::Valkey));
     presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod queue {
+    use super::*;
+    queue_suite!(embedded, Embedded);
+    queue_suite!(file, EmbeddedFile);
+    queue_suite!(redis, OnServer(ServerKind::Redis));
+    queue_suite!(valkey, OnServer(ServerKind::Valkey));
+    queue_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod session {

@@ -1,0 +1,191 @@
+//! What every backend for queues promises.
+
+mod delivering;
+mod ending;
+mod settling;
+mod telling;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::queue::{
+    Ask, Delivered, JobEnd, JobId, JobState, NewJob, QueuePort, Settled, Settlement, Turn, WorkerId,
+};
+use quorate::{CallOptions, Key};
+
+pub use self::delivering::*;
+pub use self::ending::*;
+pub use self::settling::*;
+pub use self::telling::*;
+use crate::harness::Home;
+
+/// Makes one test per clause of the contract of queues: `queue_suite!(module, harness)`.
+#[macro_export]
+macro_rules! queue_suite {
+    ($module:ident, $harness:expr) => {
+        $crate::__suite!(
+            $module,
+            $harness,
+            $crate::suites::queue,
+            [
+                jobs_are_delivered_oldest_first,
+                a_job_is_delivered_as_it_was_pushed,
+                groups_take_turns,
+                an_urgent_job_has_a_head_start,
+                a_delayed_job_is_delivered_when_its_time_has_come,
+                a_paused_queue_delivers_nothing,
+                queues_are_apart,
+                a_repeated_push_changes_nothing,
+                a_repeated_turn_gets_the_answer_of_the_first,
+                an_overtaken_turn_does_nothing,
+                of_many_workers_each_job_has_one,
+                a_delivery_is_settled_once,
+                a_delivery_is_settled_by_who_has_it,
+                defect_9_a_lease_that_runs_out_counts_and_its_worker_settles_nothing,
+                defect_10_a_job_that_never_settles_is_dead_after_its_attempts,
+                a_failed_job_is_tried_again_after_a_while,
+                what_is_deferred_is_no_attempt,
+                a_renewed_lease_lasts,
+                lease_numbers_grow,
+                a_batch_is_settled_together,
+                what_became_of_a_job_is_kept_as_long_as_asked,
+                what_is_not_kept_is_forgotten_at_once,
+                a_waiting_job_is_cancelled,
+                a_running_job_is_asked_to_stop,
+                what_nobody_began_in_time_has_expired,
+                a_dead_job_is_kept,
+                bad_input_is_refused_with_the_rule,
+                one_idle_worker_is_woken,
+                who_leaves_something_wakes_the_next,
+                who_is_idle_knows_when_to_come_again,
+                an_end_is_announced_to_who_waits_for_it,
+            ]
+        );
+    };
+}
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+/// One queue of a home.
+pub(super) struct Queue {
+    pub(super) port: Arc<dyn QueuePort>,
+    pub(super) key: Key,
+}
+
+impl Queue {
+    pub(super) fn new(home: &Home) -> Self {
+        Self::named(home, "mail")
+    }
+
+    pub(super) fn named(home: &Home, name: &str) -> Self {
+        Self {
+            port: home.fleet().queue_port(),
+            key: Key::new(home.fleet().namespace(), name).unwrap(),
+        }
+    }
+
+    pub(super) async fn push(&self, jobs: &[NewJob]) -> Vec<bool> {
+        self.port.push(&self.key, jobs, options()).await.unwrap()
+    }
+
+    pub(super) async fn turn(&self, ask: &Ask) -> Turn {
+        self.port.turn(&self.key, ask, options()).await.unwrap()
+    }
+
+    /// What a worker gets in this turn, which wants so many and settles nothing.
+    pub(super) async fn take(&self, worker: WorkerId, number: u64, want: usize) -> Vec<Delivered> {
+        self.turn(&ask(worker, number, want)).await.delivered
+    }
+
+    /// Settles a delivery in this turn, which wants nothing; whether it counted.
+    pub(super) async fn settle(
+        &self,
+        worker: WorkerId,
+        number: u64,
+        it: &Delivered,
+        settlement: Settlement,
+    ) -> bool {
+        let settled = vec![settled(it, settlement)];
+        let ask = Ask {
+            settled,
+            ..ask(worker, number, 0)
+        };
+        self.turn(&ask).await.settled == [true]
+    }
+
+    pub(super) async fn look(&self, id: JobId) -> Option<JobState> {
+        let state = self.port.look(&self.key, id, false, options());
+        state.await.unwrap()
+    }
+
+    pub(super) async fn cancel(&self, id: JobId) -> Option<JobState> {
+        self.port.cancel(&self.key, id, options()).await.unwrap()
+    }
+
+    pub(super) async fn pause(&self, paused: bool) {
+        let done = self.port.pause(&self.key, paused, options());
+        done.await.unwrap();
+    }
+}
+
+pub(super) fn options() -> CallOptions {
+    CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5))
+}
+
+/// A job that is delivered twice at most, and of which is kept for an hour what became of it.
+pub(super) fn job(input: &'static str) -> NewJob {
+    NewJob {
+        id: JobId::random(),
+        input: Bytes::from_static(input.as_bytes()),
+        delay: Duration::ZERO,
+        priority: 0,
+        group: String::new(),
+        attempts: 2,
+        expires: None,
+        keep: HOUR,
+    }
+}
+
+/// Of a worker that has a minute for each job.
+pub(super) fn ask(worker: WorkerId, number: u64, want: usize) -> Ask {
+    Ask {
+        worker,
+        number,
+        settled: Vec::new(),
+        want,
+        lease: MINUTE,
+    }
+}
+
+pub(super) fn settled(it: &Delivered, settlement: Settlement) -> Settled {
+    let (id, lease) = (it.id, it.lease);
+    Settled {
+        id,
+        lease,
+        settlement,
+    }
+}
+
+pub(super) fn succeeded() -> Settlement {
+    Settlement::Succeeded {
+        result: Bytes::from_static(b"sent"),
+        keep: HOUR,
+    }
+}
+
+pub(super) fn failed(after: Duration) -> Settlement {
+    let error = "no such mailbox".to_owned();
+    Settlement::Failed { after, error }
+}
+
+pub(super) fn ended(end: JobEnd) -> Option<JobState> {
+    Some(JobState::Ended(end))
+}
+
+pub(super) fn inputs(delivered: &[Delivered]) -> Vec<&str> {
+    let inputs = delivered.iter().map(|it| std::str::from_utf8(&it.input));
+    inputs.collect::<Result<_, _>>().unwrap()
+}
