@@ -269,7 +269,7 @@ impl Subject for Queues {
     }
 }
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 20;
 
 #[tokio::test]
 async fn queue_scripts_agree_on_redis() {

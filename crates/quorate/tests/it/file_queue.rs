@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::queue::{
-    Ask, JobEnd, JobId, JobState, NewJob, QueuePort, Settled, Settlement, Turn, WorkerId,
-};
+use quorate::queue::{Ask, JobEnd, JobId, JobState, NewJob, Settled, Settlement, Turn, WorkerId};
 use quorate::{CallOptions, Fleet, Key, TestClock};
 use quorate_testing::harness::file_url;
 use tempfile::TempDir;

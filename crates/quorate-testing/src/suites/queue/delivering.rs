@@ -8,6 +8,7 @@ use quorate::queue::{JobState, NewJob};
 use super::{HOUR, MINUTE, Queue, ask, inputs, job, succeeded};
 use crate::harness::Home;
 
+/// Of one group, and as urgent as each other.
 pub async fn jobs_are_delivered_oldest_first(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a"), job("b")]).await;
@@ -56,6 +57,7 @@ pub async fn groups_take_turns(home: Home) {
     assert_eq!(order[4..], ["a3", "a4"]);
 }
 
+/// Before older ones; those as urgent as each other by age.
 pub async fn an_urgent_job_has_a_head_start(home: Home) {
     let queue = Queue::new(&home);
     let urgent = |input, priority| NewJob {
@@ -67,6 +69,7 @@ pub async fn an_urgent_job_has_a_head_start(home: Home) {
     assert_eq!(inputs(&queue.take(1, 1, 9).await), ["c", "b", "d", "a"]);
 }
 
+/// And not before.
 pub async fn a_delayed_job_is_delivered_when_its_time_has_come(home: Home) {
     let queue = Queue::new(&home);
     let late = NewJob {
@@ -83,6 +86,7 @@ pub async fn a_delayed_job_is_delivered_when_its_time_has_come(home: Home) {
     assert_eq!(inputs(&queue.take(2, 2, 1).await), ["late"]);
 }
 
+/// What workers have goes on.
 pub async fn a_paused_queue_delivers_nothing(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a"), job("b")]).await;
@@ -96,6 +100,7 @@ pub async fn a_paused_queue_delivers_nothing(home: Home) {
     assert_eq!(inputs(&queue.take(2, 3, 1).await), ["b"]);
 }
 
+/// Whatever their names.
 pub async fn queues_are_apart(home: Home) {
     let (mail, post) = (Queue::new(&home), Queue::named(&home, "mail}{post"));
     mail.push(&[job("a")]).await;
@@ -155,6 +160,7 @@ pub async fn an_overtaken_turn_does_nothing(home: Home) {
     assert_eq!(inputs(&queue.take(2, 1, 9).await), ["b"]);
 }
 
+/// However many of them ask at once.
 pub async fn of_many_workers_each_job_has_one(home: Home) {
     let queue = Queue::new(&home);
     let jobs: Vec<_> = (0..100).map(|_| job("")).collect();

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::harness::Home;
 
+/// And then nothing is known of it.
 pub async fn what_became_of_a_job_is_kept_as_long_as_asked(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a")]).await;
@@ -27,6 +28,7 @@ pub async fn what_became_of_a_job_is_kept_as_long_as_asked(home: Home) {
     assert_eq!(queue.cancel(taken[0].id).await, None);
 }
 
+/// Done or cancelled.
 pub async fn what_is_not_kept_is_forgotten_at_once(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a")]).await;
@@ -46,6 +48,7 @@ pub async fn what_is_not_kept_is_forgotten_at_once(home: Home) {
     assert_eq!(queue.look(unkept.id).await, None);
 }
 
+/// It is not delivered, and cancelling it again says the same.
 pub async fn a_waiting_job_is_cancelled(home: Home) {
     let queue = Queue::new(&home);
     let late = NewJob {
@@ -111,6 +114,7 @@ fn soon_too(soon: &NewJob) -> NewJob {
     }
 }
 
+/// For a month, with the reason.
 pub async fn a_dead_job_is_kept(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a")]).await;
@@ -127,6 +131,7 @@ pub async fn a_dead_job_is_kept(home: Home) {
     assert_eq!(queue.look(taken[0].id).await, None);
 }
 
+/// Before anything is done.
 pub async fn bad_input_is_refused_with_the_rule(home: Home) {
     let queue = Queue::new(&home);
     let longest = MAX_TIME + SECOND;

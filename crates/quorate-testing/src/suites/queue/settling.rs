@@ -10,6 +10,7 @@ use super::{
 };
 use crate::harness::Home;
 
+/// The first word counts, in one batch as well.
 pub async fn a_delivery_is_settled_once(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a")]).await;
@@ -75,6 +76,7 @@ pub async fn defect_10_a_job_that_never_settles_is_dead_after_its_attempts(home:
     }
 }
 
+/// Until it was delivered as often as it may.
 pub async fn a_failed_job_is_tried_again_after_a_while(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a"), job("b")]).await;
@@ -90,6 +92,7 @@ pub async fn a_failed_job_is_tried_again_after_a_while(home: Home) {
     assert_eq!(queue.look(again.id).await, ended(end));
 }
 
+/// However often.
 pub async fn what_is_deferred_is_no_attempt(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a")]).await;
@@ -102,6 +105,7 @@ pub async fn what_is_deferred_is_no_attempt(home: Home) {
     }
 }
 
+/// From each renewal on, and others end.
 pub async fn a_renewed_lease_lasts(home: Home) {
     let queue = Queue::new(&home);
     queue.push(&[job("a"), job("b")]).await;

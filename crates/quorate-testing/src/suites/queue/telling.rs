@@ -34,6 +34,7 @@ pub async fn one_idle_worker_is_woken(home: Home) {
     assert_eq!(heard(&mut news).await, News::Wake(7));
 }
 
+/// One after the other; of a paused queue none.
 pub async fn who_leaves_something_wakes_the_next(home: Home) {
     let (queue, mut news) = (Queue::new(&home), listen(&home).await);
     for worker in [1, 2, 3] {
@@ -71,6 +72,7 @@ pub async fn who_is_idle_knows_when_to_come_again(home: Home) {
     assert!(next <= MINUTE && next > MINUTE / 2, "{next:?}");
 }
 
+/// To nobody else; and who has a cancelled job is told always.
 pub async fn an_end_is_announced_to_who_waits_for_it(home: Home) {
     let (queue, mut news) = (Queue::new(&home), listen(&home).await);
     let jobs = [job("a"), job("b"), job("c")];
