@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::fairness::MOST_PRIORITY;
 use super::job::{Delivered, JobId, LeaseNumber, NewJob, Settled, Settlement};
 use crate::error::{Error, Result};
+use crate::key::check_name;
 
 /// How many jobs are pushed, settled, wanted or renewed at once, at most.
 pub const MOST_AT_ONCE: usize = 1_000;
 /// The longest name of a fairness group, in bytes.
 pub const MAX_GROUP: usize = 512;
+/// The longest name of a queue that has groups of jobs, in bytes.
+pub const MAX_QUEUE: usize = 200;
 /// The longest error that is kept of a job, in bytes.
 pub const MAX_ERROR: usize = 4_096;
 /// The longest time that a queue takes: about a hundred years, so that every moment is a whole number on a server.
@@ -97,6 +100,9 @@ pub(super) fn check_jobs(jobs: &[NewJob]) -> Result<()> {
         if job.group.len() > MAX_GROUP {
             return refuse("group", format_args!("must be at most {MAX_GROUP} bytes"));
         }
+        if let Some(group) = &job.member_of {
+            check_queue("member_of", &group.queue)?;
+        }
     }
     Ok(())
 }
@@ -124,6 +130,14 @@ fn check_error(error: &str) -> Result<()> {
         return refuse("error", format_args!("must be at most {MAX_ERROR} bytes"));
     }
     Ok(())
+}
+
+/// Refuses the name of a queue in another one's jobs.
+pub(super) fn check_queue(field: &'static str, name: &str) -> Result<()> {
+    if name.len() > MAX_QUEUE {
+        return refuse(field, format_args!("must be at most {MAX_QUEUE} bytes"));
+    }
+    check_name(field, name)
 }
 
 fn check_number(field: &'static str, number: usize) -> Result<()> {

@@ -78,6 +78,23 @@ impl LeaseNumber {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// The next one after `last`, at this time by the clock of the home. It grows also when everything was forgotten. An odd
+    /// one says that the job is bound: that it has to be read when it ends.
+    pub(super) fn after(last: u64, now: Micros, is_bound: bool) -> Self {
+        let next = (last + 1).max(now.get());
+        Self(next + (next + u64::from(is_bound)) % 2)
+    }
+}
+
+/// The job group that a job belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "backends take it apart")]
+pub struct MemberOf {
+    /// The name of the queue that has it.
+    pub queue: String,
+    /// Which: the id of its first job.
+    pub group: JobId,
 }
 
 /// A job to be queued.
@@ -101,6 +118,8 @@ pub struct NewJob {
     /// How long is kept what became of it, unless it is done, when its worker says so, or dead, when it is kept for
     /// [`KEEP_DEAD`](super::KEEP_DEAD). If not at all, nobody knows its id from then on.
     pub keep: Duration,
+    /// The job group it belongs to.
+    pub member_of: Option<MemberOf>,
 }
 
 /// What a worker says of a job that it has.
@@ -159,6 +178,8 @@ pub struct Delivered {
     pub group: String,
     /// How long is to be kept what becomes of it.
     pub keep: Duration,
+    /// The job group it belongs to.
+    pub member_of: Option<MemberOf>,
 }
 
 /// What became of a job.

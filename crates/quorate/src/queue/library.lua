@@ -1,7 +1,7 @@
 -- Put in front of the scripts of queues. Mirrors `QueueState` and `Fairness`, whose constants these are. A job's id is 16
 -- bytes, a delivery its lease number (big-endian double, so that it sorts) and the id; times are us.
 -- KEYS[1]   what the queue counts, a string: see NUMBERS
--- KEYS[2]   jobs that may be delivered, a hash by id: see HEAD; group; input
+-- KEYS[2]   jobs that may be delivered, a hash by id: see HEAD; fairness group, uniqueness key, job group, input
 -- KEYS[3]   who is ready, a sorted set of ids by rank
 -- KEYS[4]   who is due, by when
 -- KEYS[5]   deliveries by when their leases end
@@ -20,8 +20,9 @@ local RAN_OUT = 'its lease ran out'
 -- somebody is idle or waits for an end, whether it is paused, whether it goes by itself since there are no jobs.
 local NUMBERS = '<ddddddBB'
 -- When it was queued, for how long is kept what became of it, until when it is worth beginning it (0: for ever), attempts,
--- priority, length of the group's name.
-local HEAD = '<ddddBI2'
+-- priority, length of the fairness group's name, of the uniqueness key with its scope, of the job group (the name of the queue
+-- that has it, and its id).
+local HEAD = '<ddddBI2I2I2'
 
 local function read()
   local numbers = redis.call('GET', KEYS[1])
@@ -89,14 +90,23 @@ local function is_after(score, time)
   return score and tonumber(score) > time
 end
 
--- The head of a job: queued, keep, expires, attempts, priority, length of the group's name, where that begins.
+-- The head of a job: queued, keep, expires, attempts, priority, the lengths of three texts, where the first of them begins.
 local function head(job)
   return struct.unpack(HEAD, job)
 end
 
 local function group_of(job)
-  local _, _, _, _, _, length, at = head(job)
+  local _, _, _, _, _, length, _, _, at = head(job)
   return string.sub(job, at, at + length - 1)
+end
+
+-- A lease number, greater than all before it: an odd one if the job is bound, which means that it has to be read when it ends.
+-- So a delivery says by its number alone whether that is so, and who settles what is not bound reads no job.
+local function next_lease(queue, time, unique, member)
+  local bound = (unique > 0 or member > 0) and 1 or 0
+  queue.lease = math.max(queue.lease + 1, time)
+  queue.lease = queue.lease + (queue.lease + bound) % 2
+  return queue.lease
 end
 
 -- Looks up the last tags of the groups of these jobs together. A job that was evicted is none.
@@ -116,7 +126,7 @@ end
 
 -- Puts a job among those that are ready. Its group's tag was looked up.
 local function make_ready(queue, id, job)
-  local _, _, _, _, priority, length, at = head(job)
+  local _, _, _, _, priority, length, _, _, at = head(job)
   local group = string.sub(job, at, at + length - 1)
   local tag = math.max(queue.turn, queue.tags[group]) + 1
   queue.tags[group] = tag

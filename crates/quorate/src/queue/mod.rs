@@ -12,9 +12,13 @@ mod port;
 mod redis;
 mod state;
 
-pub use ask::{Ask, MAX_ERROR, MAX_GROUP, MAX_TIME, MOST_AT_ONCE, Renewed, Turn, WorkerId};
+pub use ask::{
+    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Renewed, Turn, WorkerId,
+};
 pub use fairness::MOST_PRIORITY;
-pub use job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, NewJob, Settled, Settlement};
+pub use job::{
+    Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
+};
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;
 pub use port::QueuePort;

@@ -334,9 +334,8 @@ impl QueueState {
                     continue;
                 }
                 self.fairness.claimed(*rank, job.priority);
-                // It also grows when everything was forgotten.
-                self.lease = (self.lease + 1).max(now.get());
-                let lease = LeaseNumber::new(self.lease);
+                let lease = LeaseNumber::after(self.lease, now, job.is_bound());
+                self.lease = lease.get();
                 delivered.push(job.delivered(*id, lease));
                 self.hold(*id, lease, now.plus(ask.lease));
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::Key;
 use quorate::queue::{
-    Ask, Delivered, JobId, JobState, LeaseNumber, NewJob, QueuePort, Settled, Settlement,
+    Ask, Delivered, JobId, JobState, LeaseNumber, MemberOf, NewJob, QueuePort, Settled, Settlement,
 };
 use quorate_testing::servers::ServerKind;
 
@@ -47,6 +47,7 @@ struct Pushed {
     attempts: u32,
     expires: Option<u32>,
     keep: u32,
+    is_member: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -70,9 +71,10 @@ fn pushed() -> impl Strategy<Value = Pushed> {
         1..4_u32,
         expires,
         0..4_u32,
+        proptest::bool::weighted(0.2),
     )
         .prop_map(
-            |(id, group, priority, hours, attempts, expires, keep)| Pushed {
+            |(id, group, priority, hours, attempts, expires, keep, is_member)| Pushed {
                 id,
                 group,
                 priority,
@@ -80,6 +82,7 @@ fn pushed() -> impl Strategy<Value = Pushed> {
                 attempts,
                 expires,
                 keep,
+                is_member,
             },
         )
 }
@@ -125,6 +128,10 @@ fn new(it: &Pushed) -> NewJob {
         attempts: it.attempts,
         expires: it.expires.map(|hours| HOUR * hours),
         keep: HOUR * it.keep,
+        member_of: it.is_member.then(|| MemberOf {
+            queue: "post".to_owned(),
+            group: id(99),
+        }),
     }
 }
 
@@ -169,8 +176,15 @@ impl Queues {
             let grown = !is_first || it.lease.get() > self.last_lease;
             self.last_lease = self.last_lease.max(it.lease.get());
             text.push(format!(
-                "{} {}/{} {:?} {:?} {:?} {grown}",
-                it.id, it.attempt, it.attempts, it.input, it.group, it.keep
+                "{} {}/{} {:?} {:?} {:?} {:?} {grown} {}",
+                it.id,
+                it.attempt,
+                it.attempts,
+                it.input,
+                it.group,
+                it.keep,
+                it.member_of,
+                it.lease.get() % 2
             ));
         }
         text.join(", ")

@@ -49,6 +49,7 @@ fn job(input: &'static str) -> NewJob {
         attempts: 3,
         expires: None,
         keep: HOUR,
+        member_of: None,
     }
 }
 

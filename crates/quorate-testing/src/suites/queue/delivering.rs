@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quorate::queue::{JobState, NewJob};
+use quorate::queue::{JobId, JobState, MAX_QUEUE, MemberOf, NewJob};
 
 use super::{HOUR, MINUTE, Queue, ask, inputs, job, succeeded};
 use crate::harness::Home;
@@ -26,6 +26,10 @@ pub async fn a_job_is_delivered_as_it_was_pushed(home: Home) {
             input,
             group: format!("é{number}"),
             attempts: u32::MAX,
+            member_of: (number == 0).then(|| MemberOf {
+                queue: "é".repeat(MAX_QUEUE / 2),
+                group: JobId::random(),
+            }),
             ..job("")
         };
         queue.push(std::slice::from_ref(&pushed)).await;
@@ -33,6 +37,7 @@ pub async fn a_job_is_delivered_as_it_was_pushed(home: Home) {
         let it = &taken[0];
         assert_eq!((it.id, &it.input), (pushed.id, &pushed.input));
         assert_eq!((&it.group, it.keep), (&pushed.group, pushed.keep));
+        assert_eq!(it.member_of, pushed.member_of);
         assert_eq!((it.attempt, it.attempts), (1, u32::MAX));
     }
 }

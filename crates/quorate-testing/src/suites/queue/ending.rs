@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::ErrorKind;
 use quorate::queue::{
-    Ask, JobEnd, JobState, KEEP_DEAD, MAX_ERROR, MAX_GROUP, MAX_TIME, MOST_AT_ONCE, MOST_PRIORITY,
-    NewJob, Renewed, Settlement,
+    Ask, JobEnd, JobId, JobState, KEEP_DEAD, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME,
+    MOST_AT_ONCE, MOST_PRIORITY, MemberOf, NewJob, Renewed, Settlement,
 };
 
 use super::{
@@ -144,6 +144,11 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
         ("attempts", change(|job| job.attempts = 0)),
         ("priority", change(|job| job.priority = MOST_PRIORITY + 1)),
         ("group", change(|job| job.group = "g".repeat(MAX_GROUP + 1))),
+        ("member_of", change(|job| job.member_of = in_queue(""))),
+        (
+            "member_of",
+            change(|job| job.member_of = in_queue(&"q".repeat(MAX_QUEUE + 1))),
+        ),
         ("delay", change(|job| job.delay = MAX_TIME * 2)),
         ("keep", change(|job| job.keep = MAX_TIME * 2)),
         ("expires", change(|job| job.expires = Some(Duration::ZERO))),
@@ -186,9 +191,14 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
     );
 }
 
+fn in_queue(name: &str) -> Option<MemberOf> {
+    let (queue, group) = (name.to_owned(), JobId::random());
+    Some(MemberOf { queue, group })
+}
+
 fn refused<T: std::fmt::Debug>(field: &str, answer: quorate::Result<T>) {
     let error = answer.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
-    assert!(text.contains(&format!("{field} must be")), "{text}");
+    assert!(text.contains(&format!("{field} must ")), "{text}");
 }

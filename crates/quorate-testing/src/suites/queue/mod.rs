@@ -146,6 +146,7 @@ pub(super) fn job(input: &'static str) -> NewJob {
         attempts: 2,
         expires: None,
         keep: HOUR,
+        member_of: None,
     }
 }
 

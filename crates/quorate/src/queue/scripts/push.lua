@@ -3,7 +3,7 @@
 -- KEYS     see library.lua
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  of each job, three: its id; in how long it is due, us; what HEAD of library.lua says of it but when it was queued,
---          its expiry counted from now, its group, its input
+--          its expiry counted from now, and what is behind that
 -- returns  a 1 for each that is new, a 0 for each that is not, as one text
 -- atomic   whether a job is known and that it is queued are one decision, and so are its rank and the tag of its group
 local channel, time, queue = ARGV[1], now(), read()

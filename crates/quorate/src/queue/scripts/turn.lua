@@ -213,14 +213,13 @@ local function claim(delivered, held, expired)
   local jobs, tries = values('HMGET', KEYS[2], ids), tries_of(ids)
   for nth, id in ipairs(ids) do
     local job = jobs[nth]
-    local _, keep, expires, _, priority = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0))
+    local _, keep, expires, _, priority, _, unique, member = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0))
     if job and expires > 0 and expires <= time then
       finish(queue, id, 'E', keep, time)
       expired = expired + 1
     elseif job then
       queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
-      queue.lease = math.max(queue.lease + 1, time)
-      local one = struct.pack('>d', queue.lease) .. id
+      local one = struct.pack('>d', next_lease(queue, time, unique, member)) .. id
       held[#held + 1] = one
       delivery(delivered, one, tries[nth], job)
       add(active, time + lease, one)

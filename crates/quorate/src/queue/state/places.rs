@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::fairness::Rank;
-use super::super::job::{Delivered, JobEnd, JobId, LeaseNumber, NewJob};
+use super::super::job::{Delivered, JobEnd, JobId, LeaseNumber, MemberOf, NewJob};
 use super::super::news::News;
 use super::{KEEP_DEAD, QueueState, is_nothing};
 use crate::clock::Micros;
@@ -26,6 +26,7 @@ pub(super) struct Job {
     pub(super) error: Option<String>,
     pub(super) expires: Option<Micros>,
     pub(super) keep: Duration,
+    pub(super) member_of: Option<MemberOf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,7 @@ impl Job {
             error: None,
             expires: new.expires.map(|it| now.plus(it)),
             keep: new.keep,
+            member_of: new.member_of,
         }
     }
 
@@ -69,7 +71,13 @@ impl Job {
             input: self.input.clone(),
             group: self.group.clone(),
             keep: self.keep,
+            member_of: self.member_of.clone(),
         }
+    }
+
+    /// Whether something has to be done when it ends.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.member_of.is_some()
     }
 
     pub(super) const fn is_cancelled(&self) -> bool {
@@ -179,6 +187,7 @@ impl QueueState {
         } else {
             // What is dead may be wanted again.
             (job.input, job.group, job.error) = (Bytes::new(), String::new(), None);
+            job.member_of = None;
             self.ended.insert((until, id));
         }
         job.place = Place::Ended(until, end);

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::job::MemberOf;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ fn job(number: u8) -> NewJob {
         attempts: 2,
         expires: None,
         keep: 60 * SECOND,
+        member_of: None,
     }
 }
 
@@ -105,6 +107,25 @@ fn a_delivery_that_nobody_settles_counts() {
     queue.turn(at(70), &ask(2, 1, 1));
     let dead = JobState::Ended(JobEnd::Dead(RAN_OUT.to_owned()));
     assert_eq!(queue.look(at(70), id(1)), Some(dead));
+}
+
+/// So that settling those that are not need not read them.
+#[test]
+fn odd_lease_numbers_are_of_jobs_that_are_bound() {
+    let mut queue = QueueState::default();
+    let bound = |number| NewJob {
+        member_of: Some(MemberOf {
+            queue: "mail".to_owned(),
+            group: id(9),
+        }),
+        ..job(number)
+    };
+    queue.push(at(0), vec![job(1), bound(2), bound(3), job(4), job(5)]);
+    let (turn, _) = queue.turn(at(0), &ask(1, 1, 5));
+    let numbers: Vec<_> = turn.delivered.iter().map(|it| it.lease.get()).collect();
+    let first = at(0).get();
+    assert_eq!(first % 2, 0);
+    assert_eq!(numbers, [0, 1, 3, 4, 6].map(|it| first + it));
 }
 
 #[test]

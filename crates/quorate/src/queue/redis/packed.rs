@@ -1,0 +1,214 @@
+//! Jobs and deliveries as the scripts of queues pack them: pure functions, there and back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_link::Frame;
+
+use super::super::ask::{Ask, Turn};
+use super::super::job::{
+    Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
+};
+use crate::clock::{Micros, whole_micros};
+use crate::error::Result;
+use crate::redis::{micros, unexpected};
+
+/// A whole number as scripts pack it: all that occur are below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "what is greater was refused")]
+pub(super) fn double(number: u64) -> f64 {
+    number as f64
+}
+
+/// The number that a script packed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "scripts pack whole numbers, and a strange one saturates"
+)]
+const fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// A job as `push.lua` takes it: its id, in how long it is due, and the rest.
+pub(super) fn pack(job: &NewJob) -> ([u8; 16], String, Vec<u8>) {
+    let expires = job.expires.map_or(0, whole_micros);
+    let member_of = job.member_of.as_ref().map(pack_member).unwrap_or_default();
+    let texts = [job.group.as_bytes(), b"", &member_of];
+    let mut packed = Vec::with_capacity(31 + texts.concat().len() + job.input.len());
+    for number in [whole_micros(job.keep), expires, job.attempts.into()] {
+        packed.extend(double(number).to_le_bytes());
+    }
+    packed.push(job.priority);
+    for text in texts {
+        let length = u16::try_from(text.len()).expect("a longer text was refused");
+        packed.extend(length.to_le_bytes());
+    }
+    for text in texts {
+        packed.extend(text);
+    }
+    packed.extend(&job.input);
+    (job.id.bytes(), micros(job.delay), packed)
+}
+
+fn pack_member(it: &MemberOf) -> Vec<u8> {
+    [it.queue.as_bytes(), &it.group.bytes()].concat()
+}
+
+fn to_member(packed: &[u8]) -> Option<MemberOf> {
+    let (queue, group) = packed.split_last_chunk::<16>()?;
+    let queue = std::str::from_utf8(queue).ok()?.to_owned();
+    let group = JobId::from_bytes(*group);
+    Some(MemberOf { queue, group })
+}
+
+/// A job as it is kept.
+pub(super) struct Body {
+    pub(super) queued: Micros,
+    pub(super) keep: Duration,
+    pub(super) attempts: u32,
+    pub(super) group: String,
+    pub(super) member_of: Option<MemberOf>,
+    pub(super) input: Bytes,
+}
+
+/// Where the texts of a job begin, of which there are three.
+const TEXTS: usize = 39;
+
+fn to_body(job: &Bytes) -> Option<Body> {
+    let number = |at: usize| {
+        let part = job.get(at * 8..at * 8 + 8)?.try_into().ok()?;
+        Some(whole(f64::from_le_bytes(part)))
+    };
+    let mut from = TEXTS;
+    let mut text = |nth: usize| {
+        let at = TEXTS - 6 + nth * 2;
+        let length = u16::from_le_bytes(job.get(at..at + 2)?.try_into().ok()?);
+        let text = job.get(from..from + usize::from(length))?;
+        from += text.len();
+        Some(text)
+    };
+    let (group, _unique, member_of) = (text(0)?, text(1)?, text(2)?);
+    let member_of = (!member_of.is_empty()).then(|| to_member(member_of));
+    Some(Body {
+        queued: Micros::new(number(0)?),
+        keep: Duration::from_micros(number(1)?),
+        attempts: number(3)?.try_into().ok()?,
+        group: std::str::from_utf8(group).ok()?.to_owned(),
+        member_of: match member_of {
+            Some(it) => Some(it?),
+            None => None,
+        },
+        input: job.slice(from..),
+    })
+}
+
+pub(super) fn pack_delivery(id: JobId, lease: LeaseNumber) -> [u8; 24] {
+    let mut packed = [0; 24];
+    packed[..8].copy_from_slice(&double(lease.get()).to_be_bytes());
+    packed[8..].copy_from_slice(&id.bytes());
+    packed
+}
+
+pub(super) fn pack_settled(it: &Settled) -> ([u8; 24], String, &[u8]) {
+    let (how, text): (_, &[u8]) = match &it.settlement {
+        Settlement::Succeeded { result, keep } => (format!("S{}", micros(*keep)), result),
+        Settlement::Failed { after, error } => (format!("F{}", micros(*after)), error.as_bytes()),
+        Settlement::Deferred(after) => (format!("R{}", micros(*after)), b""),
+        Settlement::Dead(error) => ("D0".to_owned(), error.as_bytes()),
+    };
+    (pack_delivery(it.id, it.lease), how, text)
+}
+
+/// What each byte of a reply says.
+pub(super) fn each<T>(
+    reply: &Frame,
+    count: usize,
+    read: impl Fn(u8) -> Option<T>,
+) -> Option<Vec<T>> {
+    let said = bytes(reply)?;
+    let all = said
+        .iter()
+        .map(|byte| read(*byte))
+        .collect::<Option<Vec<_>>>()?;
+    (all.len() == count).then_some(all)
+}
+
+pub(super) fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
+    each(reply, count, |byte| match byte {
+        b'0' => Some(false),
+        b'1' => Some(true),
+        _ => None,
+    })
+}
+
+const fn bytes(frame: &Frame) -> Option<&Bytes> {
+    match frame {
+        Frame::Bulk(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+pub(super) fn to_turn(reply: &Frame, ask: &Ask) -> Option<Turn> {
+    let [settled, delivered, next] = reply.as_array()? else {
+        return None;
+    };
+    let delivered = delivered.as_array()?.chunks(3).map(to_delivered);
+    let next = match next {
+        Frame::Null => None,
+        next => Some(Duration::from_micros(next.as_str()?.parse().ok()?)),
+    };
+    Some(Turn {
+        settled: flags(settled, ask.settled.len())?,
+        delivered: delivered.collect::<Option<_>>()?,
+        next,
+    })
+}
+
+fn to_delivered(parts: &[Frame]) -> Option<Delivered> {
+    let [delivery, tries, job] = parts else {
+        return None;
+    };
+    let (lease, id) = bytes(delivery)?.split_first_chunk::<8>()?;
+    let body = to_body(bytes(job)?)?;
+    Some(Delivered {
+        id: JobId::from_bytes(id.try_into().ok()?),
+        lease: LeaseNumber::new(whole(f64::from_be_bytes(*lease))),
+        attempt: u32::try_from(tries.as_int()?).ok()?.checked_add(1)?,
+        attempts: body.attempts,
+        queued: body.queued,
+        input: body.input,
+        group: body.group,
+        keep: body.keep,
+        member_of: body.member_of,
+    })
+}
+
+pub(super) fn state(reply: &Frame) -> Result<Option<JobState>> {
+    match reply {
+        Frame::Null => Ok(None),
+        reply => to_state(reply).map(Some).ok_or_else(|| unexpected(reply)),
+    }
+}
+
+fn to_state(reply: &Frame) -> Option<JobState> {
+    let (place, rest) = reply.as_array()?.split_first()?;
+    Some(match (place.as_str()?, rest) {
+        ("ready", []) => JobState::Ready,
+        ("due", [due]) => JobState::Due(Micros::new(due.as_str()?.parse().ok()?)),
+        ("active", [cancelled]) => JobState::Active {
+            cancelled: cancelled.as_int()? == 1,
+        },
+        ("ended", [end]) => JobState::Ended(to_end(bytes(end)?)?),
+        _ => return None,
+    })
+}
+
+fn to_end(end: &Bytes) -> Option<JobEnd> {
+    Some(match end.split_first()? {
+        (b'S', _) => JobEnd::Succeeded(end.slice(1..)),
+        (b'D', why) => JobEnd::Dead(std::str::from_utf8(why).ok()?.to_owned()),
+        (b'C', []) => JobEnd::Cancelled,
+        (b'E', []) => JobEnd::Expired,
+        _ => return None,
+    })
+}
