@@ -27,7 +27,7 @@ local HEAD = '<ddddBI2I2I2'
 local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
-    untried = {}, left = {}, over = {}}
+    untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}}
   if numbers then
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.paused, it.fading = struct.unpack(NUMBERS, numbers)
   else
@@ -145,6 +145,7 @@ end
 -- Ends a job as `what`, to be kept for so long. It is out of the place where it was.
 local function finish(queue, id, what, keep, time)
   queue.over[#queue.over + 1] = id
+  queue.known[id] = keep > 0 or string.sub(what, 1, 1) == 'D'
   if string.sub(what, 1, 1) == 'D' then
     add(queue.dead, time + KEEP_DEAD, id)
     add(queue.results, id, what)
@@ -180,12 +181,16 @@ end
 
 -- Writes what was put aside.
 local function put_down(queue)
-  local put = {{'ZADD', 3, queue.ready}, {'ZADD', 4, queue.due}, {'ZADD', 6, queue.ended}, {'ZADD', 13, queue.dead},
-    {'HSET', 7, queue.results}, {'HDEL', 2, queue.left}, {'ZREM', 12, queue.unawaited or {}}}
+  local put = {{'ZREM', 6, queue.outdated}, {'ZREM', 13, queue.outdated}, {'HDEL', 7, queue.outdated}, {'HDEL', 2, queue.left},
+    {'HSET', 2, queue.bodies}, {'ZADD', 3, queue.ready}, {'ZADD', 4, queue.due}, {'ZADD', 6, queue.ended},
+    {'ZADD', 13, queue.dead}, {'HSET', 7, queue.results}, {'ZREM', 12, queue.unawaited or {}}}
   for _, one in ipairs(put) do
     if #one[3] > 0 then
       many(one[1], KEYS[one[2]], one[3])
     end
+  end
+  if #queue.outdated > 0 then
+    queue.tried = queue.tried - many('HDEL', KEYS[8], queue.outdated)
   end
   if #queue.tries > 0 then
     queue.tried = queue.tried + many('HSET', KEYS[8], queue.tries)
@@ -207,6 +212,7 @@ local function put_down(queue)
     end
   end
   queue.ready, queue.due, queue.ended, queue.dead, queue.results, queue.left = {}, {}, {}, {}, {}, {}
+  queue.bodies, queue.outdated = {}, {}
   queue.tries, queue.untried, queue.unawaited, queue.grown, queue.order = {}, {}, nil, {}, {}
 end
 

@@ -21,7 +21,10 @@ use crate::redis::{Script, ScriptRunner, micros, unexpected};
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
 
-static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), LIBRARY);
+/// What those have in common that queue jobs.
+const PUSHING: &str = concat!(include_str!("library.lua"), include_str!("pushing.lua"));
+
+static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), PUSHING);
 static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), LIBRARY);
 static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
 static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), LIBRARY);
