@@ -23,7 +23,7 @@ use crate::hooks::{ErrorSource, Hooks};
 use crate::limit::{LimitPort, Limiters};
 use crate::lock::{LockPort, Locks, MemoryLocks, MemoryVotes, VotePort};
 use crate::presence::{MemoryPresence, PresencePort, Presences};
-use crate::queue::{MemoryQueues, QueuePort};
+use crate::queue::{MemoryQueues, QueuePort, Queues};
 #[cfg(feature = "redis")]
 use crate::redis::RedisHome;
 use crate::session::{MemorySessions, SessionPort, SharedSessions};
@@ -450,6 +450,7 @@ impl FleetBuilder {
         let tell_caches = telling(settings.tell_caches, settings.tell_caches_every);
         let limiters = Limiters::new(context.clone(), limits, self.clock.clone(), tell_limits);
         let limiters = Arc::new(limiters);
+        let queues = Arc::new(Queues::new(context.clone(), queues, hub.clone()));
         let sessions = Arc::new(SharedSessions {
             context: context.clone(),
             port: sessions,

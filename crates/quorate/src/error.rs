@@ -58,6 +58,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The caller's own function, which was to load a value, failed; its error is the source.
     Load,
+    /// A job whose result was waited for failed for good, was cancelled, expired, or is forgotten.
+    JobFailed,
     /// A value could not be encoded.
     Encode,
     /// A stored or received value could not be decoded.
@@ -82,6 +84,7 @@ impl ErrorKind {
             Self::Protocol => "protocol error",
             Self::Unsupported => "unsupported",
             Self::Load => "load failed",
+            Self::JobFailed => "job failed",
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Closed => "closed",

@@ -29,7 +29,7 @@ use crate::key::Namespace;
 use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
 use crate::lock::{Locks, VotePort};
 use crate::presence::{Presence, Presences};
-use crate::queue::QueuePort;
+use crate::queue::{Queue, QueueSpec, Queues};
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::session::{Sessions, SharedSessions};
@@ -75,7 +75,7 @@ pub(crate) struct Inner {
     pub(crate) locks: Arc<Locks>,
     pub(crate) votes: Arc<dyn VotePort>,
     pub(crate) presences: Arc<Presences>,
-    pub(crate) queues: Arc<dyn QueuePort>,
+    pub(crate) queues: Arc<Queues>,
     pub(crate) sessions: Arc<SharedSessions>,
     pub(crate) stores: Arc<Stores>,
     pub(crate) caches: Arc<Caches>,
@@ -273,6 +273,12 @@ impl Fleet {
     #[must_use]
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.inner.sessions.clone(), &self.namespace)
+    }
+
+    /// The queue of a spec.
+    #[must_use]
+    pub fn queue<I, O>(&self, spec: &QueueSpec<I, O>) -> Queue<I, O> {
+        Queue::new(self.inner.queues.clone(), &self.namespace, spec)
     }
 
     /// The store of a spec.

@@ -35,6 +35,8 @@ pub enum ErrorSource {
     Limit,
     /// A lease that could not be renewed or released in the background.
     Lock,
+    /// A worker that could not ask for jobs, settle or renew what it has, or be told of it, in the background.
+    Queue,
     /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
     /// could not be read again.
     Presence,
@@ -56,6 +58,7 @@ impl ErrorSource {
             Self::Limit => "limit",
             Self::Lock => "lock",
             Self::Presence => "presence",
+            Self::Queue => "queue",
         }
     }
 }

@@ -110,6 +110,10 @@ pub use lock::{
 };
 pub use port::CallOptions;
 pub use presence::{Member, Membership, Presence, PresenceEvent, PresenceWatch, Roster};
+pub use queue::{
+    Ended, Job, JobContext, JobError, JobHandle, JobId, JobOptions, OrAbort, Queue, QueueSpec,
+    Worker, WorkerStatus,
+};
 #[cfg(feature = "redis")]
 pub use quorate_link::{Flavour, ServerInfo, ServerMode, ServerRole, Version};
 #[cfg(feature = "redis")]
@@ -120,6 +124,9 @@ pub use session::{
 };
 pub use state::{ConnectionState, ConnectionStatus, Health, ServerSummary, StateChange};
 pub use store::{Remaining, Store, StoreSpec};
+/// By which a [`Worker`] is told to stop, and a handler too: tokio-util's own.
+#[doc(no_inline)]
+pub use tokio_util::sync::CancellationToken;
 pub use told::Tell;
 
 /// Keeps the examples in the documents true.

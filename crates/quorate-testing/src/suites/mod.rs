@@ -25,6 +25,7 @@ pub mod queue;
 pub mod session;
 pub mod store;
 pub mod vote;
+pub mod work;
 
 /// Makes a module of tests, one per clause, from a list of clauses.
 #[doc(hidden)]

@@ -55,7 +55,7 @@ impl Fleet {
     /// The backend of this instance's queues, as [`lock_port`](Self::lock_port) is that of its locks.
     #[must_use]
     pub fn queue_port(&self) -> Arc<dyn QueuePort> {
-        self.inner.queues.clone()
+        self.inner.queues.port.clone()
     }
 
     /// The backend of this instance's sessions, as [`lock_port`](Self::lock_port) is that of its locks.

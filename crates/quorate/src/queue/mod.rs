@@ -1,27 +1,46 @@
 //! Queues: jobs that survive the instance that took them.
 //!
-//! Under way: so far there is what a backend does ([`QueuePort`]), on every home.
+//! A job is pushed with a [`QueueSpec`], delivered to one [`Worker`] at a time under a lease, and delivered again until it is done, has
+//! had as many attempts as it may, or is cancelled. What becomes of it is kept for a while, for any instance to wait for.
 
 mod ask;
+mod ear;
+mod envelope;
 mod fairness;
+mod handle;
 mod job;
 mod memory;
 mod news;
+mod options;
 mod port;
+mod push;
+mod queues;
 #[cfg(feature = "redis")]
 mod redis;
+mod result;
+mod spec;
 mod state;
+mod work;
+mod worker;
 
 pub use ask::{
     Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Renewed, Turn, WorkerId,
 };
 pub use fairness::MOST_PRIORITY;
+pub use handle::Queue;
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;
+pub use options::JobOptions;
 pub use port::QueuePort;
+pub use push::{PushJob, PushJobs};
+pub(crate) use queues::Queues;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisQueues;
+pub use result::{Ended, JobEnded, JobHandle, JobResult};
+pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED};
+pub use work::{Job, JobContext, JobError, OrAbort};
+pub use worker::{Worker, WorkerStatus};

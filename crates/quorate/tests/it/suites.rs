@@ -4,7 +4,7 @@ use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    queue_suite, session_suite, store_suite, vote_suite,
+    queue_suite, session_suite, store_suite, vote_suite, work_suite,
 };
 
 mod cache {
@@ -104,4 +104,13 @@ mod vote {
     vote_suite!(redis, OnServer(ServerKind::Redis));
     vote_suite!(valkey, OnServer(ServerKind::Valkey));
     vote_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod work {
+    use super::*;
+    work_suite!(embedded, Embedded);
+    work_suite!(file, EmbeddedFile);
+    work_suite!(redis, OnServer(ServerKind::Redis));
+    work_suite!(valkey, OnServer(ServerKind::Valkey));
+    work_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }

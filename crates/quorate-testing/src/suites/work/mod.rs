@@ -1,0 +1,155 @@
+//! What queues promise to who pushes jobs, and to who works.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a clause ends before its runtime does"
+)]
+
+mod asking;
+mod failing;
+mod running;
+mod stopping;
+mod waiting;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use quorate::{Backoff, CancellationToken, Fleet, Job, JobError, Queue, QueueSpec, Worker};
+use tokio::task::JoinHandle;
+
+pub use self::asking::*;
+pub use self::failing::*;
+pub use self::running::*;
+pub use self::stopping::*;
+pub use self::waiting::*;
+use crate::harness::within;
+
+/// Makes one test per promise to who pushes jobs, and to who works: `work_suite!(module, harness)`.
+#[macro_export]
+macro_rules! work_suite {
+    ($module:ident, $harness:expr) => {
+        $crate::__suite!(
+            $module,
+            $harness,
+            $crate::suites::work,
+            [
+                a_job_is_done_by_another_instance,
+                jobs_are_pushed_together_or_not_at_all,
+                what_is_said_at_the_push_comes_first,
+                bad_options_are_refused_with_the_rule,
+                a_job_knows_what_it_is,
+                at_most_so_many_jobs_run_at_a_time,
+                an_idle_worker_is_woken,
+                a_job_may_take_longer_than_its_lease,
+                a_declined_job_goes_to_another_instance,
+                a_paused_queue_waits,
+                a_failed_job_is_tried_again,
+                a_job_that_always_fails_is_dead,
+                an_aborted_job_is_dead_at_once,
+                a_deferred_job_has_made_no_attempt,
+                a_panic_is_a_failed_attempt,
+                a_job_that_takes_too_long_has_failed,
+                an_input_that_does_not_decode_is_dead,
+                a_result_that_does_not_fit_is_dead,
+                a_worker_whose_lease_has_ended_settles_nothing,
+                a_result_is_waited_for_by_many,
+                waiting_for_a_result_ends_in_time,
+                a_job_that_is_not_known_is_forgotten,
+                a_job_that_failed_is_an_error_to_who_wants_its_result,
+                a_waiting_job_is_cancelled_by_its_producer,
+                a_running_job_is_told_that_it_is_cancelled,
+                a_handler_that_does_not_stop_is_dropped,
+                a_cancelled_job_may_succeed_all_the_same,
+                a_stopping_worker_lets_its_jobs_end,
+                a_stopping_worker_hands_back_what_does_not_end,
+                a_dropped_worker_stops,
+                a_closing_fleet_hands_its_jobs_back,
+            ]
+        );
+    };
+}
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Hardly any time at all between attempts.
+pub(super) const AT_ONCE: Backoff = Backoff {
+    initial: Duration::from_millis(1),
+    factor: 1.0,
+    max: Duration::from_millis(1),
+    jitter: 0.0,
+};
+
+/// Numbers, of which text comes.
+pub(super) const NUMBERS: QueueSpec<u32, String> = QueueSpec::new("numbers").backoff(AT_ONCE);
+
+/// A worker that is running.
+pub(super) struct Running {
+    pub(super) stop: CancellationToken,
+    done: JoinHandle<quorate::Result<()>>,
+}
+
+impl Running {
+    /// Tells it to stop, and waits until it has.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        within("the end of the worker", self.done)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Drops its future where it stands.
+    pub(super) fn drop(self) {
+        self.done.abort();
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(self) {
+        within("the end of the worker", self.done)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
+
+pub(super) fn run<I, O, H, F>(worker: Worker<I, O, H>) -> Running
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+    H: Fn(Job<I>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<O, JobError>> + Send + 'static,
+{
+    let stop = CancellationToken::new();
+    let done = tokio::spawn(worker.run(stop.clone()));
+    Running { stop, done }
+}
+
+pub(super) fn numbers(fleet: &Fleet) -> Queue<u32, String> {
+    fleet.queue(&NUMBERS)
+}
+
+/// Says what it got.
+pub(super) async fn say(job: Job<u32>) -> Result<String, JobError> {
+    Ok(format!("got {}", job.input))
+}
+
+/// How often something happened.
+#[derive(Clone, Default)]
+pub(super) struct Count(Arc<AtomicU32>);
+
+impl Count {
+    pub(super) fn more(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(super) fn less(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn get(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,206 @@
+//! Jobs about to be queued.
+
+use std::future::IntoFuture;
+
+use futures_util::future::BoxFuture;
+
+use super::envelope::Extras;
+use super::handle::Queue;
+use super::job::{JobId, NewJob};
+use super::options::{JobOptions, option_setters};
+use super::queues::PUSH;
+use super::result::JobHandle;
+use super::spec::QueueSpec;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many bytes of inputs one call takes.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+/// How many jobs one call takes.
+const MOST_JOBS: usize = super::ask::MOST_AT_ONCE;
+
+/// A job about to be queued: options, then `.await`.
+///
+/// Gives the job once it is in the queue. A call that fails with an unknown outcome may have queued it.
+#[must_use = "a job is queued by awaiting this"]
+#[derive(Debug)]
+pub struct PushJob<I, O> {
+    queue: Queue<I, O>,
+    input: Result<Input>,
+    options: JobOptions,
+}
+
+/// An input, as bytes, and what its spec computes from it.
+#[derive(Debug)]
+struct Input {
+    encoded: Vec<u8>,
+    options: JobOptions,
+}
+
+impl<I, O> PushJob<I, O> {
+    pub(super) fn new(queue: &Queue<I, O>, input: &I) -> Self {
+        Self {
+            input: Input::new(&queue.spec, input),
+            queue: queue.clone(),
+            options: JobOptions::new(),
+        }
+    }
+
+    option_setters!(|it| it.options);
+
+    /// All of these, where they say something.
+    pub fn options(mut self, options: JobOptions) -> Self {
+        self.options = options.or(self.options);
+        self
+    }
+
+    async fn push(self) -> Result<JobHandle<O>> {
+        let named = |error: Error| {
+            error
+                .with_operation(PUSH.name)
+                .with_target(self.queue.name())
+        };
+        let key = self.queue.key(&PUSH)?;
+        let job = self.input.and_then(|input| input.job(self.options));
+        let job = job.map_err(named)?;
+        let new = self
+            .queue
+            .shared
+            .push(key, std::slice::from_ref(&job))
+            .await?;
+        let is_new = new.first().copied().unwrap_or_default();
+        Ok(JobHandle::new(&self.queue, job.id, is_new))
+    }
+}
+
+impl<I, O> IntoFuture for PushJob<I, O>
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+{
+    type Output = Result<JobHandle<O>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.push())
+    }
+}
+
+/// Jobs about to be queued, all of them or none: options that hold for each, then `.await`.
+///
+/// Gives the jobs in the order of their inputs.
+#[must_use = "jobs are queued by awaiting this"]
+#[derive(Debug)]
+pub struct PushJobs<I, O> {
+    queue: Queue<I, O>,
+    inputs: Result<Vec<Input>>,
+    options: JobOptions,
+}
+
+impl<I, O> PushJobs<I, O> {
+    pub(super) fn new<'a>(queue: &Queue<I, O>, inputs: impl IntoIterator<Item = &'a I>) -> Self
+    where
+        I: 'a,
+    {
+        Self {
+            inputs: encode_all(&queue.spec, inputs),
+            queue: queue.clone(),
+            options: JobOptions::new(),
+        }
+    }
+
+    option_setters!(|it| it.options);
+
+    /// All of these, where they say something.
+    pub fn options(mut self, options: JobOptions) -> Self {
+        self.options = options.or(self.options);
+        self
+    }
+
+    async fn push(self) -> Result<Vec<JobHandle<O>>> {
+        let named = |error: Error| {
+            error
+                .with_operation(PUSH.name)
+                .with_target(self.queue.name())
+        };
+        let key = self.queue.key(&PUSH)?;
+        let inputs = self.inputs.map_err(named)?;
+        let jobs = inputs.into_iter().map(|it| it.job(self.options.clone()));
+        let jobs = jobs.collect::<Result<Vec<_>>>().map_err(named)?;
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let new = self.queue.shared.push(key, &jobs).await?;
+        let pushed = jobs.iter().zip(new);
+        let handle = |(job, is_new): (&NewJob, bool)| JobHandle::new(&self.queue, job.id, is_new);
+        Ok(pushed.map(handle).collect())
+    }
+}
+
+impl<I, O> IntoFuture for PushJobs<I, O>
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+{
+    type Output = Result<Vec<JobHandle<O>>>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.push())
+    }
+}
+
+impl Input {
+    fn new<I, O>(spec: &QueueSpec<I, O>, input: &I) -> Result<Self> {
+        let mut encoded = Vec::with_capacity(128);
+        spec.input
+            .encode_behind(input, &mut encoded)
+            .map_err(|error| Error::new(ErrorKind::Encode).with_source(error))?;
+        if encoded.len() > spec.max_bytes {
+            let (size, most) = (encoded.len(), spec.max_bytes);
+            let rule = format_args!("must be at most {most} bytes, and is {size}");
+            return Err(Error::invalid("input", rule));
+        }
+        Ok(Self {
+            encoded,
+            options: spec.options_of(input),
+        })
+    }
+
+    /// The job, with these options before its own.
+    fn job(mut self, options: JobOptions) -> Result<NewJob> {
+        let options = options.or(self.options);
+        options.check()?;
+        Extras::of(&options, None).close(&mut self.encoded);
+        Ok(NewJob {
+            id: JobId::random(),
+            input: self.encoded.into(),
+            delay: options.delay.unwrap_or_default(),
+            priority: options.priority.unwrap_or_default(),
+            group: options.fairness_group.unwrap_or_default(),
+            attempts: options.max_attempts.unwrap_or(1),
+            expires: options.expires_in,
+            keep: options.keep_result.unwrap_or(super::options::SHORTEST_KEEP),
+            member_of: None,
+        })
+    }
+}
+
+fn encode_all<'a, I: 'a, O>(
+    spec: &QueueSpec<I, O>,
+    inputs: impl IntoIterator<Item = &'a I>,
+) -> Result<Vec<Input>> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for input in inputs {
+        let input = Input::new(spec, input)?;
+        bytes += input.encoded.len();
+        if bytes > MOST_BYTES {
+            return Err(Error::invalid("inputs", "must be at most 32 MiB together"));
+        }
+        if all.len() == MOST_JOBS {
+            let rule = format_args!("must be at most {MOST_JOBS}");
+            return Err(Error::invalid("inputs", rule));
+        }
+        all.push(input);
+    }
+    Ok(all)
+}

@@ -1,0 +1,121 @@
+//! What the queues of an instance share, and the calls that handles and workers make.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::ask::{Ask, Renewed, Turn};
+use super::ear::Ear;
+use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::port::QueuePort;
+use crate::context::{Context, Operation, Repeat};
+use crate::error::{Error, Result};
+use crate::events::Hub;
+use crate::hooks::ErrorSource;
+use crate::key::Key;
+use crate::port::CallOptions;
+
+const fn operation(name: &'static str, verb: &'static str) -> Operation {
+    // Jobs, deliveries and turns have names: repeating is recognised.
+    Operation::new(name, "queue", verb, Repeat::Harmless)
+}
+
+pub(super) static PUSH: Operation = operation("queue.push", "push");
+pub(super) static CANCEL: Operation = operation("queue.cancel", "cancel");
+pub(super) static LOOK: Operation = operation("queue.look", "look");
+pub(super) static PAUSE: Operation = operation("queue.pause", "pause");
+static TURN: Operation = operation("queue.turn", "turn");
+static RENEW: Operation = operation("queue.renew", "renew");
+
+/// What the queues of an instance share.
+pub(crate) struct Queues {
+    pub(crate) context: Arc<Context>,
+    pub(crate) port: Arc<dyn QueuePort>,
+    pub(crate) hub: Arc<Hub>,
+    /// Who listens to a queue, for all in this process that wait for its news. A short lock.
+    pub(super) ears: Mutex<HashMap<Key, Arc<Ear>>>,
+}
+
+impl Queues {
+    pub(crate) fn new(context: Arc<Context>, port: Arc<dyn QueuePort>, hub: Arc<Hub>) -> Self {
+        Self {
+            context,
+            port,
+            hub,
+            ears: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn push(&self, queue: &Key, jobs: &[NewJob]) -> Result<Vec<bool>> {
+        let push =
+            |attempt: crate::context::Attempt| self.port.push(queue, jobs, attempt.options());
+        self.context.run(&PUSH, queue.name(), None, push).await
+    }
+
+    pub(super) async fn cancel(&self, queue: &Key, id: JobId) -> Result<Option<JobState>> {
+        let cancel =
+            |attempt: crate::context::Attempt| self.port.cancel(queue, id, attempt.options());
+        self.context.run(&CANCEL, queue.name(), None, cancel).await
+    }
+
+    pub(super) async fn look(
+        &self,
+        queue: &Key,
+        id: JobId,
+        wait: bool,
+    ) -> Result<Option<JobState>> {
+        let look =
+            |attempt: crate::context::Attempt| self.port.look(queue, id, wait, attempt.options());
+        self.context.run(&LOOK, queue.name(), None, look).await
+    }
+
+    pub(super) async fn pause(&self, queue: &Key, paused: bool) -> Result<()> {
+        let pause =
+            |attempt: crate::context::Attempt| self.port.pause(queue, paused, attempt.options());
+        self.context.run(&PAUSE, queue.name(), None, pause).await
+    }
+
+    pub(super) async fn turn(&self, queue: &Key, ask: &Ask) -> Result<Turn> {
+        let turn = |attempt: crate::context::Attempt| self.port.turn(queue, ask, attempt.options());
+        self.context.run(&TURN, queue.name(), None, turn).await
+    }
+
+    /// The same, past the choke point that refuses calls once the fleet is closing.
+    pub(super) async fn last_turn(&self, queue: &Key, ask: &Ask) -> Result<Turn> {
+        let options = CallOptions::until(self.context.attempt_deadline());
+        let turn = self.port.turn(queue, ask, options).await;
+        turn.map_err(|error| error.with_operation(TURN.name).with_target(queue.name()))
+    }
+
+    /// Within `time`.
+    pub(super) async fn renew(
+        &self,
+        queue: &Key,
+        held: &[(JobId, LeaseNumber)],
+        lease: Duration,
+        time: Duration,
+    ) -> Result<Vec<Renewed>> {
+        let renew = |attempt: crate::context::Attempt| {
+            self.port.renew(queue, held, lease, attempt.options())
+        };
+        self.context
+            .run(&RENEW, queue.name(), Some(time), renew)
+            .await
+    }
+
+    /// Tells of what failed, and nobody waits for.
+    pub(super) fn report(&self, error: &Error) {
+        self.context.hooks.error(ErrorSource::Queue, error);
+    }
+}
+
+impl fmt::Debug for Queues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queues")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}

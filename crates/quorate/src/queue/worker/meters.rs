@@ -1,0 +1,42 @@
+//! What is counted of a worker's jobs.
+
+use metrics::{Counter, Histogram};
+
+use super::super::job::Settlement;
+use crate::telemetry;
+
+/// Handles looked up once.
+pub(super) struct Meters {
+    pub(super) seconds: Histogram,
+    succeeded: Counter,
+    failed: Counter,
+    deferred: Counter,
+    dead: Counter,
+    lost: Counter,
+}
+
+impl Meters {
+    pub(super) fn new(queue: &str) -> Self {
+        let counter = |result: &'static str| metrics::counter!(telemetry::QUEUE_JOBS, "queue" => queue.to_owned(), "result" => result);
+        Self {
+            seconds: metrics::histogram!(telemetry::QUEUE_JOB_SECONDS, "queue" => queue.to_owned()),
+            succeeded: counter("succeeded"),
+            failed: counter("failed"),
+            deferred: counter("deferred"),
+            dead: counter("dead"),
+            lost: counter("lost"),
+        }
+    }
+
+    /// Counts what became of a job; `None`: its lease was lost.
+    pub(super) fn count(&self, settlement: Option<&Settlement>) {
+        let counter = match settlement {
+            Some(Settlement::Succeeded { .. }) => &self.succeeded,
+            Some(Settlement::Failed { .. }) => &self.failed,
+            Some(Settlement::Deferred(_)) => &self.deferred,
+            Some(Settlement::Dead(_)) => &self.dead,
+            None => &self.lost,
+        };
+        counter.increment(1);
+    }
+}

@@ -1,0 +1,16 @@
+//! Workers: what takes jobs, runs their handlers, and says what became of them.
+//!
+//! Three parts stand behind a worker: the taker asks for jobs and settles those that are over, many in one call; the heart lets the
+//! leases of those that run last longer, and learns of what is lost; and each job runs in a task of its own. What they share is
+//! the desk.
+
+mod desk;
+mod execute;
+mod heart;
+mod meters;
+mod setup;
+mod status;
+mod taker;
+
+pub use setup::Worker;
+pub use status::WorkerStatus;

@@ -1,0 +1,184 @@
+//! A worker about to run.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::handle::Queue;
+use super::super::queues::LOOK;
+use super::super::work::{Job, JobError};
+use super::desk::Desk;
+use super::execute::{Accept, Shop};
+use super::heart::Heart;
+use super::meters::Meters;
+use super::status::WorkerStatus;
+use super::taker::Taker;
+use crate::error::{Error, Result};
+
+/// Jobs at a time, unless told otherwise.
+const CONCURRENCY: usize = 10;
+/// How long a job may be had without a sign of life, unless told otherwise.
+const LEASE: Duration = Duration::from_secs(30);
+/// How long jobs may go on when the worker stops, unless told otherwise.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long a handler may go on that was told to stop, unless told otherwise.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A worker about to run: options, then [`run`](Self::run).
+///
+/// It takes jobs, as many as it has room for, and runs each in a task of its own. While a job runs its lease is renewed, so a
+/// job may take as long as it likes; when the worker dies, others get its jobs when their leases end.
+///
+/// It is woken when there is work, and asks every few seconds beside that. It never ends because of an error: it goes on trying,
+/// tells `on_error`, and its [`status`](Self::status) is `Degraded` meanwhile.
+#[must_use = "a worker does nothing until it runs"]
+pub struct Worker<I, O, H> {
+    queue: Queue<I, O>,
+    handler: H,
+    accept: Option<Accept<I>>,
+    concurrency: usize,
+    lease: Duration,
+    drain: Duration,
+    grace: Duration,
+    status: watch::Sender<WorkerStatus>,
+}
+
+impl<I, O, H> Worker<I, O, H> {
+    pub(in super::super) fn new(queue: Queue<I, O>, handler: H) -> Self {
+        Self {
+            queue,
+            handler,
+            accept: None,
+            concurrency: CONCURRENCY,
+            lease: LEASE,
+            drain: DRAIN,
+            grace: GRACE,
+            status: watch::Sender::new(WorkerStatus::Starting),
+        }
+    }
+
+    /// How many jobs at a time, from 1 to 100 000. Default 10.
+    pub fn concurrency(mut self, jobs: usize) -> Self {
+        self.concurrency = jobs;
+        self
+    }
+
+    /// After how long without a sign of life of this worker its jobs are given to others, from 100 ms to 12 hours. Default 30 s.
+    /// It is renewed when a third is over; a job may take longer than this.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long what is running may go on when the worker is told to stop. After that handlers are told to
+    /// [stop](super::super::JobContext::cancelled), and jobs that did not end are handed back, which costs no attempt. Default 30 s.
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = time;
+        self
+    }
+
+    /// How long a handler that was told to stop may go on before it is dropped. Default 5 s.
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.grace = time;
+        self
+    }
+
+    /// Which jobs this instance takes: one that it declines is left to others for about a second, and that was no attempt.
+    pub fn accept(mut self, accept: impl Fn(&Job<I>) -> bool + Send + Sync + 'static) -> Self {
+        self.accept = Some(Box::new(accept));
+        self
+    }
+
+    /// How it does, and a way to wait for the next change of that.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<WorkerStatus> {
+        self.status.subscribe()
+    }
+}
+
+impl<I, O, H, F> Worker<I, O, H>
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+    H: Fn(Job<I>) -> F + Send + Sync + 'static,
+    F: Future<Output = std::result::Result<O, JobError>> + Send + 'static,
+{
+    /// Works until `stop` fires or the fleet is closed, and returns when what it had has ended or is handed back.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an option that breaks its rule, and for a queue whose name does. Never because of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the worker stops in the background as if `stop` had fired.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        Taker::check(self.concurrency, self.lease)?;
+        let key = self.queue.key(&LOOK)?.clone();
+        let queues = self.queue.shared.clone();
+        queues.context.check_open()?;
+        let stop = stop.child_token();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let (desk, worker) = (Arc::new(Desk::default()), rand::random());
+        let listens = queues.listen(&key, worker, desk.clone());
+        let shop = Arc::new(Shop {
+            meters: Meters::new(self.queue.name()),
+            spec: self.queue.spec,
+            handler: self.handler,
+            accept: self.accept,
+            grace: self.grace,
+            desk: desk.clone(),
+        });
+        let heart = || Heart {
+            queues: queues.clone(),
+            key: key.clone(),
+            desk: desk.clone(),
+            lease: self.lease,
+        };
+        let runner = queues.clone();
+        let taker = Taker {
+            queues: queues.clone(),
+            key: key.clone(),
+            desk: desk.clone(),
+            heart: heart(),
+            start: Arc::new(move |it, stop| {
+                runner.context.spawn(shop.clone().execute(it, stop));
+            }),
+            worker,
+            concurrency: self.concurrency,
+            lease: self.lease,
+            drain: self.drain,
+            grace: self.grace,
+            stop,
+            status: self.status,
+            number: 0,
+            look_at: Instant::now(),
+        };
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let beat = heart();
+        // In a task of its own: when this future is dropped, what runs is still to be settled.
+        queues.context.spawn(async move {
+            let _listens = listens;
+            tokio::select! {
+                () = taker.run() => {}
+                () = beat.run() => {}
+            }
+            // Nobody waits for it if the future was dropped.
+            let _ = done.send(());
+        });
+        ended.await.map_err(|_| Error::closed("the worker"))
+    }
+}
+
+impl<I, O, H> fmt::Debug for Worker<I, O, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("queue", &self.queue.name())
+            .field("concurrency", &self.concurrency)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,246 @@
+//! The part of a worker that asks: it settles what is over and takes what there is room for, in one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::ask::{Ask, Renewed, Turn, WorkerId};
+use super::super::job::Delivered;
+use super::super::queues::Queues;
+use super::desk::{SharedDesk, Why};
+use super::heart::Heart;
+use super::status::WorkerStatus;
+use crate::backoff::Backoff;
+use crate::clock::after;
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::key::Key;
+
+/// An idle worker asks at least this often, in case a wake-up was lost; with a spread, so that a fleet does not ask all at once.
+/// Less than half as long as it counts as idle without asking.
+const RECHECK: Backoff = Backoff {
+    initial: Duration::from_secs(5),
+    factor: 1.0,
+    max: Duration::from_secs(5),
+    jitter: 0.5,
+};
+
+/// Between turns that fail. A worker does not give up.
+const RETRY: Backoff = Backoff {
+    initial: Duration::from_millis(100),
+    factor: 2.0,
+    max: Duration::from_secs(5),
+    jitter: 0.5,
+};
+
+/// Past the time at which something is due, so that it is when it is asked for.
+const MARGIN: Duration = Duration::from_millis(1);
+
+/// What runs a job that was delivered.
+pub(super) type Start = Arc<dyn Fn(Delivered, CancellationToken) + Send + Sync>;
+
+pub(super) struct Taker {
+    pub(super) queues: Arc<Queues>,
+    pub(super) key: Key,
+    pub(super) desk: SharedDesk,
+    pub(super) heart: Heart,
+    pub(super) start: Start,
+    pub(super) worker: WorkerId,
+    pub(super) concurrency: usize,
+    pub(super) lease: Duration,
+    /// How long jobs may go on when the worker stops.
+    pub(super) drain: Duration,
+    /// How long handlers that were told to stop may go on.
+    pub(super) grace: Duration,
+    pub(super) stop: CancellationToken,
+    pub(super) status: watch::Sender<WorkerStatus>,
+    pub(super) number: u64,
+    /// When to ask again, whatever happens.
+    pub(super) look_at: Instant,
+}
+
+impl Taker {
+    /// Takes and settles until told to stop, or the fleet is closed, and everything has ended or was handed back.
+    pub(super) async fn run(mut self) {
+        let closed = self.queues.context.closed().clone();
+        while !self.stop.is_cancelled() && !closed.is_cancelled() {
+            let (settled, free) = self.desk.take(self.concurrency);
+            let is_time = self.desk.take_woken() || Instant::now() >= self.look_at;
+            if settled.is_empty() && (free == 0 || !is_time) {
+                self.park(free > 0).await;
+                continue;
+            }
+            let ask = self.ask(settled, free);
+            if let Some((turn, asked)) = self.turn(&ask, None).await {
+                self.take(turn, ask.want, asked).await;
+            }
+        }
+        self.status.send_replace(WorkerStatus::Draining);
+        self.drain().await;
+        self.status.send_replace(WorkerStatus::Stopped);
+    }
+
+    fn ask(&mut self, settled: Vec<super::super::job::Settled>, want: usize) -> Ask {
+        self.number += 1;
+        Ask {
+            worker: self.worker,
+            number: self.number,
+            settled,
+            want,
+            lease: self.lease,
+        }
+    }
+
+    /// Waits until something changes, it is time to look, or the worker is to stop.
+    async fn park(&self, has_room: bool) {
+        let time = async {
+            if has_room {
+                tokio::time::sleep_until(self.look_at).await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = self.desk.changed.notified() => {}
+            () = time => {}
+            () = self.stop.cancelled() => {}
+            () = self.queues.context.closed().cancelled() => {}
+        }
+    }
+
+    /// One turn, repeated until it is answered. `None` if that was not to be, before the deadline, where there is one.
+    ///
+    /// The answer comes with when the leases in it began at the earliest.
+    async fn turn(&self, ask: &Ask, deadline: Option<Instant>) -> Option<(Turn, Instant)> {
+        let (mut asked, mut failures) = (Instant::now(), 0);
+        loop {
+            let turn = self.queues.turn(&self.key, ask).await;
+            let error = match turn {
+                Ok(turn) => {
+                    if failures > 0 {
+                        self.status.send_replace(WorkerStatus::Running);
+                    }
+                    return Some((turn, asked));
+                }
+                Err(error) if error.kind() == ErrorKind::Closed => {
+                    return self.last(ask, asked).await;
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            if failures == 1 && deadline.is_none() {
+                self.status.send_replace(WorkerStatus::Degraded);
+            }
+            self.queues.report(&error);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY.delay(failures)) => {}
+                () = self.queues.context.closed().cancelled() => {}
+            }
+            if error.outcome() == Outcome::NotApplied {
+                asked = Instant::now();
+            }
+        }
+    }
+
+    /// The same while the fleet is closing: once.
+    async fn last(&self, ask: &Ask, asked: Instant) -> Option<(Turn, Instant)> {
+        match self.queues.last_turn(&self.key, ask).await {
+            Ok(turn) => Some((turn, asked)),
+            Err(error) => {
+                self.queues.report(&error);
+                None
+            }
+        }
+    }
+
+    /// Starts what was delivered, and sees when to ask again.
+    async fn take(&mut self, turn: Turn, want: usize, asked: Instant) {
+        let now = Instant::now();
+        self.look_at = if turn.delivered.len() < want {
+            let recheck = RECHECK.delay(1);
+            let next = turn.next.map(|next| next.saturating_add(MARGIN));
+            now + next.map_or(recheck, |next| next.min(recheck))
+        } else {
+            now
+        };
+        let ends = after(asked, self.lease);
+        let fresh = asked + self.lease / 3 >= now;
+        let stops: Vec<_> = turn
+            .delivered
+            .iter()
+            .map(|it| self.desk.enter(it.id, it.lease, ends))
+            .collect();
+        if !fresh {
+            self.make_sure(&turn.delivered).await;
+        }
+        for (it, stop) in turn.delivered.into_iter().zip(stops) {
+            if stop.is_cancelled() {
+                self.desk.leave(it.id, it.lease, None);
+            } else {
+                (self.start)(it, stop);
+            }
+        }
+    }
+
+    /// The answer took so long that these may not be ours any more: asks before they are begun.
+    async fn make_sure(&self, delivered: &[Delivered]) {
+        let held: Vec<_> = delivered.iter().map(|it| (it.id, it.lease)).collect();
+        let asked = Instant::now();
+        let renewed = self.queues.renew(&self.key, &held, self.lease, self.lease);
+        let renewed = match renewed.await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                self.queues.report(&error);
+                vec![Renewed::Lost; held.len()]
+            }
+        };
+        self.heart.heed(&held, &renewed, asked);
+    }
+
+    /// Lets what runs end, tells it to after a while, and settles or hands back everything.
+    async fn drain(&mut self) {
+        let told_at = after(Instant::now(), self.drain);
+        let deadline = after(told_at, self.grace + Duration::from_secs(1));
+        let closed = self.queues.context.closed().clone();
+        let mut is_told = false;
+        while !self.desk.is_empty() && Instant::now() < deadline {
+            if !is_told && (Instant::now() >= told_at || closed.is_cancelled()) {
+                is_told = true;
+                self.desk.stop_all(Why::Stopping);
+            }
+            let (settled, _) = self.desk.take(self.concurrency);
+            if !settled.is_empty() {
+                let ask = self.ask(settled, 0);
+                self.turn(&ask, Some(deadline)).await;
+                continue;
+            }
+            let next = if is_told { deadline } else { told_at };
+            tokio::select! {
+                () = self.desk.changed.notified() => {}
+                () = tokio::time::sleep_until(next) => {}
+                () = closed.cancelled(), if !is_told => {}
+            }
+        }
+        // So that nobody wakes who is gone.
+        let (settled, _) = self.desk.take(self.concurrency);
+        let ask = self.ask(settled, 0);
+        self.turn(&ask, Some(deadline)).await;
+    }
+
+    /// For who has to say what a worker was asked for that it cannot be.
+    pub(super) fn check(concurrency: usize, lease: Duration) -> Result<(), Error> {
+        let refuse = |field, rule| Err(Error::invalid(field, rule));
+        if concurrency == 0 || concurrency > 100_000 {
+            return refuse("concurrency", "must be from 1 to 100000");
+        }
+        if lease < Duration::from_millis(100) || lease > Duration::from_secs(12 * 3600) {
+            return refuse("lease", "must be from 100 ms to 12 hours");
+        }
+        Ok(())
+    }
+}
