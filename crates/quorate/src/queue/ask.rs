@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fairness::MOST_PRIORITY;
 use super::job::{Delivered, JobId, LeaseNumber, NewJob, Settled, Settlement};
+use super::unique::Unique;
 use crate::error::{Error, Result};
 use crate::key::check_name;
 
@@ -47,6 +48,18 @@ pub struct Turn {
     pub delivered: Vec<Delivered>,
     /// In how long something may be to be had that nobody will announce. Only for who wanted more.
     pub next: Option<Duration>,
+}
+
+/// What became of a push of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "backends make it")]
+pub enum Pushed {
+    /// It is queued.
+    New,
+    /// It was queued before.
+    Known,
+    /// It is not queued: this job has its [uniqueness key](NewJob::unique).
+    Same(JobId),
 }
 
 /// What became of the lease of a delivery.
@@ -103,6 +116,7 @@ pub(super) fn check_jobs(jobs: &[NewJob]) -> Result<()> {
         if let Some(group) = &job.member_of {
             check_queue("member_of", &group.queue)?;
         }
+        job.unique.as_ref().map_or(Ok(()), Unique::check)?;
     }
     Ok(())
 }
@@ -154,7 +168,7 @@ fn check_lease(lease: Duration) -> Result<()> {
     check_time("lease", lease)
 }
 
-fn check_time(field: &'static str, time: Duration) -> Result<()> {
+pub(super) fn check_time(field: &'static str, time: Duration) -> Result<()> {
     if time > MAX_TIME {
         return refuse(field, "must be at most 36500 days");
     }

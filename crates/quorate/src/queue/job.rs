@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::unique::Unique;
 use crate::clock::{Micros, system_now};
 
 /// Identifies a job: 128 bits, of which the first 48 are the time when it was made, in milliseconds, by the clock of who made
@@ -120,6 +121,8 @@ pub struct NewJob {
     pub keep: Duration,
     /// The job group it belongs to.
     pub member_of: Option<MemberOf>,
+    /// What other pushes are the same job.
+    pub unique: Option<Unique>,
 }
 
 /// What a worker says of a job that it has.

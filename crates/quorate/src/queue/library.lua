@@ -17,8 +17,8 @@ local MOST_MOVED, HEAD_START = 100, 1000
 local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = 10000000, 60000000, 604800000000, 2592000000000, 10000000
 local RAN_OUT = 'its lease ran out'
 -- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
--- somebody is idle or waits for an end, whether it is paused, whether it goes by itself since there are no jobs.
-local NUMBERS = '<ddddddBB'
+-- somebody is idle or waits for an end, how many uniqueness keys end by themselves, whether it is paused, whether it goes by itself since there are no jobs.
+local NUMBERS = '<dddddddBB'
 -- When it was queued, for how long is kept what became of it, until when it is worth beginning it (0: for ever), attempts,
 -- priority, length of the fairness group's name, of the uniqueness key with its scope, of the job group (the name of the queue
 -- that has it, and its id).
@@ -27,30 +27,43 @@ local HEAD = '<ddddBI2I2I2'
 local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
-    untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}}
+    untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
+    given_until = {}, given_for_good = {}, place = {}, moved = {}}
   if numbers then
-    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.paused, it.fading = struct.unpack(NUMBERS, numbers)
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.paused, it.fading
+      = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
-    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.paused, it.fading = 0, 0, 0, 0, 0, 0, 0, 0
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.paused, it.fading = 0, 0, 0, 0, 0, 0, 0, 0, 0
   end
   return it
 end
 
-local function write(queue)
-  if queue.fading == 1 then
-    redis.call('PERSIST', KEYS[9])
-  end
-  redis.call('SET', KEYS[1], struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle,
-    queue.awaited, queue.paused, 0))
+local function packed(queue, fading)
+  return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
+    queue.paused, fading)
 end
 
--- A queue without jobs is remembered for a while.
-local function fade(queue)
-  redis.call('SET', KEYS[1], struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle,
-    queue.awaited, queue.paused, 1), 'PX', milliseconds(RETENTION))
-  redis.call('PEXPIRE', KEYS[9], milliseconds(RETENTION))
+local function write(queue)
+  if queue.fading == 1 then
+    for _, nth in ipairs({9, 14, 15}) do
+      redis.call('PERSIST', KEYS[nth])
+    end
+  end
+  redis.call('SET', KEYS[1], packed(queue, 0))
+end
+
+-- A queue without jobs is remembered for a while, and as long as any uniqueness key is held.
+local function fade(queue, time)
+  local span = RETENTION
+  if queue.timed > 0 then
+    span = math.max(span, redis.call('ZRANGE', KEYS[15], -1, -1, 'WITHSCORES')[2] - time)
+  end
+  redis.call('SET', KEYS[1], packed(queue, 1), 'PX', milliseconds(span))
+  for _, nth in ipairs({9, 14, 15}) do
+    redis.call('PEXPIRE', KEYS[nth], milliseconds(span))
+  end
 end
 
 local function add(list, one, two)
@@ -100,6 +113,12 @@ local function group_of(job)
   return string.sub(job, at, at + length - 1)
 end
 
+-- Whether a job has to be read when it ends.
+local function is_bound(job)
+  local _, _, _, _, _, _, unique, member = head(job)
+  return unique > 0 or member > 0
+end
+
 -- A lease number, greater than all before it: an odd one if the job is bound, which means that it has to be read when it ends.
 -- So a delivery says by its number alone whether that is so, and who settles what is not bound reads no job.
 local function next_lease(queue, time, unique, member)
@@ -134,19 +153,25 @@ local function make_ready(queue, id, job)
     queue.grown[group] = true
     queue.order[#queue.order + 1] = group
   end
+  queue.place[id] = 'ready'
   add(queue.ready, tag - priority * HEAD_START, id)
 end
 
 local function make_due(queue, id, at)
+  queue.place[id] = 'due'
   add(queue.due, at, id)
   queue.soonest = math.min(queue.soonest or at, at)
 end
 
--- Ends a job as `what`, to be kept for so long. It is out of the place where it was.
-local function finish(queue, id, what, keep, time)
+-- Ends a job as `what`, to be kept for so long. It is out of the place where it was. Of a bound job, the body is needed.
+local function finish(queue, id, what, keep, time, job)
   queue.over[#queue.over + 1] = id
-  queue.known[id] = keep > 0 or string.sub(what, 1, 1) == 'D'
-  if string.sub(what, 1, 1) == 'D' then
+  local is_dead = string.sub(what, 1, 1) == 'D'
+  queue.known[id], queue.place[id] = is_dead or keep > 0, 'over'
+  if job and is_bound(job) then
+    queue.bound[#queue.bound + 1] = {id = id, job = job, known_until = time + (is_dead and KEEP_DEAD or keep)}
+  end
+  if is_dead then
     add(queue.dead, time + KEEP_DEAD, id)
     add(queue.results, id, what)
     return
@@ -179,8 +204,14 @@ local function announce_ends(queue, channel, time)
   queue.over, queue.unawaited = {}, waited
 end
 
+-- Writes who has which uniqueness key: in unique.lua.
+local put_keys
+
 -- Writes what was put aside.
-local function put_down(queue)
+local function put_down(queue, time)
+  if #queue.bound > 0 or #queue.given > 0 then
+    put_keys(queue, time)
+  end
   local put = {{'ZREM', 6, queue.outdated}, {'ZREM', 13, queue.outdated}, {'HDEL', 7, queue.outdated}, {'HDEL', 2, queue.left},
     {'HSET', 2, queue.bodies}, {'ZADD', 3, queue.ready}, {'ZADD', 4, queue.due}, {'ZADD', 6, queue.ended},
     {'ZADD', 13, queue.dead}, {'HSET', 7, queue.results}, {'ZREM', 12, queue.unawaited or {}}}
@@ -212,7 +243,15 @@ local function put_down(queue)
     end
   end
   queue.ready, queue.due, queue.ended, queue.dead, queue.results, queue.left = {}, {}, {}, {}, {}, {}
-  queue.bodies, queue.outdated = {}, {}
+  for _, id in ipairs(queue.moved) do
+    -- It is in one place, however often it was moved.
+    for nth, place in pairs({[3] = 'ready', [4] = 'due'}) do
+      if queue.place[id] ~= place then
+        redis.call('ZREM', KEYS[nth], id)
+      end
+    end
+  end
+  queue.bodies, queue.outdated, queue.moved = {}, {}, {}
   queue.tries, queue.untried, queue.unawaited, queue.grown, queue.order = {}, {}, nil, {}, {}
 end
 

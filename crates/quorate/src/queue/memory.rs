@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::ask::{Ask, Renewed, Turn, check_jobs, check_renewal};
+use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::port::{QueuePort, announcement};
 use super::state::{QueueState, Told};
@@ -31,12 +31,11 @@ impl State for QueueState {
     }
 
     fn changed_sides(&mut self) -> Vec<Arc<str>> {
-        let changed = self.take_changed();
-        changed.iter().map(|id| id.to_string().into()).collect()
+        self.take_changed().into_iter().map(Into::into).collect()
     }
 }
 
-/// Each job has a side row, so that a change of one does not write the others.
+/// Each job has a side row, and so has each uniqueness key, so that a change of one does not write the others.
 #[cfg(feature = "file")]
 impl crate::embedded::Kept for QueueState {
     const TABLE: &'static str = "queue";
@@ -52,11 +51,11 @@ impl crate::embedded::Kept for QueueState {
     const SIDES: Option<&'static str> = Some("queue-job");
 
     fn side_row(&self, name: &str) -> Option<Vec<u8>> {
-        self.job_row(JobId::parse(name)?)
+        self.side_row(name)
     }
 
     fn take_side(&mut self, name: &str, row: &[u8]) -> Option<()> {
-        self.take_job(JobId::parse(name)?, row)
+        self.take_side(name, row)
     }
 }
 
@@ -108,7 +107,12 @@ impl MemoryQueues {
 
 #[async_trait]
 impl QueuePort for MemoryQueues {
-    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions) -> Result<Vec<bool>> {
+    async fn push(
+        &self,
+        queue: &Key,
+        jobs: &[NewJob],
+        options: CallOptions,
+    ) -> Result<Vec<Pushed>> {
         check_jobs(jobs)?;
         let jobs = jobs.to_vec();
         self.change(queue, options, |state, now| state.push(now, jobs))

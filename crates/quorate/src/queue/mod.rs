@@ -20,11 +20,12 @@ mod redis;
 mod result;
 mod spec;
 mod state;
+mod unique;
 mod work;
 mod worker;
 
 pub use ask::{
-    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Renewed, Turn, WorkerId,
+    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Renewed, Turn, WorkerId,
 };
 pub use fairness::MOST_PRIORITY;
 pub use handle::Queue;
@@ -42,5 +43,6 @@ pub(crate) use redis::RedisQueues;
 pub use result::{Ended, JobEnded, JobHandle, JobResult};
 pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED};
+pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use work::{Job, JobContext, JobError, OrAbort};
 pub use worker::{Worker, WorkerStatus};

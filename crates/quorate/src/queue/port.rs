@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::ask::{Ask, Renewed, Turn};
+use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use crate::error::Result;
 use crate::events::Channel;
@@ -34,6 +34,8 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 /// * What is ready is delivered in turns of its [groups](NewJob::group), and within a group by age, but for the head start of
 ///   [urgent](NewJob::priority) jobs. What is due is ready when its time has come, at the next turn of anybody.
 /// * `push` of an id that is known changes nothing and says so, for as long as it is kept what became of that job.
+/// * Of all jobs with the same [key](NewJob::unique), one has it, as long as its [scope](super::UniqueScope) says; two pushes at once
+///   queue one job. A push that finds it taken does as its own scope says, and is told who has it.
 /// * A turn repeated by its worker, with the same number, within a minute, gets what the first was answered, of which deliveries
 ///   those that still count, and does nothing else. One with a smaller number than the last does nothing.
 /// * Who gets less than it wants is idle for [`PARKED`](super::PARKED), and is woken by whatever makes work for it, one at a
@@ -46,11 +48,12 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 /// * Every operation may be repeated when its reply was lost.
 #[async_trait]
 pub trait QueuePort: Debug + Display + Send + Sync + 'static {
-    /// Queues jobs. Says of each whether it is new.
+    /// Queues jobs. Says of each what became of it.
     ///
     /// # Errors
     /// `InvalidInput` with the field and the rule, and those of the backend.
-    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions) -> Result<Vec<bool>>;
+    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions)
+    -> Result<Vec<Pushed>>;
 
     /// Settles what a worker had, and gives it more.
     ///

@@ -4,6 +4,7 @@ use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 
+use super::ask::Pushed;
 use super::envelope::Extras;
 use super::handle::Queue;
 use super::job::{JobId, NewJob};
@@ -62,13 +63,10 @@ impl<I, O> PushJob<I, O> {
         let key = self.queue.key(&PUSH)?;
         let job = self.input.and_then(|input| input.job(self.options));
         let job = job.map_err(named)?;
-        let new = self
-            .queue
-            .shared
-            .push(key, std::slice::from_ref(&job))
-            .await?;
-        let is_new = new.first().copied().unwrap_or_default();
-        Ok(JobHandle::new(&self.queue, job.id, is_new))
+        let jobs = std::slice::from_ref(&job);
+        let pushed = self.queue.shared.push(key, jobs).await?;
+        let pushed = pushed.first().copied().unwrap_or(Pushed::Known);
+        Ok(handle_of(&self.queue, &job, pushed))
     }
 }
 
@@ -129,11 +127,20 @@ impl<I, O> PushJobs<I, O> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let new = self.queue.shared.push(key, &jobs).await?;
-        let pushed = jobs.iter().zip(new);
-        let handle = |(job, is_new): (&NewJob, bool)| JobHandle::new(&self.queue, job.id, is_new);
+        let pushed = self.queue.shared.push(key, &jobs).await?;
+        let pushed = jobs.iter().zip(pushed);
+        let handle = |(job, pushed): (&NewJob, Pushed)| handle_of(&self.queue, job, pushed);
         Ok(pushed.map(handle).collect())
     }
+}
+
+/// Of the job that a push came to.
+fn handle_of<I, O>(queue: &Queue<I, O>, job: &NewJob, pushed: Pushed) -> JobHandle<O> {
+    let id = match pushed {
+        Pushed::New | Pushed::Known => job.id,
+        Pushed::Same(id) => id,
+    };
+    JobHandle::new(queue, id, pushed == Pushed::New)
 }
 
 impl<I, O> IntoFuture for PushJobs<I, O>
@@ -181,6 +188,7 @@ impl Input {
             expires: options.expires_in,
             keep: options.keep_result.unwrap_or(super::options::SHORTEST_KEEP),
             member_of: None,
+            unique: None,
         })
     }
 }

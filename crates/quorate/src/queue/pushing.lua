@@ -1,47 +1,166 @@
--- Put behind library.lua, in front of the scripts that queue jobs.
+-- Put behind library.lua and unique.lua, in front of the scripts that queue jobs.
 
--- Queues jobs, but those that are known; what is to be written is put aside. Of each: its id; in how long it is due, us; what
--- HEAD says of it but when it was queued, its expiry counted from now, and what is behind that. Returns a 1 for each that is
--- new, a 0 for each that is not. Mirrors `QueueState::queue_jobs`.
-local function queue_jobs(queue, new, time)
-  local ids, replies, added, bodies = {}, {}, {}, {}
+-- The span for which what became of a job is kept, until when it is worth beginning it, and its uniqueness: scope, key, us.
+local function parse_new(job, time)
+  local keep, expires, _, _, group, unique, _, at = struct.unpack('<dddBI2I2I2', job)
+  expires = expires > 0 and time + expires or 0
+  if unique > 0 then
+    return keep, expires, unique_in(string.sub(job, at + group, at + group + unique - 1))
+  end
+  return keep, expires
+end
+
+-- Who has these keys, as far as this script has not found that out or changed it. A holder: id; its job if there is one; its place
+-- if it is not over.
+local function look_up_holders(queue, keys, time)
+  local let_go, list, ids = {}, {}, {}
+  for _, it in ipairs(queue.bound) do
+    let_go[it.id] = it
+  end
+  for nth, entry in ipairs(values('HMGET', KEYS[14], keys)) do
+    queue.held[keys[nth]] = nil
+    local until_when, id = struct.unpack(HOLDER, entry or struct.pack(HOLDER, 1, string.rep('\0', 16)))
+    if until_when == 0 and let_go[id] then
+      until_when = kept_until(let_go[id], unique_of(let_go[id].job), time) or 1
+    end
+    if until_when == 0 or until_when > time then
+      list[#list + 1], ids[#ids + 1] = {id = id, key = keys[nth], is_timed = until_when > 0}, id
+    end
+  end
+  local jobs, results = values('HMGET', KEYS[2], ids), values('HMGET', KEYS[7], ids)
+  local ready, due = values('ZMSCORE', KEYS[3], ids), values('ZMSCORE', KEYS[4], ids)
+  for nth, it in ipairs(list) do
+    -- Who has it for good but is not there was evicted.
+    if it.is_timed or jobs[nth] then
+      queue.held[it.key], it.job = it, jobs[nth]
+      if jobs[nth] and not results[nth] then
+        it.place = queue.place[it.id] or ready[nth] and 'ready' or due[nth] and 'due' or 'active'
+      end
+    end
+  end
+end
+
+-- The same of the keys of all these jobs.
+local function look_up_all(queue, new, time)
+  local keys, seen = {}, {}
+  for _, it in ipairs(new) do
+    if struct.unpack('<I2', it[3], 28) > 0 then
+      local _, _, _, key = parse_new(it[3], time)
+      local holder = queue.held[key]
+      if not seen[key] and (not holder or queue.place[holder.id] == 'over') then
+        seen[key], keys[#keys + 1] = true, key
+      end
+    end
+  end
+  if #keys > 0 then
+    look_up_holders(queue, keys, time)
+  end
+end
+
+-- Which of these jobs are known. What this script has put aside is newer than what is there.
+local function known_of(queue, new, time)
+  local ids, known = {}, {}
   for nth, it in ipairs(new) do
     ids[nth] = it[1]
   end
-  local known, results = values('HMGET', KEYS[2], ids), values('HMGET', KEYS[7], ids)
+  local jobs, results = values('HMGET', KEYS[2], ids), values('HMGET', KEYS[7], ids)
   for nth, id in ipairs(ids) do
-    local is_known = known[nth]
+    known[id] = jobs[nth]
     if results[nth] then
       local kept = string.sub(results[nth], 1, 1) == 'D' and KEYS[13] or KEYS[6]
-      is_known = is_after(redis.call('ZSCORE', kept, id), time)
-      if not is_known then
+      known[id] = is_after(redis.call('ZSCORE', kept, id), time)
+      if not known[id] then
         -- Nobody has come by to forget it.
         queue.outdated[#queue.outdated + 1] = id
       end
     end
-    -- What this script has put aside is newer.
     if queue.known[id] ~= nil then
-      is_known = queue.known[id]
+      known[id] = queue.known[id]
     end
+  end
+  return known
+end
+
+-- A job that waits is to be done as was said last: with that input, delay and expiry.
+local function debounce(it, job, expires, span, moves)
+  local _, _, _, _, last_group, last_unique, last_member, from = struct.unpack('<dddBI2I2I2', job)
+  local input = string.sub(job, from + last_group + last_unique + last_member)
+  local queued, keep, _, attempts, priority, group, unique, member, at = head(it.job)
+  it.job = struct.pack(HEAD, queued, keep, expires, attempts, priority, group, unique, member)
+    .. string.sub(it.job, at, at + group + unique + member - 1) .. input
+  it.span = span
+  if not moves[it] then
+    moves[it], moves[#moves + 1] = true, it
+  end
+end
+
+local function give_key(queue, key, it, span, time)
+  queue.held[key] = it
+  add(queue.given, key, struct.pack(HOLDER, span and time + span or 0, it.id))
+  if span then
+    add(queue.given_until, time + span, key)
+  else
+    queue.given_for_good[#queue.given_for_good + 1] = key
+  end
+end
+
+-- Takes in one that is not known. Returns 1 if it is new, 0 if it has its key, 2 and its holder if another has.
+local function take_in(queue, id, span, job, moves, time)
+  local keep, expires, scope, key, throttle = parse_new(job, time)
+  local holder = key and queue.held[key]
+  if holder and holder.id == id then
+    return '0'
+  elseif holder and not (scope == 'D' and holder.place == 'active') then
+    if scope == 'D' and (holder.place == 'ready' or holder.place == 'due' or holder.place == 'new') then
+      debounce(holder, job, expires, span, moves)
+    end
+    return '2', holder.id
+  end
+  local it = {id = id, span = span, place = 'new', job = struct.pack('<ddd', time, keep, expires) .. string.sub(job, 17)}
+  moves[it], moves[#moves + 1] = true, it
+  if key then
+    give_key(queue, key, it, scope == 'T' and throttle, time)
+  end
+  return '1'
+end
+
+-- Puts what was taken in or debounced into its place.
+local function move(queue, it, time)
+  add(queue.bodies, it.id, it.job)
+  if it.place ~= 'new' then
+    queue.moved[#queue.moved + 1] = it.id
+    queue.place[it.id] = it.place
+  end
+  if it.span > 0 then
+    make_due(queue, it.id, time + it.span)
+  elseif it.place ~= 'ready' then
+    make_ready(queue, it.id, it.job)
+  end
+  it.place = queue.place[it.id]
+end
+
+-- Queues jobs, but those that are known and those whose keys others have; what is to be written is put aside. Of each: its id; in
+-- how long it is due, us; what HEAD says of it but when it was queued, its expiry counted from now, and what is behind that.
+-- Returns a 1 for each that is new, a 0 for each that is known, a 2 for each whose key another has, and who those are. Mirrors
+-- `QueueState::queue_jobs`.
+local function queue_jobs(queue, new, time)
+  local replies, same, moves, bodies, known = {}, {}, {}, {}, known_of(queue, new, time)
+  look_up_all(queue, new, time)
+  for nth, it in ipairs(new) do
+    local id = it[1]
     replies[nth] = '0'
-    if not is_known then
-      local job = new[nth][3]
-      local keep, expires, at = struct.unpack('<dd', job)
-      expires = expires > 0 and time + expires or 0
-      job = struct.pack('<ddd', time, keep, expires) .. string.sub(job, at)
-      replies[nth], queue.known[id] = '1', true
-      added[#added + 1] = {id, job, new[nth][2]}
-      bodies[#bodies + 1] = job
+    if not known[id] then
+      replies[nth], same[#same + 1] = take_in(queue, id, it[2], it[3], moves, time)
+      known[id] = replies[nth] == '1'
+      queue.known[id] = known[id] or queue.known[id]
     end
+  end
+  for nth, it in ipairs(moves) do
+    bodies[nth] = it.job
   end
   look_up_tags(queue, bodies)
-  for _, it in ipairs(added) do
-    add(queue.bodies, it[1], it[2])
-    if it[3] == 0 then
-      make_ready(queue, it[1], it[2])
-    else
-      make_due(queue, it[1], time + it[3])
-    end
+  for _, it in ipairs(moves) do
+    move(queue, it, time)
   end
-  return replies
+  return replies, same
 end

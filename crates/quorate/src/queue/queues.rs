@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::ask::{Ask, Renewed, Turn};
+use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::ear::Ear;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::port::QueuePort;
@@ -49,7 +49,7 @@ impl Queues {
         }
     }
 
-    pub(super) async fn push(&self, queue: &Key, jobs: &[NewJob]) -> Result<Vec<bool>> {
+    pub(super) async fn push(&self, queue: &Key, jobs: &[NewJob]) -> Result<Vec<Pushed>> {
         let push =
             |attempt: crate::context::Attempt| self.port.push(queue, jobs, attempt.options());
         self.context.run(&PUSH, queue.name(), None, push).await

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use quorate_link::Frame;
 
-use self::packed::{each, flags, pack, pack_delivery, pack_settled, state, to_turn};
-use super::ask::{Ask, Renewed, Turn, check_jobs, check_renewal};
+use self::packed::{each, pack, pack_delivery, pack_settled, state, to_pushed, to_turn};
+use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::port::{QueuePort, announcement};
 use crate::error::Result;
@@ -20,20 +20,26 @@ use crate::redis::{Script, ScriptRunner, micros, unexpected};
 
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
+/// The same, for those in which jobs come or end.
+const WITH_KEYS: &str = concat!(include_str!("library.lua"), include_str!("unique.lua"));
 
-/// What those have in common that queue jobs.
-const PUSHING: &str = concat!(include_str!("library.lua"), include_str!("pushing.lua"));
+/// The same, for those that queue jobs.
+const PUSHING: &str = concat!(
+    include_str!("library.lua"),
+    include_str!("unique.lua"),
+    include_str!("pushing.lua")
+);
 
 static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), PUSHING);
-static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), LIBRARY);
+static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), WITH_KEYS);
 static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
-static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), LIBRARY);
+static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_KEYS);
 static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
-/// What the keys of a queue are called behind its name, in the order of `library.lua`.
-const KEYS: [&str; 13] = [
+/// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
+const KEYS: [&str; 15] = [
     "",
     ":jobs",
     ":ready",
@@ -47,6 +53,8 @@ const KEYS: [&str; 13] = [
     ":cancelled",
     ":awaited",
     ":dead",
+    ":unique",
+    ":unique-until",
 ];
 
 /// Queues of one server.
@@ -74,7 +82,12 @@ impl RedisQueues {
 
 #[async_trait]
 impl QueuePort for RedisQueues {
-    async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions) -> Result<Vec<bool>> {
+    async fn push(
+        &self,
+        queue: &Key,
+        jobs: &[NewJob],
+        options: CallOptions,
+    ) -> Result<Vec<Pushed>> {
         check_jobs(jobs)?;
         let packed: Vec<_> = jobs.iter().map(pack).collect();
         let channel = announcement(queue);
@@ -83,7 +96,7 @@ impl QueuePort for RedisQueues {
             arguments.extend([&id[..], delay.as_bytes(), job]);
         }
         let reply = self.run(&PUSH, queue, &arguments, options).await?;
-        flags(&reply, jobs.len()).ok_or_else(|| unexpected(&reply))
+        to_pushed(&reply, jobs.len()).ok_or_else(|| unexpected(&reply))
     }
 
     async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn> {

@@ -4,18 +4,23 @@
 //! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
 
 mod places;
+mod push;
 #[cfg(feature = "file")]
 mod rows;
+mod side;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use self::places::{Job, Place};
+use self::side::Side;
+use self::unique::Uniques;
 use super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::fairness::{Fairness, Rank};
-use super::job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, NewJob, Settled, Settlement};
+use super::job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, Settled, Settlement};
 use super::news::News;
 use crate::clock::Micros;
 
@@ -54,6 +59,7 @@ pub(crate) struct QueueState {
     /// Whose ends are waited for, and until when.
     awaited: HashMap<JobId, Micros>,
     awaited_by: BTreeSet<(Micros, JobId)>,
+    uniques: Uniques,
     turns: HashMap<WorkerId, LastTurn>,
     /// How long it is remembered without jobs.
     until: Micros,
@@ -76,31 +82,6 @@ struct LastTurn {
 pub(super) type Told<R> = (R, Vec<News>);
 
 impl QueueState {
-    /// Queues jobs. Returns of each whether it is new: those that are known are left as they are.
-    pub(super) fn push(&mut self, now: Micros, jobs: Vec<NewJob>) -> Told<Vec<bool>> {
-        let (mut any_ready, mut soonest) = (false, None);
-        let mut is_new = Vec::with_capacity(jobs.len());
-        for new in jobs {
-            let fresh = !self.knows(now, new.id);
-            is_new.push(fresh);
-            if !fresh {
-                continue;
-            }
-            let (id, delay) = (new.id, new.delay);
-            self.forget_job(id);
-            self.jobs.insert(id, Job::new(now, new));
-            if is_nothing(delay) {
-                self.make_ready(id);
-                any_ready = true;
-            } else {
-                self.make_due(id, now.plus(delay));
-                soonest = sooner(soonest, now.plus(delay));
-            }
-        }
-        let news = self.wake(now, any_ready || self.is_next(soonest));
-        (is_new, news)
-    }
-
     /// Settles what a worker had, and gives it more.
     pub(super) fn turn(&mut self, now: Micros, ask: &Ask) -> Told<Turn> {
         match self.turns.get(&ask.worker).filter(|last| last.until > now) {
@@ -275,6 +256,7 @@ impl QueueState {
         for id in first(&self.dead, now, most) {
             self.forget_job(id);
         }
+        self.uniques.forget(now, most);
         (settled, soonest)
     }
 
@@ -390,25 +372,33 @@ impl QueueState {
         for id in first(&self.dead, now, usize::MAX) {
             self.forget_job(id);
         }
+        self.uniques.forget(now, usize::MAX);
     }
 
-    /// When there is something to forget; nothing is left at all then if there is no job.
+    /// When there is something to forget; nothing is left at all then if there is no job, and nobody has a uniqueness key.
     pub(super) fn forgotten_at(&self) -> Option<Micros> {
-        if self.jobs.is_empty() && !self.paused {
+        if self.jobs.is_empty() && self.uniques.is_empty() && !self.paused {
             return Some(self.until);
         }
         let (ended, dead) = (self.ended.first(), self.dead.first());
-        ended.into_iter().chain(dead).map(|(at, _)| *at).min()
+        let kept = ended.into_iter().chain(dead).map(|(at, _)| *at);
+        kept.chain(self.uniques.next_end()).min()
     }
 
     /// Whether anything has changed, since that was last asked, that outlives the process.
     pub(super) fn is_changed(&mut self) -> bool {
-        std::mem::take(&mut self.turned) || !self.changed.is_empty()
+        std::mem::take(&mut self.turned)
+            || !self.changed.is_empty()
+            || !self.uniques.changed().is_empty()
     }
 
-    /// The jobs that came, changed or went since this was last asked.
-    pub(super) fn take_changed(&mut self) -> HashSet<JobId> {
-        std::mem::take(&mut self.changed).into_iter().collect()
+    /// The names of the side rows of what came, changed or went since this was last asked.
+    pub(super) fn take_changed(&mut self) -> Vec<String> {
+        let jobs: HashSet<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        let keys: HashSet<_> = self.uniques.changed().drain(..).collect();
+        let jobs = jobs.into_iter().map(|id| Side::Job(id).to_string());
+        let keys = keys.into_iter().map(|key| Side::Unique(&key).to_string());
+        jobs.chain(keys).collect()
     }
 }
 

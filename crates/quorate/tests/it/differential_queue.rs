@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use quorate::Key;
 use quorate::queue::{
     Ask, Delivered, JobId, JobState, LeaseNumber, MemberOf, NewJob, QueuePort, Settled, Settlement,
+    Unique, UniqueScope,
 };
 use quorate_testing::servers::ServerKind;
 
@@ -48,6 +49,7 @@ struct Pushed {
     expires: Option<u32>,
     keep: u32,
     is_member: bool,
+    unique: Option<Unique>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,9 +74,10 @@ fn pushed() -> impl Strategy<Value = Pushed> {
         expires,
         0..4_u32,
         proptest::bool::weighted(0.2),
+        proptest::option::weighted(0.3, unique()),
     )
         .prop_map(
-            |(id, group, priority, hours, attempts, expires, keep, is_member)| Pushed {
+            |(id, group, priority, hours, attempts, expires, keep, is_member, unique)| Pushed {
                 id,
                 group,
                 priority,
@@ -83,8 +86,19 @@ fn pushed() -> impl Strategy<Value = Pushed> {
                 expires,
                 keep,
                 is_member,
+                unique,
             },
         )
+}
+
+fn unique() -> impl Strategy<Value = Unique> {
+    let scope = prop_oneof![
+        Just(UniqueScope::UntilEnded),
+        Just(UniqueScope::UntilForgotten),
+        (1..4_u32).prop_map(|hours| UniqueScope::Throttle(HOUR * hours)),
+        Just(UniqueScope::Debounce),
+    ];
+    ("[k-l]", scope).prop_map(|(key, scope)| Unique { key, scope })
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -121,7 +135,7 @@ fn id(number: u8) -> JobId {
 fn new(it: &Pushed) -> NewJob {
     NewJob {
         id: id(it.id),
-        input: Bytes::from(vec![it.id; 3]),
+        input: Bytes::from(vec![it.id, it.attempts.to_le_bytes()[0]]),
         delay: HOUR * it.hours,
         priority: it.priority,
         group: it.group.clone(),
@@ -132,6 +146,7 @@ fn new(it: &Pushed) -> NewJob {
             queue: "post".to_owned(),
             group: id(99),
         }),
+        unique: it.unique.clone(),
     }
 }
 

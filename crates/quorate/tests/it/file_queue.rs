@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::queue::{Ask, JobEnd, JobId, JobState, NewJob, Settled, Settlement, Turn, WorkerId};
+use quorate::queue::{
+    Ask, JobEnd, JobId, JobState, NewJob, Pushed, Settled, Settlement, Turn, Unique, UniqueScope,
+    WorkerId,
+};
 use quorate::{CallOptions, Fleet, Key, TestClock};
 use quorate_testing::harness::file_url;
 use tempfile::TempDir;
@@ -50,10 +53,11 @@ fn job(input: &'static str) -> NewJob {
         expires: None,
         keep: HOUR,
         member_of: None,
+        unique: None,
     }
 }
 
-async fn push(fleet: &Fleet, jobs: &[NewJob]) -> Vec<bool> {
+async fn push(fleet: &Fleet, jobs: &[NewJob]) -> Vec<Pushed> {
     let pushed = fleet.queue_port();
     pushed.push(&key(fleet), jobs, options()).await.unwrap()
 }
@@ -130,7 +134,7 @@ async fn every_job_is_there_again() {
         look(&fleet, late.id).await,
         Some(JobState::Due(_))
     ));
-    assert_eq!(push(&fleet, &jobs).await, [false; 5]);
+    assert_eq!(push(&fleet, &jobs).await, [Pushed::Known; 5]);
     let again = turn(&fleet, 1, 1, 9, Vec::new()).await;
     assert_eq!(inputs(&again), [b"ready", &b"active"[..]]);
     let attempts: Vec<_> = again.delivered.iter().map(|it| it.attempt).collect();
@@ -169,6 +173,49 @@ async fn a_queue_goes_on_where_it_was() {
     assert_eq!(inputs(&next), [b"3"]);
 }
 
+/// Whether the key is held by a job or ends by itself, also when nothing else is left.
+#[tokio::test]
+async fn keys_are_held_again() {
+    let place = Place::new();
+    let with = |input, scope| NewJob {
+        keep: Duration::ZERO,
+        unique: Some(Unique {
+            key: format!("{scope:?} é"),
+            scope,
+        }),
+        ..job(input)
+    };
+    let jobs = || {
+        [
+            with("a", UniqueScope::UntilEnded),
+            with("b", UniqueScope::Throttle(2 * HOUR)),
+        ]
+    };
+    let fleet = place.open().await;
+    let first = jobs();
+    assert_eq!(push(&fleet, &first).await, [Pushed::New; 2]);
+    fleet.close().await;
+
+    let fleet = place.open().await;
+    let same = first.each_ref().map(|it| Pushed::Same(it.id));
+    assert_eq!(push(&fleet, &jobs()).await, same);
+    let port = fleet.queue_port();
+    for it in &first {
+        let cancelled = port.cancel(&key(&fleet), it.id, options()).await;
+        assert!(cancelled.unwrap().is_some());
+    }
+    fleet.close().await;
+
+    let fleet = place.open().await;
+    let next = jobs();
+    let throttled = Pushed::Same(first[1].id);
+    assert_eq!(push(&fleet, &next).await, [Pushed::New, throttled]);
+    fleet.close().await;
+    let fleet = place.open_ahead(3 * HOUR).await;
+    let ended = Pushed::Same(next[0].id);
+    assert_eq!(push(&fleet, &jobs()).await, [ended, Pushed::New]);
+}
+
 /// Nothing is left in the file of what is over.
 #[tokio::test]
 async fn what_is_over_leaves_the_file() {
@@ -185,5 +232,5 @@ async fn what_is_over_leaves_the_file() {
         fleet.close().await;
     }
     let fleet = place.open().await;
-    assert_eq!(push(&fleet, &[it]).await, [true]);
+    assert_eq!(push(&fleet, &[it]).await, [Pushed::New]);
 }

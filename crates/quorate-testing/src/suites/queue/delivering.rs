@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quorate::queue::{JobId, JobState, MAX_QUEUE, MemberOf, NewJob};
+use quorate::queue::{JobId, JobState, MAX_QUEUE, MemberOf, NewJob, Pushed};
 
 use super::{HOUR, MINUTE, Queue, ask, inputs, job, succeeded};
 use crate::harness::Home;
@@ -119,18 +119,19 @@ pub async fn queues_are_apart(home: Home) {
 /// For as long as it is kept what became of the job.
 pub async fn a_repeated_push_changes_nothing(home: Home) {
     let queue = Queue::new(&home);
+    let (new, known) = (Pushed::New, Pushed::Known);
     let jobs = [job("a"), job("b")];
-    assert_eq!(queue.push(&jobs).await, [true, true]);
-    assert_eq!(queue.push(&jobs).await, [false, false]);
+    assert_eq!(queue.push(&jobs).await, [new, new]);
+    assert_eq!(queue.push(&jobs).await, [known, known]);
     let twice = job("c");
-    assert_eq!(queue.push(&[twice.clone(), twice]).await, [true, false]);
+    assert_eq!(queue.push(&[twice.clone(), twice]).await, [new, known]);
     let taken = queue.take(1, 1, 9).await;
     assert_eq!(inputs(&taken), ["a", "b", "c"]);
-    assert_eq!(queue.push(&jobs).await, [false, false]);
+    assert_eq!(queue.push(&jobs).await, [known, known]);
     assert!(queue.settle(1, 2, &taken[0], succeeded()).await);
-    assert_eq!(queue.push(&jobs).await, [false, false]);
+    assert_eq!(queue.push(&jobs).await, [known, known]);
     home.elapse(HOUR + MINUTE).await;
-    assert_eq!(queue.push(&jobs).await, [true, false]);
+    assert_eq!(queue.push(&jobs).await, [new, known]);
 }
 
 /// A reply was lost: neither is what was settled, nor what was delivered.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::ErrorKind;
 use quorate::queue::{
-    Ask, JobEnd, JobId, JobState, KEEP_DEAD, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME,
-    MOST_AT_ONCE, MOST_PRIORITY, MemberOf, NewJob, Renewed, Settlement,
+    Ask, JobEnd, JobId, JobState, KEEP_DEAD, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MAX_UNIQUE,
+    MOST_AT_ONCE, MOST_PRIORITY, MemberOf, NewJob, Renewed, Settlement, Unique, UniqueScope,
 };
 
 use super::{
@@ -149,6 +149,15 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
             "member_of",
             change(|job| job.member_of = in_queue(&"q".repeat(MAX_QUEUE + 1))),
         ),
+        ("unique", change(|job| job.unique = with_key("", MINUTE))),
+        (
+            "unique",
+            change(|job| job.unique = with_key(&"u".repeat(MAX_UNIQUE + 1), MINUTE)),
+        ),
+        (
+            "throttle",
+            change(|job| job.unique = with_key("u", Duration::ZERO)),
+        ),
         ("delay", change(|job| job.delay = MAX_TIME * 2)),
         ("keep", change(|job| job.keep = MAX_TIME * 2)),
         ("expires", change(|job| job.expires = Some(Duration::ZERO))),
@@ -194,6 +203,11 @@ pub async fn bad_input_is_refused_with_the_rule(home: Home) {
 fn in_queue(name: &str) -> Option<MemberOf> {
     let (queue, group) = (name.to_owned(), JobId::random());
     Some(MemberOf { queue, group })
+}
+
+fn with_key(key: &str, throttle: Duration) -> Option<Unique> {
+    let (key, scope) = (key.to_owned(), UniqueScope::Throttle(throttle));
+    Some(Unique { key, scope })
 }
 
 fn refused<T: std::fmt::Debug>(field: &str, answer: quorate::Result<T>) {

@@ -4,13 +4,15 @@ mod delivering;
 mod ending;
 mod settling;
 mod telling;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, Delivered, JobEnd, JobId, JobState, NewJob, QueuePort, Settled, Settlement, Turn, WorkerId,
+    Ask, Delivered, JobEnd, JobId, JobState, NewJob, Pushed, QueuePort, Settled, Settlement, Turn,
+    WorkerId,
 };
 use quorate::{CallOptions, Key};
 
@@ -18,6 +20,7 @@ pub use self::delivering::*;
 pub use self::ending::*;
 pub use self::settling::*;
 pub use self::telling::*;
+pub use self::unique::*;
 use crate::harness::Home;
 
 /// Makes one test per clause of the contract of queues: `queue_suite!(module, harness)`.
@@ -60,6 +63,13 @@ macro_rules! queue_suite {
                 who_leaves_something_wakes_the_next,
                 who_is_idle_knows_when_to_come_again,
                 an_end_is_announced_to_who_waits_for_it,
+                of_many_producers_one_queues_a_unique_job,
+                a_unique_key_is_free_when_its_job_has_ended,
+                an_idempotency_key_lasts_as_long_as_the_result,
+                a_throttled_key_lasts_its_time,
+                a_debounced_job_is_done_as_was_said_last,
+                a_debounced_job_is_queued_behind_an_active_one,
+                unique_jobs_of_one_batch_are_one,
             ]
         );
     };
@@ -87,7 +97,7 @@ impl Queue {
         }
     }
 
-    pub(super) async fn push(&self, jobs: &[NewJob]) -> Vec<bool> {
+    pub(super) async fn push(&self, jobs: &[NewJob]) -> Vec<Pushed> {
         self.port.push(&self.key, jobs, options()).await.unwrap()
     }
 
@@ -147,6 +157,7 @@ pub(super) fn job(input: &'static str) -> NewJob {
         expires: None,
         keep: HOUR,
         member_of: None,
+        unique: None,
     }
 }
 

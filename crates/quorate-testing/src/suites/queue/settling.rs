@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::queue::{Ask, JobEnd, JobState, LeaseNumber, Renewed, Settlement};
+use quorate::queue::{Ask, JobEnd, JobState, LeaseNumber, Pushed, Renewed, Settlement};
 
 use super::{
     HOUR, MINUTE, Queue, SECOND, ask, ended, failed, inputs, job, options, settled, succeeded,
@@ -151,7 +151,13 @@ pub async fn lease_numbers_grow(home: Home) {
 pub async fn a_batch_is_settled_together(home: Home) {
     let queue = Queue::new(&home);
     let jobs: Vec<_> = (0..1_000).map(|_| job("a")).collect();
-    assert!(queue.push(&jobs).await.into_iter().all(|is_new| is_new));
+    assert!(
+        queue
+            .push(&jobs)
+            .await
+            .into_iter()
+            .all(|it| it == Pushed::New)
+    );
     let taken = queue.take(1, 1, 1_000).await;
     assert_eq!(taken.len(), 1_000);
     let how = |nth: usize| match nth % 4 {

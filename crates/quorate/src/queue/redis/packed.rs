@@ -1,14 +1,15 @@
-//! Jobs and deliveries as the scripts of queues pack them: pure functions, there and back.
+//! Jobs and deliveries as the scripts of queues pack them, there and back.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_link::Frame;
 
-use super::super::ask::{Ask, Turn};
+use super::super::ask::{Ask, Pushed, Turn};
 use super::super::job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
+use super::super::unique::{Unique, UniqueScope};
 use crate::clock::{Micros, whole_micros};
 use crate::error::Result;
 use crate::redis::{micros, unexpected};
@@ -33,7 +34,8 @@ const fn whole(number: f64) -> u64 {
 pub(super) fn pack(job: &NewJob) -> ([u8; 16], String, Vec<u8>) {
     let expires = job.expires.map_or(0, whole_micros);
     let member_of = job.member_of.as_ref().map(pack_member).unwrap_or_default();
-    let texts = [job.group.as_bytes(), b"", &member_of];
+    let unique = job.unique.as_ref().map(pack_unique).unwrap_or_default();
+    let texts = [job.group.as_bytes(), &unique, &member_of];
     let mut packed = Vec::with_capacity(31 + texts.concat().len() + job.input.len());
     for number in [whole_micros(job.keep), expires, job.attempts.into()] {
         packed.extend(double(number).to_le_bytes());
@@ -48,6 +50,18 @@ pub(super) fn pack(job: &NewJob) -> ([u8; 16], String, Vec<u8>) {
     }
     packed.extend(&job.input);
     (job.id.bytes(), micros(job.delay), packed)
+}
+
+/// Its scope as a letter, for how long if that is a time, and the key.
+fn pack_unique(it: &Unique) -> Vec<u8> {
+    let (letter, span) = match it.scope {
+        UniqueScope::UntilEnded => (b'E', None),
+        UniqueScope::UntilForgotten => (b'F', None),
+        UniqueScope::Throttle(span) => (b'T', Some(double(whole_micros(span)).to_le_bytes())),
+        UniqueScope::Debounce => (b'D', None),
+    };
+    let span = span.as_ref().map_or(&[][..], |span| span);
+    [&[letter], span, it.key.as_bytes()].concat()
 }
 
 fn pack_member(it: &MemberOf) -> Vec<u8> {
@@ -133,7 +147,25 @@ pub(super) fn each<T>(
     (all.len() == count).then_some(all)
 }
 
-pub(super) fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
+pub(super) fn to_pushed(reply: &Frame, count: usize) -> Option<Vec<Pushed>> {
+    let [said, same] = reply.as_array()? else {
+        return None;
+    };
+    let mut same = same.as_array()?.iter();
+    let pushed = bytes(said)?.iter().map(|byte| match byte {
+        b'0' => Some(Pushed::Known),
+        b'1' => Some(Pushed::New),
+        b'2' => {
+            let id = bytes(same.next()?)?;
+            Some(Pushed::Same(JobId::from_bytes(id[..].try_into().ok()?)))
+        }
+        _ => None,
+    });
+    let pushed = pushed.collect::<Option<Vec<_>>>()?;
+    (pushed.len() == count && same.next().is_none()).then_some(pushed)
+}
+
+fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
     each(reply, count, |byte| match byte {
         b'0' => Some(false),
         b'1' => Some(true),

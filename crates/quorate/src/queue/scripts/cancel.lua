@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Lets a job end that nobody has, and asks whoever has it to stop. Mirrors `QueueState::cancel`.
--- KEYS     see library.lua
+-- KEYS     see library.lua and unique.lua
 -- ARGV[1]  id of the job
 -- ARGV[2]  channel of the queue; it shares its hash tag
 -- returns  where it is then: {'active', 1} or {'ended', what became of it}; nothing if there is no such job
@@ -16,13 +16,14 @@ if place[1] == 'active' then
   write(queue)
   return {'active', 1}
 end
-local _, keep = head(redis.call('HGET', KEYS[2], id))
-finish(queue, id, 'C', keep, time)
+local job = redis.call('HGET', KEYS[2], id)
+local _, keep = head(job)
+finish(queue, id, 'C', keep, time, job)
 announce_ends(queue, channel, time)
 redis.call('ZREM', place[1] == 'ready' and KEYS[3] or KEYS[4], id)
-put_down(queue)
+put_down(queue, time)
 if queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
-  fade(queue)
+  fade(queue, time)
 else
   write(queue)
 end

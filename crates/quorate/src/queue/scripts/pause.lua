@@ -11,7 +11,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   wake(queue, ARGV[2], time)
 end
 if queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
-  fade(queue)
+  fade(queue, time)
 else
   write(queue)
 end

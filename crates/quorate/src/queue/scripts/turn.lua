@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Settles what a worker had, does what has to happen by now, and gives it more. Mirrors `QueueState::turn`.
--- KEYS      see library.lua
--- KEYS[14]  the worker's last turn, a string: its number, how many settlements it had, a 1 or 0 for each, deliveries
+-- KEYS      see library.lua and unique.lua; behind those the worker's last turn, a string: its number, how many settlements it had, a 1 or 0 for each, 
+--           deliveries
 -- ARGV[1]   worker
 -- ARGV[2]   number of the turn
 -- ARGV[3]   how many it wants
@@ -56,7 +56,7 @@ end
 
 -- What the worker says of what it had: what ends is put aside, what is to be delivered again comes back.
 local function settle(gone, failing)
-  local held, flags, seen = {}, {}, {}
+  local held, flags, seen, over, bound, of_bound = {}, {}, {}, {}, {}, {}
   for nth = 6, #ARGV, 3 do
     held[#held + 1] = ARGV[nth]
   end
@@ -66,16 +66,23 @@ local function settle(gone, failing)
       seen[one], gone[#gone + 1], flags[nth] = true, one, '1'
       local how, text = ARGV[nth * 3 + 4], ARGV[nth * 3 + 5]
       local verb, span = string.sub(how, 1, 1), tonumber(string.sub(how, 2))
-      if verb == 'S' then
-        finish(queue, id_of(one), 'S' .. text, span, time)
-      elseif verb == 'D' then
-        finish(queue, id_of(one), 'D' .. text, 0, time)
+      if verb == 'S' or verb == 'D' then
+        over[#over + 1] = {id_of(one), verb .. text, span}
+        if struct.unpack('>d', one) % 2 == 1 then
+          bound[#bound + 1], of_bound[#of_bound + 1] = id_of(one), over[#over]
+        end
       else
         failing[#failing + 1] = {id_of(one), span, verb == 'F' and text}
       end
     else
       flags[nth] = '0'
     end
+  end
+  for nth, job in ipairs(values('HMGET', KEYS[2], bound)) do
+    of_bound[nth][4] = job
+  end
+  for _, it in ipairs(over) do
+    finish(queue, it[1], it[2], it[3], time, it[4])
   end
   return table.concat(flags)
 end
@@ -104,7 +111,7 @@ local function fail(id, job, tries, span, why)
     tries = (tries or 0) + 1
     add(queue.tries, id, struct.pack('<d', tries) .. why)
     if tries >= attempts then
-      return finish(queue, id, 'D' .. why, 0, time)
+      return finish(queue, id, 'D' .. why, 0, time, job)
     end
   end
   if span == 0 then
@@ -125,7 +132,7 @@ local function fail_all(failing, cancelled)
     local id, job = it[1], jobs[nth]
     if job and cancelled[id] then
       local _, keep = head(job)
-      finish(queue, id, 'C', keep, time)
+      finish(queue, id, 'C', keep, time, job)
     elseif job then
       fail(id, job, tries[nth], it[2], it[3])
     end
@@ -161,6 +168,7 @@ local function forget(most)
       end
     end
   end
+  forget_keys(queue, time, most)
 end
 
 local function settle_and_move()
@@ -184,7 +192,7 @@ local function settle_and_move()
   if #due > 0 then
     many('ZREM', KEYS[4], due)
   end
-  put_down(queue)
+  put_down(queue, time)
   forget(MOST_MOVED + #flags)
   return flags
 end
@@ -215,7 +223,7 @@ local function claim(delivered, held, expired)
     local job = jobs[nth]
     local _, keep, expires, _, priority, _, unique, member = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0))
     if job and expires > 0 and expires <= time then
-      finish(queue, id, 'E', keep, time)
+      finish(queue, id, 'E', keep, time, job)
       expired = expired + 1
     elseif job then
       queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
@@ -235,7 +243,7 @@ local function claim(delivered, held, expired)
   if #active > 0 then
     many('ZADD', KEYS[5], active)
   end
-  put_down(queue)
+  put_down(queue, time)
   return expired, #ids < missing or #held == want or expired >= MOST_MOVED
 end
 
@@ -252,7 +260,7 @@ local function next_time()
   return soonest < math.huge and decimal(math.max(soonest - time, 0))
 end
 
-local last = redis.call('GET', KEYS[14])
+local last = redis.call('GET', KEYS[#KEYS])
 if last then
   local known = struct.unpack('<d', last)
   if known == number then
@@ -280,10 +288,10 @@ elseif queue.idle > time then
   redis.call('ZREM', KEYS[10], worker)
 end
 if #held == 0 and queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
-  fade(queue)
+  fade(queue, time)
 else
   write(queue)
 end
-redis.call('SET', KEYS[14], struct.pack('<dI4', number, #flags) .. flags .. table.concat(held), 'PX',
+redis.call('SET', KEYS[#KEYS], struct.pack('<dI4', number, #flags) .. flags .. table.concat(held), 'PX',
   milliseconds(REMEMBERED))
 return {flags, delivered, next}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::fairness::Rank;
 use super::super::job::{Delivered, JobEnd, JobId, LeaseNumber, MemberOf, NewJob};
 use super::super::news::News;
+use super::super::unique::Unique;
 use super::{KEEP_DEAD, QueueState, is_nothing};
 use crate::clock::Micros;
 
@@ -27,6 +28,7 @@ pub(super) struct Job {
     pub(super) expires: Option<Micros>,
     pub(super) keep: Duration,
     pub(super) member_of: Option<MemberOf>,
+    pub(super) unique: Option<Unique>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,7 @@ impl Job {
             expires: new.expires.map(|it| now.plus(it)),
             keep: new.keep,
             member_of: new.member_of,
+            unique: new.unique,
         }
     }
 
@@ -77,7 +80,7 @@ impl Job {
 
     /// Whether something has to be done when it ends.
     pub(super) const fn is_bound(&self) -> bool {
-        self.member_of.is_some()
+        self.member_of.is_some() || self.unique.is_some()
     }
 
     pub(super) const fn is_cancelled(&self) -> bool {
@@ -174,6 +177,7 @@ impl QueueState {
             news.push(News::Ended(id));
         }
         self.stop_waiting(id);
+        self.let_go(now, id, now.plus(keep));
         if is_nothing(keep) {
             return self.forget_job(id);
         }
@@ -187,7 +191,7 @@ impl QueueState {
         } else {
             // What is dead may be wanted again.
             (job.input, job.group, job.error) = (Bytes::new(), String::new(), None);
-            job.member_of = None;
+            (job.member_of, job.unique) = (None, None);
             self.ended.insert((until, id));
         }
         job.place = Place::Ended(until, end);

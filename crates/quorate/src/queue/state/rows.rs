@@ -4,13 +4,14 @@ use super::super::fairness::{Fairness, Rank};
 use super::super::job::{JobId, LeaseNumber};
 use super::QueueState;
 use super::places::{Job, Place};
+use super::side::Side;
 use crate::clock::Micros;
 use crate::embedded::{decode, encode};
 
 impl QueueState {
     /// What it counts, if there is anything to count on.
     pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
-        let is_there = self.paused || !self.jobs.is_empty();
+        let is_there = self.paused || !self.jobs.is_empty() || !self.uniques.is_empty();
         is_there.then(|| encode(1, &(self.fairness.turn(), self.lease, self.paused)))
     }
 
@@ -26,13 +27,32 @@ impl QueueState {
         })
     }
 
-    /// The row of a job.
-    pub(in crate::queue) fn job_row(&self, id: JobId) -> Option<Vec<u8>> {
-        self.jobs.get(&id).map(|job| encode(1, job))
+    /// The row of what is called so.
+    pub(in crate::queue) fn side_row(&self, name: &str) -> Option<Vec<u8>> {
+        match Side::parse(name)? {
+            Side::Job(id) => self.jobs.get(&id).map(|job| encode(1, job)),
+            Side::Unique(key) => {
+                let holder = self.uniques.get(key)?;
+                Some(encode(1, &(holder.id, holder.until)))
+            }
+        }
+    }
+
+    /// Takes back what is called so.
+    pub(in crate::queue) fn take_side(&mut self, name: &str, row: &[u8]) -> Option<()> {
+        match Side::parse(name)? {
+            Side::Job(id) => self.take_job(id, row),
+            Side::Unique(key) => {
+                let (id, until): (JobId, Option<Micros>) = decode(1, row)?;
+                self.uniques.give(key, id, until);
+                self.uniques.changed().clear();
+                Some(())
+            }
+        }
     }
 
     /// Takes a job back. A worker that had it is gone with the process, so its lease has ended.
-    pub(in crate::queue) fn take_job(&mut self, id: JobId, row: &[u8]) -> Option<()> {
+    fn take_job(&mut self, id: JobId, row: &[u8]) -> Option<()> {
         let mut job: Job = decode(1, row)?;
         match &mut job.place {
             Place::Ready(rank) => {

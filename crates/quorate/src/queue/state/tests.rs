@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::job::MemberOf;
+use super::super::ask::Pushed;
+use super::super::job::{MemberOf, NewJob};
+use super::super::unique::{Unique, UniqueScope};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,6 +30,7 @@ fn job(number: u8) -> NewJob {
         expires: None,
         keep: 60 * SECOND,
         member_of: None,
+        unique: None,
     }
 }
 
@@ -79,7 +82,8 @@ fn take(queue: &mut QueueState, now: Micros, number: u64) -> Delivered {
 fn a_job_is_delivered_and_settled_once() {
     let mut queue = QueueState::default();
     let jobs = vec![job(1), job(1), job(2)];
-    assert_eq!(queue.push(at(0), jobs).0, [true, false, true]);
+    let (new, known) = (Pushed::New, Pushed::Known);
+    assert_eq!(queue.push(at(0), jobs).0, [new, known, new]);
     let (turn, _) = queue.turn(at(1), &ask(1, 1, 5));
     let ids: Vec<_> = turn.delivered.iter().map(|it| it.id).collect();
     assert_eq!(ids, [id(1), id(2)]);
@@ -88,9 +92,9 @@ fn a_job_is_delivered_and_settled_once() {
     assert_eq!(queue.turn(at(2), &settle(3)).0.settled, [false]);
     let end = JobEnd::Succeeded(Bytes::from_static(b"sent"));
     assert_eq!(queue.look(at(2), id(1)), Some(JobState::Ended(end)));
-    assert_eq!(queue.push(at(3), vec![job(1)]).0, [false]);
+    assert_eq!(queue.push(at(3), vec![job(1)]).0, [known]);
     assert_eq!(queue.look(at(62), id(1)), None);
-    assert_eq!(queue.push(at(62), vec![job(1)]).0, [true]);
+    assert_eq!(queue.push(at(62), vec![job(1)]).0, [new]);
 }
 
 /// A worker that dies each time takes its job's attempts with it.
@@ -250,7 +254,7 @@ fn nothing_remains_of_a_queue_without_jobs() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push(u8, u8, u8, u8, Option<u8>),
+    Push(u8, u8, u8, u8, Option<u8>, Option<Unique>),
     /// Settles so many of what the worker has, and wants so many.
     Turn(u8, u8, usize, bool),
     Renew(u8),
@@ -260,11 +264,22 @@ enum Step {
     Wait(u8),
 }
 
+fn unique() -> impl Strategy<Value = Unique> {
+    let scope = prop_oneof![
+        Just(UniqueScope::UntilEnded),
+        Just(UniqueScope::UntilForgotten),
+        Just(UniqueScope::Throttle(7 * SECOND)),
+        Just(UniqueScope::Debounce),
+    ];
+    ("[a-b]", scope).prop_map(|(key, scope)| Unique { key, scope })
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let expires = proptest::option::weighted(0.2, 1..9_u8);
+    let unique = proptest::option::weighted(0.4, unique());
     let step = prop_oneof![
-        5 => (0..20_u8, 0..3_u8, 0..10_u8, 1..4_u8, expires)
-            .prop_map(|(id, group, priority, attempts, expires)| Step::Push(id, group, priority, attempts, expires)),
+        5 => (0..20_u8, 0..3_u8, 0..10_u8, 1..4_u8, expires, unique)
+            .prop_map(|(id, group, priority, attempts, expires, unique)| Step::Push(id, group, priority, attempts, expires, unique)),
         6 => (0..3_u8, 0..4_u8, 0..4_usize, any::<bool>())
             .prop_map(|(worker, how, want, again)| Step::Turn(worker, how, want, again)),
         1 => (0..3_u8).prop_map(Step::Renew),
@@ -323,7 +338,7 @@ proptest! {
         let (mut last_lease, mut known) = (0, HashSet::new());
         for step in steps {
             match step {
-                Step::Push(number, group, priority, attempts, expires) => {
+                Step::Push(number, group, priority, attempts, expires, unique) => {
                     let new = NewJob {
                         priority,
                         group: group.to_string(),
@@ -331,11 +346,17 @@ proptest! {
                         delay: SECOND * u32::from(number % 3),
                         expires: expires.map(|it| SECOND * u32::from(it)),
                         keep: SECOND * u32::from(number % 4) * 5,
+                        unique: unique.clone(),
                         ..job(number)
                     };
                     let was_known = queue.look(at(now), new.id).is_some();
-                    let (is_new, _) = queue.push(at(now), vec![new]);
-                    prop_assert_eq!(is_new, [!was_known]);
+                    let (pushed, _) = queue.push(at(now), vec![new.clone()]);
+                    prop_assert_eq!(&queue.push(at(now), vec![new.clone()]).0[0], match &pushed[0] {
+                        Pushed::New => &Pushed::Known,
+                        again => again,
+                    });
+                    prop_assert!(!was_known || pushed == [Pushed::Known]);
+                    prop_assert!(was_known || unique.is_some() || pushed == [Pushed::New]);
                     known.insert(id(number));
                 }
                 Step::Turn(worker, how, want, again) => {
@@ -375,6 +396,14 @@ proptest! {
             }
             check(&queue);
         }
+        // Every key is held by a job or ends by itself.
+        let held = ["a", "b"].map(|key| (key, queue.uniques.holder(key, at(now))));
+        for (key, id) in held {
+            let job = id.and_then(|id| queue.jobs.get(&id));
+            let is_over = job.is_none_or(|job| matches!(job.place, Place::Ended(..)));
+            let until = queue.uniques.get(key).and_then(|it| it.until);
+            prop_assert!(id.is_none() || !is_over || until.is_some(), "{key} is held for ever");
+        }
         // Nothing is lost: whoever goes on settles all that is left.
         queue.pause(at(now), false);
         for number in 1..200 {
@@ -398,5 +427,7 @@ proptest! {
             let state = queue.look(at(now), id);
             prop_assert!(matches!(state, None | Some(JobState::Ended(_))), "{state:?}");
         }
+        queue.forget(at(now).plus(KEEP_DEAD + SECOND * 60));
+        prop_assert!(queue.jobs.is_empty() && queue.uniques.is_empty());
     }
 }
