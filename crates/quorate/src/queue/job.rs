@@ -183,6 +183,8 @@ pub struct Delivered {
     pub keep: Duration,
     /// The job group it belongs to.
     pub member_of: Option<MemberOf>,
+    /// The last [checkpoint](super::Note::Checkpoint) of those before.
+    pub checkpoint: Option<Bytes>,
 }
 
 /// What became of a job.

@@ -13,12 +13,18 @@
 -- KEYS[11]  active jobs that were cancelled, a set
 -- KEYS[12]  jobs whose end is waited for, by until when
 -- KEYS[13]  who is dead, by until when that is kept
+-- KEYS[16]  what was noted, a hash by id and a letter: p progress, c checkpoint, l log
+local MOST_LINES, MAX_LOG = 100, 16384
 local MOST_MOVED, HEAD_START = 100, 1000
 local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = 10000000, 60000000, 604800000000, 2592000000000, 10000000
 local RAN_OUT = 'its lease ran out'
 -- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
--- somebody is idle or waits for an end, how many uniqueness keys end by themselves, whether it is paused, whether it goes by itself since there are no jobs.
-local NUMBERS = '<dddddddBB'
+-- somebody is idle or waits for an end, how many uniqueness keys end by themselves, how many notes there are, how many
+-- deliveries failed and were deferred, how many jobs succeeded, died, were cancelled and expired, how many left otherwise, whether
+-- it is paused, whether it goes by itself since there are no jobs.
+local NUMBERS = '<dddddddddddddddBB'
+-- A line of a log: when, in which attempt, its length, itself.
+local LINE = '<dI4I2'
 -- When it was queued, for how long is kept what became of it, until when it is worth beginning it (0: for ever), attempts,
 -- priority, length of the fairness group's name, of the uniqueness key with its scope, of the job group (the name of the queue
 -- that has it, and its id).
@@ -28,21 +34,23 @@ local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
     untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
-    given_until = {}, given_for_good = {}, place = {}, moved = {}}
+    given_until = {}, given_for_good = {}, place = {}, moved = {}, unnoted = {}, ends = {S = 0, D = 0, C = 0, E = 0}}
   if numbers then
-    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.paused, it.fading
-      = struct.unpack(NUMBERS, numbers)
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted, it.failed, it.deferred, it.ends.S,
+      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
-    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.paused, it.fading = 0, 0, 0, 0, 0, 0, 0, 0, 0
+    it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted = 0, 0, 0, 0, 0, 0, 0, 0
+    it.failed, it.deferred, it.gone, it.paused, it.fading = 0, 0, 0, 0, 0
   end
   return it
 end
 
 local function packed(queue, fading)
   return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
-    queue.paused, fading)
+    queue.noted, queue.failed, queue.deferred, queue.ends.S, queue.ends.D, queue.ends.C, queue.ends.E, queue.gone, queue.paused,
+    fading)
 end
 
 local function write(queue)
@@ -163,10 +171,22 @@ local function make_due(queue, id, at)
   queue.soonest = math.min(queue.soonest or at, at)
 end
 
+-- Forgets what was noted of a job, or only what the next delivery would begin with.
+local function forget_notes(queue, id, only_checkpoint)
+  if queue.noted > 0 then
+    queue.unnoted[#queue.unnoted + 1] = id .. 'c'
+    if not only_checkpoint then
+      add(queue.unnoted, id .. 'p', id .. 'l')
+    end
+  end
+end
+
 -- Ends a job as `what`, to be kept for so long. It is out of the place where it was. Of a bound job, the body is needed.
 local function finish(queue, id, what, keep, time, job)
   queue.over[#queue.over + 1] = id
-  local is_dead = string.sub(what, 1, 1) == 'D'
+  local letter = string.sub(what, 1, 1)
+  local is_dead = letter == 'D'
+  queue.ends[letter] = queue.ends[letter] + 1
   queue.known[id], queue.place[id] = is_dead or keep > 0, 'over'
   if job and is_bound(job) then
     queue.bound[#queue.bound + 1] = {id = id, job = job, known_until = time + (is_dead and KEEP_DEAD or keep)}
@@ -179,6 +199,7 @@ local function finish(queue, id, what, keep, time, job)
   -- What is dead may be wanted again.
   queue.left[#queue.left + 1] = id
   queue.untried[#queue.untried + 1] = id
+  forget_notes(queue, id, keep > 0)
   if keep > 0 then
     add(queue.ended, time + keep, id)
     add(queue.results, id, what)
@@ -222,6 +243,10 @@ local function put_down(queue, time)
   end
   if #queue.outdated > 0 then
     queue.tried = queue.tried - many('HDEL', KEYS[8], queue.outdated)
+  end
+  if #queue.unnoted > 0 then
+    queue.noted = queue.noted - many('HDEL', KEYS[16], queue.unnoted)
+    queue.unnoted = {}
   end
   if #queue.tries > 0 then
     queue.tried = queue.tried + many('HSET', KEYS[8], queue.tries)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::note::Note;
 use super::port::{QueuePort, announcement};
 use super::state::{QueueState, Told};
 use crate::clock::Micros;
@@ -168,6 +169,21 @@ impl QueuePort for MemoryQueues {
         };
         self.written(ticket, options, Outcome::NotApplied).await?;
         Ok(seen)
+    }
+
+    async fn note(
+        &self,
+        queue: &Key,
+        id: JobId,
+        lease: LeaseNumber,
+        note: Note,
+        options: CallOptions,
+    ) -> Result<bool> {
+        note.check()?;
+        self.change(queue, options, |state, now| {
+            state.note(now, id, lease, note)
+        })
+        .await
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

@@ -15,6 +15,8 @@ pub enum News {
     Ended(JobId),
     /// Whoever has this job ought to stop.
     Cancelled(JobId),
+    /// There is more to be known of how far this job is, for whose end somebody waits.
+    Progress(JobId),
 }
 
 impl News {
@@ -29,6 +31,7 @@ impl News {
             }
             "ended" => JobId::parse(about).map(Self::Ended),
             "cancelled" => JobId::parse(about).map(Self::Cancelled),
+            "progress" => JobId::parse(about).map(Self::Progress),
             _ => None,
         }
     }
@@ -40,6 +43,7 @@ impl fmt::Display for News {
             Self::Wake(worker) => write!(f, "wake {worker}"),
             Self::Ended(id) => write!(f, "ended {id}"),
             Self::Cancelled(id) => write!(f, "cancelled {id}"),
+            Self::Progress(id) => write!(f, "progress {id}"),
         }
     }
 }
@@ -52,14 +56,19 @@ mod tests {
     #[test]
     fn news_read_back_what_they_write() {
         let id = JobId::random();
-        for news in [News::Wake(u64::MAX), News::Ended(id), News::Cancelled(id)] {
+        for news in [
+            News::Wake(u64::MAX),
+            News::Ended(id),
+            News::Cancelled(id),
+            News::Progress(id),
+        ] {
             assert_eq!(News::parse(&news.to_string()), Some(news));
         }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_news_or_none(text in "(wake|ended|cancelled|x)?( [0-9a-f+]{0,33}){0,2}") {
+        fn any_text_is_news_or_none(text in "(wake|ended|cancelled|progress|x)?( [0-9a-f+]{0,33}){0,2}") {
             if let Some(news) = News::parse(&text) {
                 prop_assert_eq!(news.to_string(), text);
             }

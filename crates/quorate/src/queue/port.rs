@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::note::Note;
 use crate::error::Result;
 use crate::events::Channel;
 use crate::key::Key;
@@ -42,6 +43,8 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 ///   time; who wants no more than it gets and leaves something wakes the next.
 /// * The end of a job is announced if it was looked at with `wait` within [`AWAITED`](super::AWAITED) before it; being asked to
 ///   stop always is. [`News`](super::News) are on the channel named by `announced_on`.
+/// * What is noted of a job is known as long as what becomes of it; its last checkpoint comes with each delivery from then on. Progress
+///   is announced where the end would be.
 /// * A paused queue delivers nothing. Everything else goes on.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
@@ -95,6 +98,19 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
         wait: bool,
         options: CallOptions,
     ) -> Result<Option<JobState>>;
+
+    /// Notes something of a job. Returns whether this delivery of it still counts: if not, nothing was noted.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn note(
+        &self,
+        queue: &Key,
+        id: JobId,
+        lease: LeaseNumber,
+        note: Note,
+        options: CallOptions,
+    ) -> Result<bool>;
 
     /// Whether jobs are delivered.
     ///

@@ -65,13 +65,18 @@ local function known_of(queue, new, time)
   end
   local jobs, results = values('HMGET', KEYS[2], ids), values('HMGET', KEYS[7], ids)
   for nth, id in ipairs(ids) do
-    known[id] = jobs[nth]
+    local is_first = known[id] == nil
+    known[id] = jobs[nth] or false
     if results[nth] then
       local kept = string.sub(results[nth], 1, 1) == 'D' and KEYS[13] or KEYS[6]
       known[id] = is_after(redis.call('ZSCORE', kept, id), time)
       if not known[id] then
         -- Nobody has come by to forget it.
         queue.outdated[#queue.outdated + 1] = id
+        if is_first then
+          queue.gone = queue.gone + (jobs[nth] and 1 or 0)
+          forget_notes(queue, id)
+        end
       end
     end
     if queue.known[id] ~= nil then

@@ -11,6 +11,7 @@ use quorate_link::Frame;
 use self::packed::{each, pack, pack_delivery, pack_settled, state, to_pushed, to_turn};
 use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::note::Note;
 use super::port::{QueuePort, announcement};
 use crate::error::Result;
 use crate::events::Channel;
@@ -36,10 +37,11 @@ static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), L
 static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_KEYS);
 static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
+static NOTE: Script = Script::with_library(include_str!("scripts/note.lua"), LIBRARY);
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "",
     ":jobs",
     ":ready",
@@ -55,6 +57,7 @@ const KEYS: [&str; 15] = [
     ":dead",
     ":unique",
     ":unique-until",
+    ":notes",
 ];
 
 /// Queues of one server.
@@ -163,6 +166,29 @@ impl QueuePort for RedisQueues {
         state(&self.run(script, queue, &[&id.bytes()], options).await?)
     }
 
+    async fn note(
+        &self,
+        queue: &Key,
+        id: JobId,
+        lease: LeaseNumber,
+        note: Note,
+        options: CallOptions,
+    ) -> Result<bool> {
+        note.check()?;
+        let (channel, delivery) = (announcement(queue), pack_delivery(id, lease));
+        let (kind, said): (&[u8], &[u8]) = match &note {
+            Note::Progress(value) => (b"p", value),
+            Note::Checkpoint(value) => (b"c", value),
+            Note::Log(line) => (b"l", line.as_bytes()),
+        };
+        let arguments = [channel.name.as_bytes(), &delivery, kind, said];
+        let reply = self.run(&NOTE, queue, &arguments, options).await?;
+        match reply.as_int() {
+            Some(held @ (0 | 1)) => Ok(held == 1),
+            _ => Err(unexpected(&reply)),
+        }
+    }
+
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {
         let channel = announcement(queue);
         let paused: &[u8] = if paused { b"1" } else { b"0" };
@@ -194,6 +220,7 @@ impl fmt::Debug for RedisQueues {
 #[cfg(test)]
 mod tests {
     use super::super::fairness::HEAD_START;
+    use super::super::note::{MAX_LOG, MOST_LINES};
     use super::super::state::{
         AWAITED, KEEP_DEAD, MOST_MOVED, PARKED, RAN_OUT, REMEMBERED, RETENTION,
     };
@@ -210,6 +237,7 @@ mod tests {
                 times.join(", ")
             ),
             format!("local RAN_OUT = '{RAN_OUT}'\n"),
+            format!("local MOST_LINES, MAX_LOG = {MOST_LINES}, {MAX_LOG}\n"),
         ] {
             assert!(LIBRARY.contains(&line), "{line}");
         }

@@ -3,6 +3,7 @@
 //! A job is in one place: ready, due, active, ended or dead. Everything is done in batches, and what nobody asked for but
 //! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
 
+mod notes;
 mod places;
 mod push;
 #[cfg(feature = "file")]
@@ -10,13 +11,16 @@ mod rows;
 mod side;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod unique;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use self::notes::AllNotes;
 use self::places::{Job, Place};
 use self::side::Side;
+pub use self::totals::QueueTotals;
 use self::unique::Uniques;
 use super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::fairness::{Fairness, Rank};
@@ -60,6 +64,8 @@ pub(crate) struct QueueState {
     awaited: HashMap<JobId, Micros>,
     awaited_by: BTreeSet<(Micros, JobId)>,
     uniques: Uniques,
+    notes: AllNotes,
+    totals: QueueTotals,
     turns: HashMap<WorkerId, LastTurn>,
     /// How long it is remembered without jobs.
     until: Micros,
@@ -193,7 +199,7 @@ impl QueueState {
     fn again(&self, now: Micros, ask: &Ask, last: &LastTurn) -> Turn {
         let held = last.delivered.iter();
         let held = held.filter(|(id, lease)| self.holds(now, *id, *lease).is_some());
-        let delivered = held.map(|(id, lease)| self.jobs[id].delivered(*id, *lease));
+        let delivered = held.map(|(id, lease)| self.delivered(*id, *lease));
         let delivered: Vec<_> = delivered.collect();
         // Who wanted more had better look.
         let next = (delivered.len() < ask.want).then_some(Duration::ZERO);
@@ -271,7 +277,10 @@ impl QueueState {
             Settlement::Dead(error) => self.end(now, it.id, JobEnd::Dead(error.clone()), news),
             Settlement::Failed { after, error } => self.fail(now, it.id, *after, error, news),
             Settlement::Deferred(_) if cancelled => self.end(now, it.id, JobEnd::Cancelled, news),
-            Settlement::Deferred(after) => self.queue_again(now, it.id, *after),
+            Settlement::Deferred(after) => {
+                self.totals.deferred += 1;
+                self.queue_again(now, it.id, *after);
+            }
         }
         true
     }
@@ -285,6 +294,7 @@ impl QueueState {
             return self.end(now, id, JobEnd::Cancelled, news);
         }
         job.tries += 1;
+        self.totals.failed += 1;
         job.error = Some(error.to_owned());
         if job.tries >= job.attempts {
             self.end(now, id, JobEnd::Dead(error.to_owned()), news);
@@ -318,7 +328,7 @@ impl QueueState {
                 self.fairness.claimed(*rank, job.priority);
                 let lease = LeaseNumber::after(self.lease, now, job.is_bound());
                 self.lease = lease.get();
-                delivered.push(job.delivered(*id, lease));
+                delivered.push(self.delivered(*id, lease));
                 self.hold(*id, lease, now.plus(ask.lease));
             }
             if next.len() < missing {
@@ -390,15 +400,18 @@ impl QueueState {
         std::mem::take(&mut self.turned)
             || !self.changed.is_empty()
             || !self.uniques.changed().is_empty()
+            || !self.notes.changed().is_empty()
     }
 
     /// The names of the side rows of what came, changed or went since this was last asked.
     pub(super) fn take_changed(&mut self) -> Vec<String> {
         let jobs: HashSet<_> = std::mem::take(&mut self.changed).into_iter().collect();
         let keys: HashSet<_> = self.uniques.changed().drain(..).collect();
+        let notes: HashSet<_> = self.notes.changed().drain(..).collect();
         let jobs = jobs.into_iter().map(|id| Side::Job(id).to_string());
+        let notes = notes.into_iter().map(|id| Side::Notes(id).to_string());
         let keys = keys.into_iter().map(|key| Side::Unique(&key).to_string());
-        jobs.chain(keys).collect()
+        jobs.chain(keys).chain(notes).collect()
     }
 }
 

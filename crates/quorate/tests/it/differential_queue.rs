@@ -7,8 +7,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::Key;
 use quorate::queue::{
-    Ask, Delivered, JobId, JobState, LeaseNumber, MemberOf, NewJob, QueuePort, Settled, Settlement,
-    Unique, UniqueScope,
+    Ask, Delivered, JobId, JobState, LeaseNumber, MemberOf, NewJob, Note, QueuePort, Settled,
+    Settlement, Unique, UniqueScope,
 };
 use quorate_testing::servers::ServerKind;
 
@@ -34,6 +34,8 @@ enum Step {
     Cancel(u8),
     Look(u8, bool),
     Pause(bool),
+    /// Of the first that the worker has or had.
+    Note(u8, Note),
     Elapse {
         halves: u32,
     },
@@ -91,6 +93,14 @@ fn pushed() -> impl Strategy<Value = Pushed> {
         )
 }
 
+fn note() -> impl Strategy<Value = Note> {
+    prop_oneof![
+        (0..9_u8).prop_map(|value| Note::Progress(Bytes::from(vec![value]))),
+        (0..9_u8).prop_map(|value| Note::Checkpoint(Bytes::from(vec![value; 9]))),
+        (0..9_usize).prop_map(|times| Note::Log("é".repeat(times * 200))),
+    ]
+}
+
 fn unique() -> impl Strategy<Value = Unique> {
     let scope = prop_oneof![
         Just(UniqueScope::UntilEnded),
@@ -122,6 +132,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..IDS).prop_map(Step::Cancel),
         1 => (0..IDS, any::<bool>()).prop_map(|(id, wait)| Step::Look(id, wait)),
         1 => proptest::bool::weighted(0.3).prop_map(Step::Pause),
+        2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
         // Odd halves: a moment never falls on an end, where microseconds would decide.
         4 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
     ];
@@ -191,7 +202,7 @@ impl Queues {
             let grown = !is_first || it.lease.get() > self.last_lease;
             self.last_lease = self.last_lease.max(it.lease.get());
             text.push(format!(
-                "{} {}/{} {:?} {:?} {:?} {:?} {grown} {}",
+                "{} {}/{} {:?} {:?} {:?} {:?} {:?} {grown} {}",
                 it.id,
                 it.attempt,
                 it.attempts,
@@ -199,6 +210,7 @@ impl Queues {
                 it.group,
                 it.keep,
                 it.member_of,
+                it.checkpoint,
                 it.lease.get() % 2
             ));
         }
@@ -284,6 +296,16 @@ impl Subject for Queues {
             Step::Pause(paused) => {
                 port.pause(&key, *paused, options()).await.unwrap();
                 String::new()
+            }
+            Step::Note(worker, note) => {
+                let held = self.held.get(worker).and_then(|held| held.first());
+                match held {
+                    Some((id, lease)) => {
+                        let noted = port.note(&key, *id, *lease, note.clone(), options());
+                        format!("{:?}", noted.await.unwrap())
+                    }
+                    None => String::new(),
+                }
             }
             Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
         };

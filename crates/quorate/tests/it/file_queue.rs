@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, JobEnd, JobId, JobState, NewJob, Pushed, Settled, Settlement, Turn, Unique, UniqueScope,
-    WorkerId,
+    Ask, JobEnd, JobId, JobState, NewJob, Note, Pushed, Settled, Settlement, Turn, Unique,
+    UniqueScope, WorkerId,
 };
 use quorate::{CallOptions, Fleet, Key, TestClock};
 use quorate_testing::harness::file_url;
@@ -214,6 +214,34 @@ async fn keys_are_held_again() {
     let fleet = place.open_ahead(3 * HOUR).await;
     let ended = Pushed::Same(next[0].id);
     assert_eq!(push(&fleet, &jobs()).await, [ended, Pushed::New]);
+}
+
+/// What the next delivery begins with.
+#[tokio::test]
+async fn what_was_noted_is_there_again() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    push(&fleet, &[job("a"), job("b")]).await;
+    let taken = turn(&fleet, 1, 1, 2, Vec::new()).await.delivered;
+    let checkpoint = Bytes::from_static(b"half");
+    for it in &taken {
+        let (key, port) = (key(&fleet), fleet.queue_port());
+        let note = Note::Checkpoint(checkpoint.clone());
+        let noted = port.note(&key, it.id, it.lease, note, options());
+        assert!(noted.await.unwrap());
+    }
+    let done = Settled {
+        id: taken[0].id,
+        lease: taken[0].lease,
+        settlement: Settlement::Deferred(HOUR),
+    };
+    turn(&fleet, 1, 2, 0, vec![done]).await;
+    fleet.close().await;
+
+    let fleet = place.open_ahead(2 * HOUR).await;
+    let again = turn(&fleet, 1, 1, 9, Vec::new()).await.delivered;
+    let checkpoints: Vec<_> = again.into_iter().map(|it| it.checkpoint).collect();
+    assert_eq!(checkpoints, [Some(checkpoint.clone()), Some(checkpoint)]);
 }
 
 /// Nothing is left in the file of what is over.

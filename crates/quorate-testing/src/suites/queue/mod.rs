@@ -2,6 +2,7 @@
 
 mod delivering;
 mod ending;
+mod noting;
 mod settling;
 mod telling;
 mod unique;
@@ -18,6 +19,7 @@ use quorate::{CallOptions, Key};
 
 pub use self::delivering::*;
 pub use self::ending::*;
+pub use self::noting::*;
 pub use self::settling::*;
 pub use self::telling::*;
 pub use self::unique::*;
@@ -63,6 +65,10 @@ macro_rules! queue_suite {
                 who_leaves_something_wakes_the_next,
                 who_is_idle_knows_when_to_come_again,
                 an_end_is_announced_to_who_waits_for_it,
+                only_a_delivery_that_counts_notes_something,
+                a_checkpoint_comes_with_the_next_delivery,
+                progress_is_announced_to_who_waits,
+                what_is_too_long_is_not_noted,
                 of_many_producers_one_queues_a_unique_job,
                 a_unique_key_is_free_when_its_job_has_ended,
                 an_idempotency_key_lasts_as_long_as_the_result,

@@ -8,12 +8,12 @@ use super::{HOUR, MINUTE, Queue, ask, job, options, succeeded};
 use crate::harness::Home;
 
 /// What is announced of the queue from here on.
-async fn listen(home: &Home) -> Subscription<Bytes> {
+pub(super) async fn listen(home: &Home) -> Subscription<Bytes> {
     let channel = home.fleet().channel("queue:{mail}:news").unwrap();
     channel.sharded().subscribe().await.unwrap()
 }
 
-async fn heard(news: &mut Subscription<Bytes>) -> News {
+pub(super) async fn heard(news: &mut Subscription<Bytes>) -> News {
     let message = news.next_message().await.unwrap();
     News::parse(std::str::from_utf8(&message).unwrap()).unwrap()
 }

@@ -184,7 +184,7 @@ pub(super) fn to_turn(reply: &Frame, ask: &Ask) -> Option<Turn> {
     let [settled, delivered, next] = reply.as_array()? else {
         return None;
     };
-    let delivered = delivered.as_array()?.chunks(3).map(to_delivered);
+    let delivered = delivered.as_array()?.chunks(4).map(to_delivered);
     let next = match next {
         Frame::Null => None,
         next => Some(Duration::from_micros(next.as_str()?.parse().ok()?)),
@@ -197,7 +197,7 @@ pub(super) fn to_turn(reply: &Frame, ask: &Ask) -> Option<Turn> {
 }
 
 fn to_delivered(parts: &[Frame]) -> Option<Delivered> {
-    let [delivery, tries, job] = parts else {
+    let [delivery, tries, job, checkpoint] = parts else {
         return None;
     };
     let (lease, id) = bytes(delivery)?.split_first_chunk::<8>()?;
@@ -212,6 +212,10 @@ fn to_delivered(parts: &[Frame]) -> Option<Delivered> {
         group: body.group,
         keep: body.keep,
         member_of: body.member_of,
+        checkpoint: match checkpoint {
+            Frame::Null => None,
+            checkpoint => Some(bytes(checkpoint)?.clone()),
+        },
     })
 }
 

@@ -9,8 +9,8 @@
 -- ARGV[5]   channel of the queue; it shares its hash tag
 -- ARGV[6]   of each settlement, three: the delivery; S, F, R or D and us (for how long the result is kept, in how long it is due
 --           again after a failure or without one); result or error
--- returns   {a 1 or 0 for each settlement as one text, deliveries, us until there may be more or nothing}: of each delivery, three:
---           the delivery, how many failed before it, the job
+-- returns   {a 1 or 0 for each settlement as one text, deliveries, us until there may be more or nothing}: of each delivery, four:
+--           the delivery, how many failed before it, the job, its checkpoint or nothing
 -- atomic    a delivery is settled by who holds it, once; a job leaves one place and is in the next; who is delivered what is
 --           one decision; and all of it is done once for a number
 local worker, number, want, lease, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -29,9 +29,18 @@ local function tries_of(ids)
   return tries
 end
 
-local function delivery(list, held, tries, job)
+-- What the next deliveries of these jobs begin with.
+local function checkpoints_of(ids)
+  local fields = {}
+  for nth, id in ipairs(queue.noted > 0 and ids or {}) do
+    fields[nth] = id .. 'c'
+  end
+  return values('HMGET', KEYS[16], fields)
+end
+
+local function delivery(list, held, tries, job, checkpoint)
   local at = #list
-  list[at + 1], list[at + 2], list[at + 3] = held, tries or 0, job
+  list[at + 1], list[at + 2], list[at + 3], list[at + 4] = held, tries or 0, job, checkpoint or false
 end
 
 local function again(last)
@@ -45,10 +54,10 @@ local function again(last)
       held[#held + 1], ids[#ids + 1] = all[nth], id_of(all[nth])
     end
   end
-  local delivered, jobs, tries = {}, values('HMGET', KEYS[2], ids), tries_of(ids)
+  local delivered, jobs, tries, checkpoints = {}, values('HMGET', KEYS[2], ids), tries_of(ids), checkpoints_of(ids)
   for nth, one in ipairs(held) do
     if jobs[nth] then
-      delivery(delivered, one, tries[nth], jobs[nth])
+      delivery(delivered, one, tries[nth], jobs[nth], checkpoints[nth])
     end
   end
   return {flags, delivered, #held < want and '0'}
@@ -108,12 +117,14 @@ end
 local function fail(id, job, tries, span, why)
   local _, _, _, attempts = head(job)
   if why then
+    queue.failed = queue.failed + 1
     tries = (tries or 0) + 1
     add(queue.tries, id, struct.pack('<d', tries) .. why)
     if tries >= attempts then
       return finish(queue, id, 'D' .. why, 0, time, job)
     end
   end
+  queue.deferred = queue.deferred + (why and 0 or 1)
   if span == 0 then
     make_ready(queue, id, job)
   else
@@ -162,8 +173,11 @@ local function forget(most)
     if #ids > 0 then
       many('ZREM', key, ids)
       many('HDEL', KEYS[7], ids)
+      for _, id in ipairs(ids) do
+        forget_notes(queue, id)
+      end
       if key == KEYS[13] then
-        many('HDEL', KEYS[2], ids)
+        queue.gone = queue.gone + many('HDEL', KEYS[2], ids)
         queue.tried = queue.tried - many('HDEL', KEYS[8], ids)
       end
     end
@@ -192,8 +206,8 @@ local function settle_and_move()
   if #due > 0 then
     many('ZREM', KEYS[4], due)
   end
-  put_down(queue, time)
   forget(MOST_MOVED + #flags)
+  put_down(queue, time)
   return flags
 end
 
@@ -218,7 +232,7 @@ local function claim(delivered, held, expired)
   for nth = 1, #next, 2 do
     ids[#ids + 1] = next[nth]
   end
-  local jobs, tries = values('HMGET', KEYS[2], ids), tries_of(ids)
+  local jobs, tries, checkpoints = values('HMGET', KEYS[2], ids), tries_of(ids), checkpoints_of(ids)
   for nth, id in ipairs(ids) do
     local job = jobs[nth]
     local _, keep, expires, _, priority, _, unique, member = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0))
@@ -229,7 +243,7 @@ local function claim(delivered, held, expired)
       queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
       local one = struct.pack('>d', next_lease(queue, time, unique, member)) .. id
       held[#held + 1] = one
-      delivery(delivered, one, tries[nth], job)
+      delivery(delivered, one, tries[nth], job, checkpoints[nth])
       add(active, time + lease, one)
     end
   end

@@ -64,7 +64,7 @@ impl Job {
     }
 
     /// As a worker gets it.
-    pub(super) fn delivered(&self, id: JobId, lease: LeaseNumber) -> Delivered {
+    fn delivered(&self, id: JobId, lease: LeaseNumber, checkpoint: Option<Bytes>) -> Delivered {
         Delivered {
             id,
             lease,
@@ -75,6 +75,7 @@ impl Job {
             group: self.group.clone(),
             keep: self.keep,
             member_of: self.member_of.clone(),
+            checkpoint,
         }
     }
 
@@ -95,6 +96,11 @@ impl Job {
 }
 
 impl QueueState {
+    /// A job as a worker gets it.
+    pub(super) fn delivered(&self, id: JobId, lease: LeaseNumber) -> Delivered {
+        self.jobs[&id].delivered(id, lease, self.notes.checkpoint(id))
+    }
+
     /// Whether this delivery still counts, and then whether the job was cancelled.
     pub(super) fn holds(&self, now: Micros, id: JobId, number: LeaseNumber) -> Option<bool> {
         match self.jobs.get(&id)?.place {
@@ -178,6 +184,7 @@ impl QueueState {
         }
         self.stop_waiting(id);
         self.let_go(now, id, now.plus(keep));
+        self.totals.count(&end);
         if is_nothing(keep) {
             return self.forget_job(id);
         }
@@ -192,6 +199,7 @@ impl QueueState {
             // What is dead may be wanted again.
             (job.input, job.group, job.error) = (Bytes::new(), String::new(), None);
             (job.member_of, job.unique) = (None, None);
+            self.notes.forget_checkpoint(id);
             self.ended.insert((until, id));
         }
         job.place = Place::Ended(until, end);
@@ -201,6 +209,7 @@ impl QueueState {
         if self.jobs.contains_key(&id) {
             self.leave(id);
             self.jobs.remove(&id);
+            self.notes.forget(id);
         }
     }
 

@@ -79,6 +79,7 @@ impl QueueState {
         }
         self.jobs.insert(id, Job::new(now, new));
         moves.push((id, delay));
+        self.totals.pushed += 1;
         Pushed::New
     }
 

@@ -2,9 +2,9 @@
 
 use super::super::fairness::{Fairness, Rank};
 use super::super::job::{JobId, LeaseNumber};
-use super::QueueState;
 use super::places::{Job, Place};
 use super::side::Side;
+use super::{QueueState, QueueTotals};
 use crate::clock::Micros;
 use crate::embedded::{decode, encode};
 
@@ -12,16 +12,18 @@ impl QueueState {
     /// What it counts, if there is anything to count on.
     pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
         let is_there = self.paused || !self.jobs.is_empty() || !self.uniques.is_empty();
-        is_there.then(|| encode(1, &(self.fairness.turn(), self.lease, self.paused)))
+        let numbers = || (self.fairness.turn(), self.lease, self.paused, self.totals);
+        is_there.then(|| encode(1, &numbers()))
     }
 
     /// To be followed by its jobs. Until a worker comes by it is not forgotten, though it seems to have none.
     pub(in crate::queue) fn from_row(row: &[u8]) -> Option<Self> {
-        let (turn, lease, paused): (Rank, u64, bool) = decode(1, row)?;
+        let (turn, lease, paused, totals): (Rank, u64, bool, QueueTotals) = decode(1, row)?;
         Some(Self {
             fairness: Fairness::after(turn),
             lease,
             paused,
+            totals,
             until: Micros::new(u64::MAX),
             ..Self::default()
         })
@@ -31,6 +33,7 @@ impl QueueState {
     pub(in crate::queue) fn side_row(&self, name: &str) -> Option<Vec<u8>> {
         match Side::parse(name)? {
             Side::Job(id) => self.jobs.get(&id).map(|job| encode(1, job)),
+            Side::Notes(id) => self.notes.of(id).map(|notes| encode(1, notes)),
             Side::Unique(key) => {
                 let holder = self.uniques.get(key)?;
                 Some(encode(1, &(holder.id, holder.until)))
@@ -42,6 +45,10 @@ impl QueueState {
     pub(in crate::queue) fn take_side(&mut self, name: &str, row: &[u8]) -> Option<()> {
         match Side::parse(name)? {
             Side::Job(id) => self.take_job(id, row),
+            Side::Notes(id) => {
+                self.notes.put_back(id, decode(1, row)?);
+                Some(())
+            }
             Side::Unique(key) => {
                 let (id, until): (JobId, Option<Micros>) = decode(1, row)?;
                 self.uniques.give(key, id, until);

@@ -9,6 +9,8 @@ use super::super::job::JobId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side<'a> {
     Job(JobId),
+    /// What was noted of a job.
+    Notes(JobId),
     /// Who has a uniqueness key.
     Unique(&'a str),
 }
@@ -17,8 +19,10 @@ pub(super) enum Side<'a> {
 impl<'a> Side<'a> {
     /// Reads the form that `Display` writes; `None` for anything else.
     pub(super) fn parse(name: &'a str) -> Option<Self> {
-        match name.strip_prefix("unique ") {
-            Some(key) => Some(Self::Unique(key)),
+        match name.split_once(' ') {
+            Some(("unique", key)) => Some(Self::Unique(key)),
+            Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
+            Some(_) => None,
             None => JobId::parse(name).map(Self::Job),
         }
     }
@@ -28,6 +32,7 @@ impl fmt::Display for Side<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Job(id) => write!(f, "{id}"),
+            Self::Notes(id) => write!(f, "notes {id}"),
             Self::Unique(key) => write!(f, "unique {key}"),
         }
     }
