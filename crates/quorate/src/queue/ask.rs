@@ -62,6 +62,18 @@ pub enum Pushed {
     Same(JobId),
 }
 
+/// What became of a job that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "backends make it")]
+pub enum Removed {
+    /// It is gone.
+    Gone,
+    /// Somebody has it, so it is still there.
+    Active,
+    /// There is none, or not any more.
+    Unknown,
+}
+
 /// What became of the lease of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "backends make it")]
@@ -154,7 +166,7 @@ pub(super) fn check_queue(field: &'static str, name: &str) -> Result<()> {
     check_name(field, name)
 }
 
-fn check_number(field: &'static str, number: usize) -> Result<()> {
+pub(super) fn check_number(field: &'static str, number: usize) -> Result<()> {
     if number > MOST_AT_ONCE {
         return refuse(field, format_args!("must be at most {MOST_AT_ONCE}"));
     }

@@ -7,17 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
+use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
 use super::state::{QueueState, Told};
-use crate::clock::Micros;
+use super::view::{JobPage, JobPlace, JobView, QueueStats, Spot, check_most, check_purged};
+use crate::clock::{HomeClock, Micros};
 use crate::embedded::{Disk, State, Table, Ticket};
 use crate::error::{Outcome, Result};
 use crate::events::{Channel, EventsPort};
-use crate::key::Key;
+use crate::key::{Key, Namespace};
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
 /// The queues of a home.
 pub(crate) type QueueTable = Table<QueueState>;
@@ -97,6 +99,20 @@ impl MemoryQueues {
         Ok(reply)
     }
 
+    /// What is seen of a queue, if there is one, when it is on disk.
+    async fn see<R>(
+        &self,
+        queue: &Key,
+        options: CallOptions,
+        look: impl FnOnce(&QueueState, Micros) -> R,
+    ) -> Result<Option<R>> {
+        self.disk.check_open()?;
+        let look = |state: &QueueState, clock: &HomeClock| look(state, clock.now());
+        let (seen, ticket) = self.table.look_kept(queue, look);
+        self.written(ticket, options, Outcome::NotApplied).await?;
+        Ok(seen)
+    }
+
     /// Waits until what was seen is on disk.
     async fn written(&self, ticket: Ticket, options: CallOptions, outcome: Outcome) -> Result<()> {
         match self.disk.written(ticket, options.deadline, outcome) {
@@ -157,16 +173,14 @@ impl QueuePort for MemoryQueues {
         wait: bool,
         options: CallOptions,
     ) -> Result<Option<JobState>> {
+        if !wait {
+            let seen = self.see(queue, options, |state, now| state.look(now, id));
+            return Ok(seen.await?.flatten());
+        }
         self.disk.check_open()?;
-        let (seen, ticket) = if wait {
-            self.table
-                .change(queue, |state, now| (state.look_and_wait(now, id), false))
-        } else {
-            let look =
-                |state: &QueueState, clock: &crate::clock::HomeClock| state.look(clock.now(), id);
-            let (seen, ticket) = self.table.look_kept(queue, look);
-            (seen.flatten(), ticket)
-        };
+        let (seen, ticket) = self
+            .table
+            .change(queue, |state, now| (state.look_and_wait(now, id), false));
         self.written(ticket, options, Outcome::NotApplied).await?;
         Ok(seen)
     }
@@ -184,6 +198,106 @@ impl QueuePort for MemoryQueues {
             state.note(now, id, lease, note)
         })
         .await
+    }
+
+    async fn inspect(
+        &self,
+        queue: &Key,
+        id: JobId,
+        options: CallOptions,
+    ) -> Result<Option<JobView>> {
+        let seen = self.see(queue, options, |state, now| state.inspect(now, id));
+        Ok(seen.await?.flatten())
+    }
+
+    async fn list(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        after: Option<&ScanCursor>,
+        limit: usize,
+        options: CallOptions,
+    ) -> Result<JobPage> {
+        check_most("limit", limit)?;
+        let after = after.map(Spot::read).transpose()?;
+        let seen = self.see(queue, options, |state, now| {
+            state.list(now, place, after, limit)
+        });
+        Ok(seen.await?.unwrap_or_default())
+    }
+
+    async fn stats(&self, queue: &Key, options: CallOptions) -> Result<QueueStats> {
+        let seen = self.see(queue, options, QueueState::stats).await?;
+        Ok(seen.unwrap_or_default())
+    }
+
+    async fn queues(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        _options: CallOptions,
+    ) -> Result<ScanPage> {
+        self.disk.check_open()?;
+        // A page is what one part of the table holds, which is locked meanwhile.
+        let part = from.map_or(0, |cursor| cursor.as_str().parse().unwrap_or(usize::MAX));
+        let mut names = Vec::new();
+        let more = self.table.each_of(part, |queue, _, _| {
+            if queue.namespace() == namespace && queue.name().starts_with(prefix) {
+                names.push(queue.name().to_owned());
+            }
+        });
+        let next = more.then(|| ScanCursor::new((part + 1).to_string()));
+        Ok(ScanPage { names, next })
+    }
+
+    async fn redrive(&self, queue: &Key, ids: &[JobId], options: CallOptions) -> Result<Vec<bool>> {
+        check_number("ids", ids.len())?;
+        self.change(queue, options, |state, now| state.redrive(now, ids))
+            .await
+    }
+
+    async fn redrive_dead(&self, queue: &Key, most: usize, options: CallOptions) -> Result<usize> {
+        check_most("most", most)?;
+        self.change(queue, options, |state, now| state.redrive_dead(now, most))
+            .await
+    }
+
+    async fn edit(
+        &self,
+        queue: &Key,
+        id: JobId,
+        input: Bytes,
+        options: CallOptions,
+    ) -> Result<bool> {
+        self.change(queue, options, |state, now| {
+            (state.edit(now, id, input), Vec::new())
+        })
+        .await
+    }
+
+    async fn remove(
+        &self,
+        queue: &Key,
+        ids: &[JobId],
+        options: CallOptions,
+    ) -> Result<Vec<Removed>> {
+        check_number("ids", ids.len())?;
+        self.change(queue, options, |state, now| state.remove(now, ids))
+            .await
+    }
+
+    async fn purge(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        most: usize,
+        options: CallOptions,
+    ) -> Result<usize> {
+        check_most("most", most)?;
+        check_purged(place)?;
+        self.change(queue, options, |state, now| state.purge(now, place, most))
+            .await
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

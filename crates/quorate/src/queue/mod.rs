@@ -22,11 +22,14 @@ mod result;
 mod spec;
 mod state;
 mod unique;
+mod view;
 mod work;
 mod worker;
 
+pub use crate::scan::{ScanCursor, ScanPage};
 pub use ask::{
-    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Renewed, Turn, WorkerId,
+    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed, Turn,
+    WorkerId,
 };
 pub use fairness::MOST_PRIORITY;
 pub use handle::Queue;
@@ -46,5 +49,6 @@ pub use result::{Ended, JobEnded, JobHandle, JobResult};
 pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals};
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
+pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
 pub use work::{Job, JobContext, JobError, OrAbort};
 pub use worker::{Worker, WorkerStatus};

@@ -4,14 +4,17 @@ use std::fmt::{Debug, Display};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use super::ask::{Ask, Pushed, Renewed, Turn};
+use super::ask::{Ask, Pushed, Removed, Renewed, Turn};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
+use super::view::{JobPage, JobPlace, JobView, QueueStats};
 use crate::error::Result;
 use crate::events::Channel;
-use crate::key::Key;
+use crate::key::{Key, Namespace};
 use crate::port::CallOptions;
+use crate::scan::{ScanCursor, ScanPage};
 
 /// Where our own backends announce what happens in a queue.
 pub(super) fn announcement(queue: &Key) -> Channel {
@@ -45,6 +48,9 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 ///   stop always is. [`News`](super::News) are on the channel named by `announced_on`.
 /// * What is noted of a job is known as long as what becomes of it; its last checkpoint comes with each delivery from then on. Progress
 ///   is announced where the end would be.
+/// * A list gives each job that stays where it is from its first page to its last once, and each at most once that does.
+/// * A job that is removed leaves nothing behind but, of one that is over and not dead, its idempotency key for as long as that was
+///   to be kept. A redriven job takes its key again if that is free.
 /// * A paused queue delivers nothing. Everything else goes on.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
@@ -111,6 +117,96 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
         note: Note,
         options: CallOptions,
     ) -> Result<bool>;
+
+    /// A job with all that is known of it; `None` if there is none, or not any more.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn inspect(
+        &self,
+        queue: &Key,
+        id: JobId,
+        options: CallOptions,
+    ) -> Result<Option<JobView>>;
+
+    /// Some of the jobs of a place, behind those of another page; fewer than `limit` also where they are large.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn list(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        after: Option<&ScanCursor>,
+        limit: usize,
+        options: CallOptions,
+    ) -> Result<JobPage>;
+
+    /// The queue in numbers.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn stats(&self, queue: &Key, options: CallOptions) -> Result<QueueStats>;
+
+    /// Some of the queues of a namespace whose names begin with `prefix`.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn queues(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScanPage>;
+
+    /// Makes dead jobs ready again, as if they had never been delivered and for as long as it takes. Says of each whether it was
+    /// dead.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn redrive(&self, queue: &Key, ids: &[JobId], options: CallOptions) -> Result<Vec<bool>>;
+
+    /// The same of those that died first, so many at most. Returns how many they were.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn redrive_dead(&self, queue: &Key, most: usize, options: CallOptions) -> Result<usize>;
+
+    /// Gives a job another input that waits or is dead. Returns whether there is such a one.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn edit(
+        &self,
+        queue: &Key,
+        id: JobId,
+        input: Bytes,
+        options: CallOptions,
+    ) -> Result<bool>;
+
+    /// Takes jobs away that nobody has, with all that is known of them. What waited counts as cancelled.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn remove(
+        &self,
+        queue: &Key,
+        ids: &[JobId],
+        options: CallOptions,
+    ) -> Result<Vec<Removed>>;
+
+    /// The same of the first of a place, so many at most. Returns how many they were.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn purge(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        most: usize,
+        options: CallOptions,
+    ) -> Result<usize>;
 
     /// Whether jobs are delivered.
     ///

@@ -1,24 +1,36 @@
 //! Queues on Redis and Valkey: few keys in one slot, each with many jobs in it, and one script per transition, for a batch.
 
 mod packed;
+mod views;
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quorate_link::Frame;
+use bytes::Bytes;
+use quorate_link::{Frame, Lane, Link};
 
-use self::packed::{each, pack, pack_delivery, pack_settled, state, to_pushed, to_turn};
-use super::ask::{Ask, Pushed, Renewed, Turn, check_jobs, check_renewal};
+use self::packed::{
+    bytes, each, flags, pack, pack_delivery, pack_settled, state, to_pushed, to_turn,
+};
+use self::views::{key_of, pack_spot, to_names, to_page, to_stats, to_view};
+use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
+use super::view::{
+    JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot, check_most, check_purged,
+};
 use crate::error::Result;
 use crate::events::Channel;
-use crate::key::Key;
+use crate::glob;
+use crate::key::{Key, Namespace, hash_tag};
 use crate::port::CallOptions;
-use crate::redis::{Script, ScriptRunner, micros, unexpected};
+use crate::redis::{Script, ScriptRunner, from_link, micros, unexpected};
+use crate::scan::{ScanCursor, ScanPage};
 
+/// Keys that a server looks at for one page of a scan.
+const LOOKED_AT: &[u8] = b"500";
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
 /// The same, for those in which jobs come or end.
@@ -38,6 +50,12 @@ static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"),
 static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
 static NOTE: Script = Script::with_library(include_str!("scripts/note.lua"), LIBRARY);
+static INSPECT: Script = Script::with_library(include_str!("scripts/inspect.lua"), LIBRARY);
+static LIST: Script = Script::with_library(include_str!("scripts/list.lua"), LIBRARY);
+static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), LIBRARY);
+static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), WITH_KEYS);
+static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIBRARY);
+static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_KEYS);
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
@@ -62,12 +80,29 @@ const KEYS: [&str; 16] = [
 
 /// Queues of one server.
 pub(crate) struct RedisQueues {
+    link: Link,
     scripts: ScriptRunner,
 }
 
 impl RedisQueues {
-    pub(crate) fn new(scripts: ScriptRunner) -> Self {
-        Self { scripts }
+    pub(crate) fn new(link: Link, scripts: ScriptRunner) -> Self {
+        Self { link, scripts }
+    }
+
+    /// Runs a script that does something with these jobs.
+    async fn operate(
+        &self,
+        script: &'static Script,
+        queue: &Key,
+        how: &[u8],
+        ids: &[JobId],
+        options: CallOptions,
+    ) -> Result<Frame> {
+        let channel = announcement(queue);
+        let ids: Vec<_> = ids.iter().map(|id| id.bytes()).collect();
+        let mut arguments = vec![channel.name.as_bytes(), how];
+        arguments.extend(ids.iter().map(|id| &id[..]));
+        self.run(script, queue, &arguments, options).await
     }
 
     async fn run(
@@ -187,6 +222,132 @@ impl QueuePort for RedisQueues {
             Some(held @ (0 | 1)) => Ok(held == 1),
             _ => Err(unexpected(&reply)),
         }
+    }
+
+    async fn inspect(
+        &self,
+        queue: &Key,
+        id: JobId,
+        options: CallOptions,
+    ) -> Result<Option<JobView>> {
+        let reply = self.run(&INSPECT, queue, &[&id.bytes()], options).await?;
+        match &reply {
+            Frame::Null => Ok(None),
+            reply => to_view(reply, id)
+                .map(Some)
+                .ok_or_else(|| unexpected(reply)),
+        }
+    }
+
+    async fn list(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        after: Option<&ScanCursor>,
+        limit: usize,
+        options: CallOptions,
+    ) -> Result<JobPage> {
+        check_most("limit", limit)?;
+        let (score, member) = pack_spot(place, after.map(Spot::read).transpose()?);
+        let numbers = [limit, MAX_PAGE].map(|it| it.to_string());
+        let [limit, bytes] = numbers.each_ref().map(String::as_bytes);
+        let arguments = [key_of(place), limit, bytes, score.as_bytes(), &member];
+        let reply = self.run(&LIST, queue, &arguments, options).await?;
+        to_page(&reply, place).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn stats(&self, queue: &Key, options: CallOptions) -> Result<QueueStats> {
+        let reply = self.run(&STATS, queue, &[], options).await?;
+        to_stats(&reply).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn queues(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScanPage> {
+        let area = glob::escape(&namespace.qualify("queue:{"));
+        let pattern = format!("{area}{}*}}", glob::escape(&hash_tag(prefix)));
+        let cursor = from.map_or("0", ScanCursor::as_str);
+        let parts: [&[u8]; 8] = [
+            b"SCAN",
+            cursor.as_bytes(),
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            LOOKED_AT,
+            b"TYPE",
+            b"string",
+        ];
+        let options = options.link().lane(Lane::Bulk);
+        let reply = self.link.call(&parts, &options).await.map_err(from_link)?;
+        to_names(&reply, namespace).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn redrive(&self, queue: &Key, ids: &[JobId], options: CallOptions) -> Result<Vec<bool>> {
+        check_number("ids", ids.len())?;
+        let reply = self.operate(&REDRIVE, queue, b"0", ids, options).await?;
+        flags(&reply, ids.len()).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn redrive_dead(&self, queue: &Key, most: usize, options: CallOptions) -> Result<usize> {
+        check_most("most", most)?;
+        let (channel, most) = (announcement(queue), most.to_string());
+        let arguments = [channel.name.as_bytes(), most.as_bytes()];
+        let reply = self.run(&REDRIVE, queue, &arguments, options).await?;
+        let done = bytes(&reply).ok_or_else(|| unexpected(&reply))?;
+        Ok(done.iter().filter(|it| **it == b'1').count())
+    }
+
+    async fn edit(
+        &self,
+        queue: &Key,
+        id: JobId,
+        input: Bytes,
+        options: CallOptions,
+    ) -> Result<bool> {
+        let reply = self
+            .run(&EDIT, queue, &[&id.bytes(), &input], options)
+            .await?;
+        match reply.as_int() {
+            Some(done @ (0 | 1)) => Ok(done == 1),
+            _ => Err(unexpected(&reply)),
+        }
+    }
+
+    async fn remove(
+        &self,
+        queue: &Key,
+        ids: &[JobId],
+        options: CallOptions,
+    ) -> Result<Vec<Removed>> {
+        check_number("ids", ids.len())?;
+        let reply = self.operate(&REMOVE, queue, b"0", ids, options).await?;
+        let removed = |digit: u8| match digit {
+            b'0' => Some(Removed::Unknown),
+            b'1' => Some(Removed::Gone),
+            b'2' => Some(Removed::Active),
+            _ => None,
+        };
+        each(&reply, ids.len(), removed).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn purge(
+        &self,
+        queue: &Key,
+        place: JobPlace,
+        most: usize,
+        options: CallOptions,
+    ) -> Result<usize> {
+        check_most("most", most)?;
+        check_purged(place)?;
+        let (channel, most) = (announcement(queue), most.to_string());
+        let arguments = [channel.name.as_bytes(), key_of(place), most.as_bytes()];
+        let reply = self.run(&REMOVE, queue, &arguments, options).await?;
+        let done = bytes(&reply).ok_or_else(|| unexpected(&reply))?;
+        Ok(done.iter().filter(|it| **it == b'1').count())
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

@@ -4,6 +4,7 @@
 //! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
 
 mod notes;
+mod operate;
 mod places;
 mod push;
 #[cfg(feature = "file")]
@@ -13,6 +14,7 @@ mod side;
 mod tests;
 mod totals;
 mod unique;
+mod view;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;

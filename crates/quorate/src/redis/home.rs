@@ -93,7 +93,7 @@ impl RedisHome {
     }
 
     pub(crate) fn queues(&self) -> RedisQueues {
-        RedisQueues::new(self.scripts.clone())
+        RedisQueues::new(self.state.clone(), self.scripts.clone())
     }
 
     pub(crate) fn caches(&self) -> RedisCaches {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use quorate::Key;
 use quorate::queue::{
-    Ask, Delivered, JobId, JobState, LeaseNumber, MemberOf, NewJob, Note, QueuePort, Settled,
-    Settlement, Unique, UniqueScope,
+    Ask, Delivered, JobId, JobPlace, JobState, JobView, LeaseNumber, MemberOf, NewJob, Note,
+    QueuePort, Settled, Settlement, Unique, UniqueScope,
 };
+use quorate::{Key, Micros};
 use quorate_testing::servers::ServerKind;
 
-use crate::agreement::{Home, Subject, agree, options};
+use crate::agreement::{Home, Subject, agree, halves, options};
 
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,6 +34,15 @@ enum Step {
     Cancel(u8),
     Look(u8, bool),
     Pause(bool),
+    Redrive(Vec<u8>),
+    RedriveDead(usize),
+    Edit(u8, u8),
+    Remove(Vec<u8>),
+    Purge(JobPlace, usize),
+    /// So many on a page.
+    List(JobPlace, usize),
+    Inspect(u8),
+    Stats,
     /// Of the first that the worker has or had.
     Note(u8, Note),
     Elapse {
@@ -101,6 +110,16 @@ fn note() -> impl Strategy<Value = Note> {
     ]
 }
 
+fn place() -> impl Strategy<Value = JobPlace> {
+    proptest::sample::select(vec![
+        JobPlace::Ready,
+        JobPlace::Due,
+        JobPlace::Active,
+        JobPlace::Ended,
+        JobPlace::Dead,
+    ])
+}
+
 fn unique() -> impl Strategy<Value = Unique> {
     let scope = prop_oneof![
         Just(UniqueScope::UntilEnded),
@@ -132,6 +151,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..IDS).prop_map(Step::Cancel),
         1 => (0..IDS, any::<bool>()).prop_map(|(id, wait)| Step::Look(id, wait)),
         1 => proptest::bool::weighted(0.3).prop_map(Step::Pause),
+        1 => proptest::collection::vec(0..IDS, 1..4).prop_map(Step::Redrive),
+        1 => (1..3_usize).prop_map(Step::RedriveDead),
+        1 => (0..IDS, any::<u8>()).prop_map(|(id, input)| Step::Edit(id, input)),
+        1 => proptest::collection::vec(0..IDS, 1..4).prop_map(Step::Remove),
+        1 => (place(), 1..3_usize)
+            .prop_filter("nobody has them", |(place, _)| *place != JobPlace::Active)
+            .prop_map(|(place, most)| Step::Purge(place, most)),
+        2 => (place(), 1..4_usize).prop_map(|(place, limit)| Step::List(place, limit)),
+        1 => (0..IDS).prop_map(Step::Inspect),
+        2 => Just(Step::Stats),
         2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
         // Odd halves: a moment never falls on an end, where microseconds would decide.
         4 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
@@ -191,6 +220,75 @@ fn shown(state: Option<&JobState>) -> String {
     match state {
         Some(JobState::Due(_)) => "due".to_owned(),
         state => format!("{state:?}"),
+    }
+}
+
+/// The same of all that is known of a job.
+fn viewed(view: JobView) -> String {
+    let mut details = view.details;
+    if let Some(it) = &mut details {
+        it.queued = Micros::new(0);
+        it.expires = it.expires.map(|_| Micros::new(0));
+    }
+    let log = view.log.into_iter().map(|it| (it.attempt, it.text));
+    let log: Vec<_> = log.collect();
+    let (id, state, progress) = (view.id, shown(Some(&view.state)), view.progress);
+    format!("{id} {state} {details:?} {progress:?} {log:?}")
+}
+
+fn ids(numbers: &[u8]) -> Vec<JobId> {
+    numbers.iter().copied().map(id).collect()
+}
+
+/// What operators see and do.
+async fn operate(port: &dyn QueuePort, key: &Key, step: &Step) -> String {
+    match step {
+        Step::Redrive(numbers) => {
+            let done = port.redrive(key, &ids(numbers), options()).await;
+            format!("{:?}", done.unwrap())
+        }
+        Step::RedriveDead(most) => {
+            let done = port.redrive_dead(key, *most, options()).await;
+            format!("{:?}", done.unwrap())
+        }
+        Step::Edit(number, input) => {
+            let input = Bytes::from(vec![*input; 5]);
+            let done = port.edit(key, id(*number), input, options()).await;
+            format!("{:?}", done.unwrap())
+        }
+        Step::Remove(numbers) => {
+            let done = port.remove(key, &ids(numbers), options()).await;
+            format!("{:?}", done.unwrap())
+        }
+        Step::Purge(place, most) => {
+            let done = port.purge(key, *place, *most, options()).await;
+            format!("{:?}", done.unwrap())
+        }
+        Step::List(place, limit) => {
+            let (mut text, mut next) = (String::new(), None);
+            loop {
+                let page = port.list(key, *place, next.as_ref(), *limit, options());
+                let page = page.await.unwrap();
+                for view in page.jobs {
+                    text.push_str(&viewed(view));
+                    text.push('\n');
+                }
+                text.push_str("--\n");
+                next = page.next;
+                if next.is_none() {
+                    return text;
+                }
+            }
+        }
+        Step::Inspect(number) => {
+            let view = port.inspect(key, id(*number), options()).await;
+            view.unwrap().map_or_else(String::new, viewed)
+        }
+        _ => {
+            let mut stats = port.stats(key, options()).await.unwrap();
+            let times = [stats.waited.take(), stats.next_due.take()];
+            format!("{stats:?} {:?}", times.map(|it| it.map(halves)))
+        }
     }
 }
 
@@ -307,10 +405,25 @@ impl Subject for Queues {
                     None => String::new(),
                 }
             }
+            operating @ (Step::Redrive(_)
+            | Step::RedriveDead(_)
+            | Step::Edit(..)
+            | Step::Remove(_)
+            | Step::Purge(..)
+            | Step::List(..)
+            | Step::Inspect(_)
+            | Step::Stats) => operate(&*port, &key, operating).await,
             Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
         };
         // Each look is a round trip.
-        let is_looked_at = matches!(step, Step::Elapse { .. } | Step::Cancel(_) | Step::Pause(_));
+        let is_looked_at = matches!(
+            step,
+            Step::Elapse { .. }
+                | Step::Cancel(_)
+                | Step::Pause(_)
+                | Step::Redrive(_)
+                | Step::Remove(_)
+        );
         let mut states = Vec::new();
         for number in (0..IDS).filter(|_| is_looked_at) {
             let state = port.look(&key, id(number), false, options()).await;

@@ -2,7 +2,9 @@
 
 mod delivering;
 mod ending;
+mod looking;
 mod noting;
+mod operating;
 mod settling;
 mod telling;
 mod unique;
@@ -19,7 +21,9 @@ use quorate::{CallOptions, Key};
 
 pub use self::delivering::*;
 pub use self::ending::*;
+pub use self::looking::*;
 pub use self::noting::*;
+pub use self::operating::*;
 pub use self::settling::*;
 pub use self::telling::*;
 pub use self::unique::*;
@@ -69,6 +73,20 @@ macro_rules! queue_suite {
                 a_checkpoint_comes_with_the_next_delivery,
                 progress_is_announced_to_who_waits,
                 what_is_too_long_is_not_noted,
+                a_job_is_shown_as_it_is,
+                the_last_lines_of_a_log_are_kept,
+                jobs_are_listed_by_place,
+                a_long_list_has_pages,
+                a_queue_is_counted,
+                queues_are_found_by_name,
+                a_list_that_cannot_be_given_is_refused,
+                a_dead_job_is_redriven,
+                dead_jobs_are_redriven_in_bulk,
+                a_redriven_job_takes_its_key_if_that_is_free,
+                a_job_is_edited_before_it_is_delivered,
+                a_job_that_nobody_has_is_removed,
+                a_place_is_purged,
+                what_is_too_much_for_operators_is_refused,
                 of_many_producers_one_queues_a_unique_job,
                 a_unique_key_is_free_when_its_job_has_ended,
                 an_idempotency_key_lasts_as_long_as_the_result,

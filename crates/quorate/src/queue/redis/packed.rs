@@ -26,7 +26,7 @@ pub(super) fn double(number: u64) -> f64 {
     clippy::cast_sign_loss,
     reason = "scripts pack whole numbers, and a strange one saturates"
 )]
-const fn whole(number: f64) -> u64 {
+pub(super) const fn whole(number: f64) -> u64 {
     number as u64
 }
 
@@ -75,12 +75,57 @@ fn to_member(packed: &[u8]) -> Option<MemberOf> {
     Some(MemberOf { queue, group })
 }
 
+fn to_unique(packed: &[u8]) -> Option<Unique> {
+    let (letter, key) = packed.split_first()?;
+    let (scope, key) = match letter {
+        b'E' => (UniqueScope::UntilEnded, key),
+        b'F' => (UniqueScope::UntilForgotten, key),
+        b'D' => (UniqueScope::Debounce, key),
+        b'T' => {
+            let (span, key) = key.split_first_chunk::<8>()?;
+            let span = Duration::from_micros(whole(f64::from_le_bytes(*span)));
+            (UniqueScope::Throttle(span), key)
+        }
+        _ => return None,
+    };
+    let key = std::str::from_utf8(key).ok()?.to_owned();
+    Some(Unique { key, scope })
+}
+
+/// What a text says that may be empty; `None` if it can't be read.
+#[expect(
+    clippy::option_option,
+    reason = "nothing there is not the same as not understood"
+)]
+fn if_any<T>(text: &[u8], read: impl FnOnce(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    read(text).map(Some)
+}
+
+/// Bytes that need not be there; `None` for anything else.
+#[expect(
+    clippy::option_option,
+    reason = "nothing there is not the same as not understood"
+)]
+pub(super) const fn maybe(frame: &Frame) -> Option<Option<&Bytes>> {
+    match frame {
+        Frame::Null => Some(None),
+        Frame::Bulk(bytes) => Some(Some(bytes)),
+        _ => None,
+    }
+}
+
 /// A job as it is kept.
 pub(super) struct Body {
     pub(super) queued: Micros,
     pub(super) keep: Duration,
+    pub(super) expires: Option<Micros>,
     pub(super) attempts: u32,
+    pub(super) priority: u8,
     pub(super) group: String,
+    pub(super) unique: Option<Unique>,
     pub(super) member_of: Option<MemberOf>,
     pub(super) input: Bytes,
 }
@@ -88,7 +133,7 @@ pub(super) struct Body {
 /// Where the texts of a job begin, of which there are three.
 const TEXTS: usize = 39;
 
-fn to_body(job: &Bytes) -> Option<Body> {
+pub(super) fn to_body(job: &Bytes) -> Option<Body> {
     let number = |at: usize| {
         let part = job.get(at * 8..at * 8 + 8)?.try_into().ok()?;
         Some(whole(f64::from_le_bytes(part)))
@@ -101,17 +146,16 @@ fn to_body(job: &Bytes) -> Option<Body> {
         from += text.len();
         Some(text)
     };
-    let (group, _unique, member_of) = (text(0)?, text(1)?, text(2)?);
-    let member_of = (!member_of.is_empty()).then(|| to_member(member_of));
+    let (group, unique, member_of) = (text(0)?, text(1)?, text(2)?);
     Some(Body {
         queued: Micros::new(number(0)?),
         keep: Duration::from_micros(number(1)?),
+        expires: Some(number(2)?).filter(|at| *at > 0).map(Micros::new),
         attempts: number(3)?.try_into().ok()?,
+        priority: *job.get(TEXTS - 7)?,
         group: std::str::from_utf8(group).ok()?.to_owned(),
-        member_of: match member_of {
-            Some(it) => Some(it?),
-            None => None,
-        },
+        unique: if_any(unique, to_unique)?,
+        member_of: if_any(member_of, to_member)?,
         input: job.slice(from..),
     })
 }
@@ -165,7 +209,7 @@ pub(super) fn to_pushed(reply: &Frame, count: usize) -> Option<Vec<Pushed>> {
     (pushed.len() == count && same.next().is_none()).then_some(pushed)
 }
 
-fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
+pub(super) fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
     each(reply, count, |byte| match byte {
         b'0' => Some(false),
         b'1' => Some(true),
@@ -173,7 +217,7 @@ fn flags(reply: &Frame, count: usize) -> Option<Vec<bool>> {
     })
 }
 
-const fn bytes(frame: &Frame) -> Option<&Bytes> {
+pub(super) const fn bytes(frame: &Frame) -> Option<&Bytes> {
     match frame {
         Frame::Bulk(bytes) => Some(bytes),
         _ => None,
@@ -212,10 +256,7 @@ fn to_delivered(parts: &[Frame]) -> Option<Delivered> {
         group: body.group,
         keep: body.keep,
         member_of: body.member_of,
-        checkpoint: match checkpoint {
-            Frame::Null => None,
-            checkpoint => Some(bytes(checkpoint)?.clone()),
-        },
+        checkpoint: maybe(checkpoint)?.cloned(),
     })
 }
 
@@ -226,7 +267,7 @@ pub(super) fn state(reply: &Frame) -> Result<Option<JobState>> {
     }
 }
 
-fn to_state(reply: &Frame) -> Option<JobState> {
+pub(super) fn to_state(reply: &Frame) -> Option<JobState> {
     let (place, rest) = reply.as_array()?.split_first()?;
     Some(match (place.as_str()?, rest) {
         ("ready", []) => JobState::Ready,
@@ -239,7 +280,7 @@ fn to_state(reply: &Frame) -> Option<JobState> {
     })
 }
 
-fn to_end(end: &Bytes) -> Option<JobEnd> {
+pub(super) fn to_end(end: &Bytes) -> Option<JobEnd> {
     Some(match end.split_first()? {
         (b'S', _) => JobEnd::Succeeded(end.slice(1..)),
         (b'D', why) => JobEnd::Dead(std::str::from_utf8(why).ok()?.to_owned()),

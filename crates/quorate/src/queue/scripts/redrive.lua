@@ -1,0 +1,67 @@
+#!lua
+-- Makes dead jobs ready again, as if they had never been delivered. Mirrors `QueueState::redrive`.
+-- KEYS     see library.lua and unique.lua
+-- ARGV[1]  channel of the queue; it shares its hash tag
+-- ARGV[2]  how many of the first of them; 0: those that are named
+-- ARGV[3]  ids
+-- returns  a 1 for each that is ready again, a 0 for each that is not dead, as one text
+-- atomic   a job leaves one place and is in the next, and who has its uniqueness key is decided with it
+local channel, time, queue = ARGV[1], now(), read()
+local ids = {}
+if ARGV[2] == '0' then
+  for nth = 3, #ARGV do
+    ids[nth - 2] = ARGV[nth]
+  end
+else
+  ids = redis.call('ZRANGE', KEYS[13], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2])
+end
+local jobs, dead = values('HMGET', KEYS[2], ids), values('ZMSCORE', KEYS[13], ids)
+local chosen, bodies, replies, seen = {}, {}, {}, {}
+for nth, id in ipairs(ids) do
+  replies[nth] = '0'
+  if jobs[nth] and is_after(dead[nth], time) and not seen[id] then
+    seen[id], replies[nth] = true, '1'
+    -- It is worth beginning it again, whatever was said of that.
+    local queued, keep, _, attempts, priority, group, unique, member, at = head(jobs[nth])
+    local job = struct.pack(HEAD, queued, keep, 0, attempts, priority, group, unique, member) .. string.sub(jobs[nth], at)
+    chosen[#chosen + 1], bodies[#bodies + 1] = id, job
+  end
+end
+
+-- A key that is free, or still its own, is its own for good.
+local function take_keys()
+  local keys, owners = {}, {}
+  for nth, job in ipairs(bodies) do
+    local scope, key = unique_of(job)
+    if scope and scope ~= 'T' then
+      keys[#keys + 1], owners[#owners + 1] = key, chosen[nth]
+    end
+  end
+  local taken = {}
+  for nth, entry in ipairs(values('HMGET', KEYS[14], keys)) do
+    local key, id = keys[nth], owners[nth]
+    local until_when, holder = struct.unpack(HOLDER, entry or struct.pack(HOLDER, 1, id))
+    local is_free = until_when > 0 and until_when <= time
+    if not taken[key] and (is_free or holder == id) then
+      taken[key] = true
+      add(queue.given, key, struct.pack(HOLDER, 0, id))
+      queue.given_for_good[#queue.given_for_good + 1] = key
+    end
+  end
+end
+
+take_keys()
+look_up_tags(queue, bodies)
+for nth, id in ipairs(chosen) do
+  make_ready(queue, id, bodies[nth])
+  add(queue.bodies, id, bodies[nth])
+end
+if #chosen > 0 then
+  wake(queue, channel, time)
+  many('ZREM', KEYS[13], chosen)
+  many('HDEL', KEYS[7], chosen)
+  queue.tried = queue.tried - many('HDEL', KEYS[8], chosen)
+  put_down(queue, time)
+  write(queue)
+end
+return table.concat(replies)

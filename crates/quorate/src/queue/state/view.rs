@@ -1,0 +1,169 @@
+//! What is seen of a queue: a pure function of its state and the time. `list.lua`, `inspect.lua` and `stats.lua` mirror it.
+
+use std::collections::{BTreeSet, btree_set};
+use std::ops::Bound;
+
+use super::super::job::{JobEnd, JobId, JobState};
+use super::super::view::{JobDetails, JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot};
+use super::QueueState;
+use super::places::Job;
+use crate::clock::Micros;
+
+impl QueueState {
+    /// A job with all that is known of it.
+    pub(in crate::queue) fn inspect(&self, now: Micros, id: JobId) -> Option<JobView> {
+        let mut view = self.view(now, id)?;
+        let notes = self.notes.of(id);
+        view.log = notes.map_or_else(Vec::new, |notes| notes.log.iter().cloned().collect());
+        Some(view)
+    }
+
+    /// The jobs of a place in its order, behind the one that was there.
+    pub(in crate::queue) fn list(
+        &self,
+        now: Micros,
+        place: JobPlace,
+        after: Option<Spot>,
+        limit: usize,
+    ) -> JobPage {
+        let spots = self.spots(now, place, after).take(limit + 1);
+        let (mut page, mut bytes, mut last) = (JobPage::default(), 0, None);
+        for spot in spots {
+            let Some(view) = self.view(now, spot.id) else {
+                continue;
+            };
+            bytes += size(&view);
+            if page.jobs.len() == limit || (bytes > MAX_PAGE && last.is_some()) {
+                page.next = last.map(Spot::cursor);
+                break;
+            }
+            page.jobs.push(view);
+            last = Some(spot);
+        }
+        page
+    }
+
+    /// How much there is of what.
+    pub(in crate::queue) fn stats(&self, now: Micros) -> QueueStats {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let next = self.ready.first().and_then(|(_, id)| self.jobs.get(id));
+        QueueStats {
+            ready: count(self.ready.len()),
+            due: count(self.due.len()),
+            active: count(self.active.len()),
+            ended: count(kept(&self.ended, now)),
+            dead: count(kept(&self.dead, now)),
+            idle: count(self.parked.iter().filter(|(_, until)| *until > now).count()),
+            paused: self.paused,
+            waited: next.map(|job| now.since(job.queued)),
+            next_due: self.due.first().map(|(at, _)| at.since(now)),
+            totals: self.totals,
+        }
+    }
+
+    fn spots(
+        &self,
+        now: Micros,
+        place: JobPlace,
+        after: Option<Spot>,
+    ) -> Box<dyn Iterator<Item = Spot> + '_> {
+        let timed = |(at, id): &(Micros, JobId)| spot(*at, 0, *id);
+        match place {
+            JobPlace::Ready => {
+                let from = after.map(|it| (it.score, it.id));
+                let spots = from_after(&self.ready, from);
+                Box::new(spots.map(|(rank, id)| Spot {
+                    score: *rank,
+                    lease: 0,
+                    id: *id,
+                }))
+            }
+            JobPlace::Due => {
+                let from = after.map(|it| (time(it.score), it.id));
+                Box::new(from_after(&self.due, from).map(timed))
+            }
+            JobPlace::Active => {
+                let lease = |it: Spot| super::LeaseNumber::new(it.lease);
+                let from = after.map(|it| (time(it.score), lease(it), it.id));
+                let spots = from_after(&self.active, from);
+                Box::new(spots.map(|(ends, lease, id)| spot(*ends, lease.get(), *id)))
+            }
+            JobPlace::Ended | JobPlace::Dead => {
+                let kept = if place == JobPlace::Dead {
+                    &self.dead
+                } else {
+                    &self.ended
+                };
+                let before = after.map(|it| (time(it.score), it.id));
+                let kept = match before {
+                    Some(before) => kept.range(..before),
+                    None => kept.range(..),
+                };
+                let kept = kept.rev().take_while(move |(until, _)| *until > now);
+                Box::new(kept.map(timed))
+            }
+        }
+    }
+
+    /// A job without its log.
+    fn view(&self, now: Micros, id: JobId) -> Option<JobView> {
+        let state = self.look(now, id)?;
+        let is_known = !matches!(&state, JobState::Ended(end) if !matches!(end, JobEnd::Dead(_)));
+        let job = self.jobs.get(&id).filter(|_| is_known);
+        Some(JobView {
+            id,
+            details: job.map(details),
+            state,
+            progress: self.notes.of(id).and_then(|notes| notes.progress.clone()),
+            log: Vec::new(),
+        })
+    }
+}
+
+/// How many of them are kept at this time.
+fn kept(ends: &BTreeSet<(Micros, JobId)>, now: Micros) -> usize {
+    let over = ends.iter().take_while(|(until, _)| *until <= now);
+    ends.len() - over.count()
+}
+
+fn from_after<T: Ord>(all: &BTreeSet<T>, after: Option<T>) -> btree_set::Range<'_, T> {
+    match after {
+        Some(after) => all.range((Bound::Excluded(after), Bound::Unbounded)),
+        None => all.range(..),
+    }
+}
+
+fn time(score: i64) -> Micros {
+    Micros::new(score.try_into().unwrap_or(0))
+}
+
+fn spot(at: Micros, lease: u64, id: JobId) -> Spot {
+    let score = i64::try_from(at.get()).unwrap_or(i64::MAX);
+    Spot { score, lease, id }
+}
+
+/// How much it is to tell, in bytes.
+fn size(view: &JobView) -> usize {
+    let end = match &view.state {
+        JobState::Ended(JobEnd::Succeeded(result)) => result.len(),
+        JobState::Ended(JobEnd::Dead(why)) => why.len(),
+        _ => 0,
+    };
+    end + view.details.as_ref().map_or(0, |it| it.input.len())
+}
+
+fn details(job: &Job) -> JobDetails {
+    JobDetails {
+        queued: job.queued,
+        input: job.input.clone(),
+        attempts: job.attempts,
+        failed: job.tries,
+        error: job.error.clone(),
+        priority: job.priority,
+        group: job.group.clone(),
+        unique: job.unique.clone(),
+        member_of: job.member_of.clone(),
+        expires: job.expires,
+        keep: job.keep,
+    }
+}
