@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::fsck::FsckPage;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
@@ -15,7 +16,7 @@ use super::state::{QueueState, Told};
 use super::view::{JobPage, JobPlace, JobView, QueueStats, Spot, check_most, check_purged};
 use crate::clock::{HomeClock, Micros};
 use crate::embedded::{Disk, State, Table, Ticket};
-use crate::error::{Outcome, Result};
+use crate::error::{Error, Outcome, Result};
 use crate::events::{Channel, EventsPort};
 use crate::key::{Key, Namespace};
 use crate::port::CallOptions;
@@ -297,6 +298,20 @@ impl QueuePort for MemoryQueues {
         check_most("most", most)?;
         check_purged(place)?;
         self.change(queue, options, |state, now| state.purge(now, place, most))
+            .await
+    }
+
+    async fn fsck(
+        &self,
+        queue: &Key,
+        from: Option<&ScanCursor>,
+        repair: bool,
+        options: CallOptions,
+    ) -> Result<FsckPage> {
+        if from.is_some() {
+            return Err(Error::invalid("cursor", "must be none: there is one page"));
+        }
+        self.change(queue, options, |state, _| (state.fsck(repair), Vec::new()))
             .await
     }
 

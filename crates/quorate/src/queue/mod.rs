@@ -7,6 +7,7 @@ mod ask;
 mod ear;
 mod envelope;
 mod fairness;
+mod fsck;
 mod handle;
 mod job;
 mod memory;
@@ -32,6 +33,7 @@ pub use ask::{
     WorkerId,
 };
 pub use fairness::MOST_PRIORITY;
+pub use fsck::{FsckPage, Stray};
 pub use handle::Queue;
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn};
+use super::fsck::FsckPage;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::view::{JobPage, JobPlace, JobView, QueueStats};
@@ -207,6 +208,19 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
         most: usize,
         options: CallOptions,
     ) -> Result<usize>;
+
+    /// Looks at some of what the queue consists of, behind another page, for what does not belong together; and puts that right
+    /// if it is asked to. It goes on meanwhile: from the first page to the last, whatever was wrong all the time is found.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn fsck(
+        &self,
+        queue: &Key,
+        from: Option<&ScanCursor>,
+        repair: bool,
+        options: CallOptions,
+    ) -> Result<FsckPage>;
 
     /// Whether jobs are delivered.
     ///

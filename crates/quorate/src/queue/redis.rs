@@ -1,5 +1,6 @@
 //! Queues on Redis and Valkey: few keys in one slot, each with many jobs in it, and one script per transition, for a batch.
 
+mod fsck;
 mod packed;
 mod views;
 
@@ -10,11 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use quorate_link::{Frame, Lane, Link};
 
+use self::fsck::{read_fsck, to_fsck};
 use self::packed::{
     bytes, each, flags, pack, pack_delivery, pack_settled, state, to_pushed, to_turn,
 };
 use self::views::{key_of, pack_spot, to_names, to_page, to_stats, to_view};
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::fsck::FsckPage;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
@@ -56,6 +59,7 @@ static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), L
 static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), WITH_KEYS);
 static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIBRARY);
 static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_KEYS);
+static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_KEYS);
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
@@ -348,6 +352,26 @@ impl QueuePort for RedisQueues {
         let reply = self.run(&REMOVE, queue, &arguments, options).await?;
         let done = bytes(&reply).ok_or_else(|| unexpected(&reply))?;
         Ok(done.iter().filter(|it| **it == b'1').count())
+    }
+
+    async fn fsck(
+        &self,
+        queue: &Key,
+        from: Option<&ScanCursor>,
+        repair: bool,
+        options: CallOptions,
+    ) -> Result<FsckPage> {
+        let (part, cursor) = read_fsck(from)?;
+        let channel = announcement(queue);
+        let repair: &[u8] = if repair { b"1" } else { b"0" };
+        let arguments = [
+            channel.name.as_bytes(),
+            repair,
+            part.as_bytes(),
+            cursor.as_bytes(),
+        ];
+        let reply = self.run(&FSCK, queue, &arguments, options).await?;
+        to_fsck(&reply).ok_or_else(|| unexpected(&reply))
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

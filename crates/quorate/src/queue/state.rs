@@ -3,6 +3,7 @@
 //! A job is in one place: ready, due, active, ended or dead. Everything is done in batches, and what nobody asked for but
 //! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
 
+mod fsck;
 mod notes;
 mod operate;
 mod places;

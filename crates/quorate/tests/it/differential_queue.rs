@@ -43,6 +43,8 @@ enum Step {
     List(JobPlace, usize),
     Inspect(u8),
     Stats,
+    /// Nothing is ever wrong.
+    Fsck,
     /// Of the first that the worker has or had.
     Note(u8, Note),
     Elapse {
@@ -161,6 +163,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (place(), 1..4_usize).prop_map(|(place, limit)| Step::List(place, limit)),
         1 => (0..IDS).prop_map(Step::Inspect),
         2 => Just(Step::Stats),
+        2 => Just(Step::Fsck),
         2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
         // Odd halves: a moment never falls on an end, where microseconds would decide.
         4 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
@@ -283,6 +286,19 @@ async fn operate(port: &dyn QueuePort, key: &Key, step: &Step) -> String {
         Step::Inspect(number) => {
             let view = port.inspect(key, id(*number), options()).await;
             view.unwrap().map_or_else(String::new, viewed)
+        }
+        Step::Fsck => {
+            let (mut strays, mut next) = (Vec::new(), None);
+            loop {
+                let page = port.fsck(key, next.as_ref(), false, options()).await;
+                let page = page.unwrap();
+                strays.extend(page.strays);
+                next = page.next;
+                if next.is_none() {
+                    assert_eq!(strays, []);
+                    return String::new();
+                }
+            }
         }
         _ => {
             let mut stats = port.stats(key, options()).await.unwrap();
@@ -412,7 +428,8 @@ impl Subject for Queues {
             | Step::Purge(..)
             | Step::List(..)
             | Step::Inspect(_)
-            | Step::Stats) => operate(&*port, &key, operating).await,
+            | Step::Stats
+            | Step::Fsck) => operate(&*port, &key, operating).await,
             Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
         };
         // Each look is a round trip.

@@ -35,6 +35,7 @@ mod limit_figures;
 mod locks;
 mod operators;
 mod ports;
+mod queue_fsck;
 mod quorum;
 mod room;
 mod round_trips;

@@ -1,6 +1,7 @@
 #!lua flags=no-writes
 -- A queue in numbers. Mirrors `QueueState::stats`.
 -- KEYS     see library.lua
+-- ARGV     none
 -- returns  numbers as text: ready, due, active, ended, dead, idle workers, 1 if it is paused; us since the next was queued and
 --          until one is due (-1: there is none); pushed, succeeded, failed, dead, cancelled, expired, deferred
 -- atomic   a job is in one place, and is counted once

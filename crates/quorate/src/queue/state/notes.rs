@@ -67,6 +67,11 @@ impl AllNotes {
         }
     }
 
+    /// Of whom something was noted who is not `there`.
+    pub(super) fn without(&self, there: impl Fn(JobId) -> bool) -> Vec<JobId> {
+        self.of.keys().copied().filter(|id| !there(*id)).collect()
+    }
+
     /// Of whom something changed since this was last asked.
     pub(super) const fn changed(&mut self) -> &mut Vec<JobId> {
         &mut self.changed

@@ -79,7 +79,17 @@ impl Uniques {
         self.held.get(key).copied()
     }
 
-    fn drop_key(&mut self, key: &str) {
+    /// Keys that a job has for good which is not `there`, or of which is not known that they end.
+    pub(super) fn strays(&self, there: impl Fn(JobId) -> bool) -> Vec<String> {
+        let is_stray = |(key, it): &(&String, &Holder)| match it.until {
+            Some(until) => !self.ends.contains(&(until, (*key).clone())),
+            None => !there(it.id),
+        };
+        let strays = self.held.iter().filter(is_stray);
+        strays.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn drop_key(&mut self, key: &str) {
         self.changed.push(key.to_owned());
         if let Some(until) = self.held.remove(key).and_then(|it| it.until) {
             self.ends.remove(&(until, key.to_owned()));
