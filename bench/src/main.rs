@@ -18,6 +18,7 @@ mod machine;
 mod measure;
 mod peers;
 mod plot;
+mod queue;
 mod replay;
 mod report;
 mod session;
@@ -81,6 +82,8 @@ enum Name {
     Limit,
     /// Taking a free lock and giving it back.
     Lock,
+    /// Jobs that do nothing, from push to settlement.
+    Queue,
     /// Making, reading, using and listing sessions.
     Session,
     /// Reading, writing and counting one entry.
@@ -111,6 +114,7 @@ fn main() -> Result<()> {
             Name::Hub => hub::run(&context)?,
             Name::Limit => limit::run(&context)?,
             Name::Lock => lock::run(&context)?,
+            Name::Queue => queue::run(&context)?,
             Name::Session => session::run(&context)?,
             Name::Store => store::run(&context)?,
         };

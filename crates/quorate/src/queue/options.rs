@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::ask::{MAX_GROUP, MAX_TIME};
 use super::fairness::MOST_PRIORITY;
+use super::unique::Unique;
 use crate::backoff::Backoff;
 use crate::clock::system_now;
 use crate::error::{Error, Result};
@@ -48,6 +49,7 @@ pub struct JobOptions {
     pub(super) expires_in: Option<Duration>,
     pub(super) keep_result: Option<Duration>,
     pub(super) tags: Vec<String>,
+    pub(super) unique: Option<Unique>,
 }
 
 /// The same setters for all that have options: `|it| …` says where.
@@ -119,6 +121,35 @@ macro_rules! option_setters {
             self
         }
 
+        /// The same job as others that are pushed with this key while it has not ended: a push gives the one that is there. At most
+        /// 512 bytes, of this queue alone.
+        pub fn unique(self, key: impl Into<String>) -> Self {
+            self.uniqueness(key.into(), $crate::queue::UniqueScope::UntilEnded)
+        }
+
+        /// As [`unique`](Self::unique), also as long as it is kept what became of it: who pushes again with the same idempotency
+        /// key gets the first one's result.
+        pub fn idempotency_key(self, key: impl Into<String>) -> Self {
+            self.uniqueness(key.into(), $crate::queue::UniqueScope::UntilForgotten)
+        }
+
+        /// One job for all pushes with this key within a time that begins with the first, whatever becomes of that.
+        pub fn throttle(self, key: impl Into<String>, time: std::time::Duration) -> Self {
+            self.uniqueness(key.into(), $crate::queue::UniqueScope::Throttle(time))
+        }
+
+        /// One job for all pushes with this key while it waits: each gives it its own input, and lets it wait anew for its own
+        /// [delay](Self::delay). One that is running already is left alone, and the push is a job of its own.
+        pub fn debounce(self, key: impl Into<String>) -> Self {
+            self.uniqueness(key.into(), $crate::queue::UniqueScope::Debounce)
+        }
+
+        fn uniqueness(mut self, key: String, scope: $crate::queue::UniqueScope) -> Self {
+            let $this = &mut self;
+            $options.unique = Some($crate::queue::Unique { key, scope });
+            self
+        }
+
         /// Words to find it by, for people: at most 16, each of at most 64 bytes.
         pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
             let $this = &mut self;
@@ -148,6 +179,7 @@ impl JobOptions {
             timeout: self.timeout.or(other.timeout),
             expires_in: self.expires_in.or(other.expires_in),
             keep_result: self.keep_result.or(other.keep_result),
+            unique: self.unique.or(other.unique),
             tags: if self.tags.is_empty() {
                 other.tags
             } else {
@@ -162,6 +194,7 @@ impl JobOptions {
         check_time("expires_in", self.expires_in)?;
         check_time("keep_result", self.keep_result)?;
         check_time("timeout", self.timeout)?;
+        self.unique.as_ref().map_or(Ok(()), Unique::check)?;
         let refuse = |field, rule| Err(Error::invalid(field, rule));
         if self.max_attempts == Some(0) {
             return refuse("max_attempts", "must be at least 1");
@@ -255,6 +288,11 @@ mod tests {
             (
                 options().fairness_group("x".repeat(513)),
                 "fairness_group must be",
+            ),
+            (options().unique(""), "unique must not be empty"),
+            (
+                options().throttle("k", Duration::ZERO),
+                "throttle must be longer than nothing",
             ),
             (options().tags([""]), "tags must each have 1 to 64 bytes"),
             (options().tags(["x"; 17]), "tags must be at most 16"),

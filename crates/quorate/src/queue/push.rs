@@ -140,7 +140,8 @@ fn handle_of<I, O>(queue: &Queue<I, O>, job: &NewJob, pushed: Pushed) -> JobHand
         Pushed::New | Pushed::Known => job.id,
         Pushed::Same(id) => id,
     };
-    JobHandle::new(queue, id, pushed == Pushed::New)
+    // Nobody else knows the id: where it is known, it was an earlier attempt of this call.
+    JobHandle::new(queue, id, id == job.id)
 }
 
 impl<I, O> IntoFuture for PushJobs<I, O>
@@ -188,7 +189,7 @@ impl Input {
             expires: options.expires_in,
             keep: options.keep_result.unwrap_or(super::options::SHORTEST_KEEP),
             member_of: None,
-            unique: None,
+            unique: options.unique,
         })
     }
 }

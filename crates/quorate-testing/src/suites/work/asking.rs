@@ -111,6 +111,36 @@ pub async fn what_is_said_at_the_push_comes_first(home: Home) {
     running.stop().await;
 }
 
+/// By whoever, and for as long as each way of saying so has it.
+pub async fn pushes_with_one_key_are_one_job(home: Home) {
+    let (queue, other) = (numbers(home.fleet()), home.instance("other").await);
+    let waiting = queue.push(&1).unique("order-42").await.unwrap();
+    let again = numbers(&other).push(&2).unique("order-42").await.unwrap();
+    assert!(waiting.is_new() && !again.is_new() && waiting.id() == again.id());
+    let debounced = queue.push(&3).debounce("mail").delay(HOUR).await.unwrap();
+    let later = queue.push(&4).debounce("mail").await.unwrap();
+    assert_eq!(debounced.id(), later.id());
+    let throttled = queue.push(&5).throttle("report", HOUR).await.unwrap();
+    let kept = queue.push(&6).idempotency_key("request-7").await.unwrap();
+    let running = run(queue.worker(say));
+    assert_eq!(again.result().await.unwrap(), "got 1");
+    assert_eq!(debounced.result().await.unwrap(), "got 4");
+    assert_eq!(throttled.result().await.unwrap(), "got 5");
+    assert_eq!(kept.result().await.unwrap(), "got 6");
+    // Afterwards.
+    let new = queue.push(&7).unique("order-42").await.unwrap();
+    assert!(new.is_new() && new.id() != waiting.id());
+    let repeated = queue.push(&8).idempotency_key("request-7").await.unwrap();
+    assert_eq!((repeated.id(), repeated.is_new()), (kept.id(), false));
+    assert_eq!(repeated.result().await.unwrap(), "got 6");
+    let soon = queue.push(&9).throttle("report", HOUR).await.unwrap();
+    assert_eq!(soon.id(), throttled.id());
+    running.stop().await;
+    home.elapse(HOUR).await;
+    let next = queue.push(&9).throttle("report", HOUR).await.unwrap();
+    assert!(next.is_new());
+}
+
 /// Before anything is queued.
 pub async fn bad_options_are_refused_with_the_rule(home: Home) {
     let queue = numbers(home.fleet());

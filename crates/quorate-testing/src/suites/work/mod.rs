@@ -38,6 +38,7 @@ macro_rules! work_suite {
                 a_job_is_done_by_another_instance,
                 jobs_are_pushed_together_or_not_at_all,
                 what_is_said_at_the_push_comes_first,
+                pushes_with_one_key_are_one_job,
                 bad_options_are_refused_with_the_rule,
                 a_job_knows_what_it_is,
                 at_most_so_many_jobs_run_at_a_time,
