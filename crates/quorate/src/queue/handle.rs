@@ -10,7 +10,7 @@ use super::queues::{PAUSE, Queues};
 use super::result::JobHandle;
 use super::spec::QueueSpec;
 use super::work::{Job, JobError};
-use super::worker::Worker;
+use super::worker::{Each, Together, Worker};
 use crate::context::Operation;
 use crate::error::{Error, Result};
 use crate::key::{Key, Namespace};
@@ -89,12 +89,46 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Does what is queued with `handler`, once it [runs](Worker::run).
-    pub fn worker<H, F>(&self, handler: H) -> Worker<I, O, H>
+    pub fn worker<H, F>(&self, handler: H) -> Worker<I, O, Each<H>>
     where
         H: Fn(Job<I>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<O, JobError>> + Send + 'static,
     {
-        Worker::new(self.clone(), handler)
+        Worker::each(self.clone(), handler)
+    }
+
+    /// Does what is queued with a `handler` that takes many jobs together, such as for one statement of a database. What it returns
+    /// is in the order of the jobs, one for each: each is settled, and tried again, by itself.
+    ///
+    /// # Example
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> quorate::Result<()> {
+    /// use quorate::{CancellationToken, Fleet, Job, JobError, QueueSpec};
+    ///
+    /// const ROWS: QueueSpec<u32, u32> = QueueSpec::new("rows");
+    ///
+    /// async fn insert(rows: Vec<Job<u32>>) -> Vec<Result<u32, JobError>> {
+    ///     rows.iter().map(|row| Ok(row.input + 1)).collect()
+    /// }
+    ///
+    /// let fleet = Fleet::embedded();
+    /// let rows = fleet.queue(&ROWS);
+    /// let stop = CancellationToken::new();
+    /// let worker = tokio::spawn(rows.batch_worker(insert).size(20).concurrency(40).run(stop.clone()));
+    ///
+    /// let pushed = rows.push_many(&[1, 2, 3]).await?;
+    /// assert_eq!(pushed[2].result().await?, 4);
+    ///
+    /// stop.cancel();
+    /// worker.await.unwrap()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn batch_worker<H, F>(&self, handler: H) -> Worker<I, O, Together<H>>
+    where
+        H: Fn(Vec<Job<I>>) -> F + Send + Sync + 'static,
+        F: Future<Output = Vec<Result<O, JobError>>> + Send + 'static,
+    {
+        Worker::together(self.clone(), handler)
     }
 
     /// Delivers nothing more, anywhere, until it is [resumed](Self::resume). Workers go on with what they have, and jobs are

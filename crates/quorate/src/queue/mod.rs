@@ -53,4 +53,4 @@ pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals};
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
 pub use work::{Job, JobContext, JobError, OrAbort};
-pub use worker::{Worker, WorkerStatus};
+pub use worker::{Each, Together, Worker, WorkerStatus};

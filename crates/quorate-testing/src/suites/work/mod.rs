@@ -6,6 +6,7 @@
 )]
 
 mod asking;
+mod batches;
 mod failing;
 mod running;
 mod stopping;
@@ -16,10 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use quorate::queue::{Each, Together};
 use quorate::{Backoff, CancellationToken, Fleet, Job, JobError, Queue, QueueSpec, Worker};
 use tokio::task::JoinHandle;
 
 pub use self::asking::*;
+pub use self::batches::*;
 pub use self::failing::*;
 pub use self::running::*;
 pub use self::stopping::*;
@@ -46,6 +49,10 @@ macro_rules! work_suite {
                 a_job_may_take_longer_than_its_lease,
                 a_declined_job_goes_to_another_instance,
                 a_paused_queue_waits,
+                jobs_are_run_together,
+                of_a_batch_each_job_is_settled_by_itself,
+                a_batch_with_results_that_do_not_fit_has_failed,
+                a_batch_does_not_wait_for_long,
                 a_failed_job_is_tried_again,
                 a_job_that_always_fails_is_dead,
                 an_aborted_job_is_dead_at_once,
@@ -116,12 +123,25 @@ impl Running {
     }
 }
 
-pub(super) fn run<I, O, H, F>(worker: Worker<I, O, H>) -> Running
+pub(super) fn run<I, O, H, F>(worker: Worker<I, O, Each<H>>) -> Running
 where
     I: Send + Sync + 'static,
     O: Send + Sync + 'static,
     H: Fn(Job<I>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<O, JobError>> + Send + 'static,
+{
+    let stop = CancellationToken::new();
+    let done = tokio::spawn(worker.run(stop.clone()));
+    Running { stop, done }
+}
+
+/// The same for a handler that takes many jobs together.
+pub(super) fn run_together<I, O, H, F>(worker: Worker<I, O, Together<H>>) -> Running
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+    H: Fn(Vec<Job<I>>) -> F + Send + Sync + 'static,
+    F: Future<Output = Vec<Result<O, JobError>>> + Send + 'static,
 {
     let stop = CancellationToken::new();
     let done = tokio::spawn(worker.run(stop.clone()));

@@ -4,13 +4,15 @@
 //! leases of those that run last longer, and learns of what is lost; and each job runs in a task of its own. What they share is
 //! the desk.
 
+mod batch;
 mod desk;
 mod execute;
 mod heart;
 mod meters;
 mod setup;
+mod shop;
 mod status;
 mod taker;
 
-pub use setup::Worker;
+pub use setup::{Each, Together, Worker};
 pub use status::WorkerStatus;

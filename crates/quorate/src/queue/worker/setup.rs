@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::super::handle::Queue;
 use super::super::queues::LOOK;
 use super::super::work::{Job, JobError};
-use super::desk::Desk;
-use super::execute::{Accept, Shop};
+use super::batch::{Gatherer, MAX_WAIT, SIZE};
+use super::desk::{Desk, SharedDesk};
+use super::execute;
 use super::heart::Heart;
 use super::meters::Meters;
+use super::shop::{Accept, Shop};
 use super::status::WorkerStatus;
-use super::taker::Taker;
+use super::taker::{Start, Taker};
 use crate::error::{Error, Result};
 
 /// Jobs at a time, unless told otherwise.
@@ -48,8 +50,51 @@ pub struct Worker<I, O, H> {
     status: watch::Sender<WorkerStatus>,
 }
 
+/// A handler that is called for each job.
+#[derive(Debug)]
+pub struct Each<H>(H);
+
+/// A handler that is called for many jobs together.
+#[derive(Debug)]
+pub struct Together<H> {
+    handler: H,
+    size: usize,
+    max_wait: Duration,
+}
+
+impl<I, O, H> Worker<I, O, Each<H>> {
+    pub(in super::super) fn each(queue: Queue<I, O>, handler: H) -> Self {
+        Self::new(queue, Each(handler))
+    }
+}
+
+impl<I, O, H> Worker<I, O, Together<H>> {
+    pub(in super::super) fn together(queue: Queue<I, O>, handler: H) -> Self {
+        let handler = Together {
+            handler,
+            size: SIZE,
+            max_wait: MAX_WAIT,
+        };
+        let worker = Self::new(queue, handler);
+        worker.concurrency(SIZE)
+    }
+
+    /// How many jobs are run together at most, from 1. Default 50. To run several batches at a time, let the
+    /// [concurrency](Self::concurrency), which counts jobs, be a multiple of this.
+    pub fn size(mut self, jobs: usize) -> Self {
+        self.handler.size = jobs;
+        self
+    }
+
+    /// How long the first job of a batch waits for others. Default 50 ms.
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.handler.max_wait = time;
+        self
+    }
+}
+
 impl<I, O, H> Worker<I, O, H> {
-    pub(in super::super) fn new(queue: Queue<I, O>, handler: H) -> Self {
+    fn new(queue: Queue<I, O>, handler: H) -> Self {
         Self {
             queue,
             handler,
@@ -62,7 +107,7 @@ impl<I, O, H> Worker<I, O, H> {
         }
     }
 
-    /// How many jobs at a time, from 1 to 100 000. Default 10.
+    /// How many jobs at a time, from 1 to 100 000. Default 10; of one whose handler takes many together, 50.
     pub fn concurrency(mut self, jobs: usize) -> Self {
         self.concurrency = jobs;
         self
@@ -101,7 +146,7 @@ impl<I, O, H> Worker<I, O, H> {
     }
 }
 
-impl<I, O, H, F> Worker<I, O, H>
+impl<I, O, H, F> Worker<I, O, Each<H>>
 where
     I: Send + Sync + 'static,
     O: Send + Sync + 'static,
@@ -116,37 +161,92 @@ where
     /// # Cancel safety
     /// When the future is dropped, the worker stops in the background as if `stop` had fired.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let queues = self.queue.shared.clone();
+        let start = |Each(handler): Each<H>, shop: Arc<Shop<I, O>>| -> Start {
+            let handler = Arc::new(handler);
+            Arc::new(move |it, stop| {
+                let run = execute::one(shop.clone(), handler.clone(), it, stop);
+                queues.context.spawn(run);
+            })
+        };
+        self.launch(stop, start).await
+    }
+}
+
+impl<I, O, H, F> Worker<I, O, Together<H>>
+where
+    I: Send + Sync + 'static,
+    O: Send + Sync + 'static,
+    H: Fn(Vec<Job<I>>) -> F + Send + Sync + 'static,
+    F: Future<Output = Vec<std::result::Result<O, JobError>>> + Send + 'static,
+{
+    /// As [`run`](Worker::run) of a worker that takes each job by itself.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an option that breaks its rule, and for a queue whose name does. Never because of the backend.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the worker stops in the background as if `stop` had fired.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        if self.handler.size == 0 || self.handler.size > self.concurrency {
+            let rule = "must be at least 1, and no more than the concurrency";
+            return Err(Error::invalid("size", rule));
+        }
+        let queues = self.queue.shared.clone();
+        let start = |handler: Together<H>, shop: Arc<Shop<I, O>>| -> Start {
+            let (begun, gathered) = tokio::sync::mpsc::unbounded_channel();
+            let gatherer = Gatherer {
+                queues: queues.clone(),
+                shop: shop.clone(),
+                handler: Arc::new(handler.handler),
+                size: handler.size,
+                max_wait: handler.max_wait,
+            };
+            queues.context.spawn(gatherer.run(gathered));
+            Arc::new(move |it, stop| {
+                if let Some(job) = shop.begin(it, stop) {
+                    // The gatherer ends after the last that could send.
+                    let _ = begun.send(job);
+                }
+            })
+        };
+        self.launch(stop, start).await
+    }
+}
+
+impl<I, O, H> Worker<I, O, H> {
+    async fn launch(
+        self,
+        stop: CancellationToken,
+        start: impl FnOnce(H, Arc<Shop<I, O>>) -> Start,
+    ) -> Result<()> {
         Taker::check(self.concurrency, self.lease)?;
         let key = self.queue.key(&LOOK)?.clone();
         let queues = self.queue.shared.clone();
         queues.context.check_open()?;
         let stop = stop.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
-        let (desk, worker) = (Arc::new(Desk::default()), rand::random());
+        let (desk, worker): (SharedDesk, _) = (Arc::new(Desk::default()), rand::random());
         let listens = queues.listen(&key, worker, desk.clone());
-        let shop = Arc::new(Shop {
+        let shop = Shop {
             meters: Meters::new(self.queue.name()),
             spec: self.queue.spec,
-            handler: self.handler,
             accept: self.accept,
             grace: self.grace,
             desk: desk.clone(),
-        });
+        };
         let heart = || Heart {
             queues: queues.clone(),
             key: key.clone(),
             desk: desk.clone(),
             lease: self.lease,
         };
-        let runner = queues.clone();
         let taker = Taker {
             queues: queues.clone(),
             key: key.clone(),
             desk: desk.clone(),
             heart: heart(),
-            start: Arc::new(move |it, stop| {
-                runner.context.spawn(shop.clone().execute(it, stop));
-            }),
+            start: start(self.handler, Arc::new(shop)),
             worker,
             concurrency: self.concurrency,
             lease: self.lease,
