@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
 use crate::hooks::ErrorSource;
 use crate::key::Namespace;
-use crate::limit::{ConcurrencyLimit, Limiter, Limiters, Policies};
+use crate::limit::Limiters;
 use crate::lock::{Locks, VotePort};
 use crate::presence::{Presence, Presences};
 use crate::queue::{Queue, QueueSpec, Queues};
@@ -247,20 +247,6 @@ impl Fleet {
     /// Subscribes to every channel of this namespace that matches a glob (`*`, `?`, `[…]`, `\`).
     pub fn channels(&self, glob: &str) -> Subscribe<bytes::Bytes> {
         events::raw_pattern(&self.inner.hub, &self.namespace, glob)
-    }
-
-    /// The limiter called `name`, with a policy or an array of them. A name has 1 to 128 letters, digits and `_ . / -`.
-    #[must_use]
-    pub fn limiter(&self, name: &str, policies: impl Into<Policies>) -> Limiter {
-        let shared = self.inner.limiters.clone();
-        Limiter::new(shared, &self.namespace, name, policies.into())
-    }
-
-    /// The concurrency limit called `name`: at most `most` at a time of each of its keys. A name as a limiter's.
-    #[must_use]
-    pub fn concurrency(&self, name: &str, most: u64) -> ConcurrencyLimit {
-        let shared = self.inner.limiters.clone();
-        ConcurrencyLimit::new(shared, &self.namespace, name, most)
     }
 
     /// The roster called `name`: who is present there.

@@ -156,6 +156,8 @@ mod documents {
     struct Limits;
     #[doc = include_str!("../../../docs/guide/locks.md")]
     struct Locks;
+    #[doc = include_str!("../../../docs/guide/queue.md")]
+    struct Queues;
     #[doc = include_str!("../../../docs/guide/sessions.md")]
     struct Sessions;
     #[doc = include_str!("../../../docs/guide/presence.md")]

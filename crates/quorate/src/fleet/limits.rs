@@ -1,10 +1,24 @@
-//! What concerns all limiters of a namespace.
+//! The limiters of a fleet.
 
 use super::Fleet;
 use crate::error::Result;
-use crate::limit::LimitFigures;
+use crate::limit::{ConcurrencyLimit, LimitFigures, Limiter, Policies};
 
 impl Fleet {
+    /// The limiter called `name`, with a policy or an array of them. A name has 1 to 128 letters, digits and `_ . / -`.
+    #[must_use]
+    pub fn limiter(&self, name: &str, policies: impl Into<Policies>) -> Limiter {
+        let shared = self.inner.limiters.clone();
+        Limiter::new(shared, &self.namespace, name, policies.into())
+    }
+
+    /// The concurrency limit called `name`: at most `most` at a time of each of its keys. A name as a limiter's.
+    #[must_use]
+    pub fn concurrency(&self, name: &str, most: u64) -> ConcurrencyLimit {
+        let shared = self.inner.limiters.clone();
+        ConcurrencyLimit::new(shared, &self.namespace, name, most)
+    }
+
     /// What is known of the limiters and concurrency limits of this namespace, over all instances that tell
     /// ([`FleetBuilder::tell_limits`](crate::FleetBuilder::tell_limits)), each as of at most
     /// [`tell_limits_every`](crate::FleetBuilder::tell_limits_every) ago.

@@ -191,6 +191,8 @@ impl Ear {
                 let waiters = waiting.jobs.get(&id).into_iter().flatten();
                 waiters.for_each(|waiter| waiter.notify_one());
             }
+            // Who waits for the end may want to know, and finds out by looking.
+            Some(News::Progress(_)) => {}
             Some(News::Cancelled(id)) => {
                 let workers = waiting.workers.values();
                 workers.for_each(|worker| worker.cancelled(id));

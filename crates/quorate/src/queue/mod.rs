@@ -4,6 +4,7 @@
 //! had as many attempts as it may, or is cancelled. What becomes of it is kept for a while, for any instance to wait for.
 
 mod ask;
+mod claim;
 mod ear;
 mod envelope;
 mod fairness;
@@ -13,6 +14,7 @@ mod job;
 mod memory;
 mod news;
 mod note;
+mod noting;
 mod options;
 mod port;
 mod push;
@@ -32,6 +34,7 @@ pub use ask::{
     Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed, Turn,
     WorkerId,
 };
+pub use claim::{ClaimJobs, Claimed, Receipt};
 pub use fairness::MOST_PRIORITY;
 pub use fsck::{FsckPage, Stray};
 pub use handle::Queue;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::ear::Ear;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::note::Note;
 use super::port::QueuePort;
 use crate::context::{Context, Operation, Repeat};
 use crate::error::{Error, Result};
@@ -28,7 +29,13 @@ pub(super) static CANCEL: Operation = operation("queue.cancel", "cancel");
 pub(super) static LOOK: Operation = operation("queue.look", "look");
 pub(super) static PAUSE: Operation = operation("queue.pause", "pause");
 static TURN: Operation = operation("queue.turn", "turn");
-static RENEW: Operation = operation("queue.renew", "renew");
+pub(super) static CLAIM: Operation = operation("queue.claim", "claim");
+pub(super) static SETTLE: Operation = operation("queue.settle", "settle");
+pub(super) static NOTE: Operation = operation("queue.note", "note");
+/// Once more would be one more.
+pub(super) static NOTE_LINE: Operation =
+    Operation::new("queue.note", "queue", "note", Repeat::OnlyIfNotApplied);
+pub(super) static RENEW: Operation = operation("queue.renew", "renew");
 
 /// What the queues of an instance share.
 pub(crate) struct Queues {
@@ -88,6 +95,20 @@ impl Queues {
         let options = CallOptions::until(self.context.attempt_deadline());
         let turn = self.port.turn(queue, ask, options).await;
         turn.map_err(|error| error.with_operation(TURN.name).with_target(queue.name()))
+    }
+
+    pub(super) async fn note(
+        &self,
+        operation: &Operation,
+        queue: &Key,
+        (id, lease): (JobId, LeaseNumber),
+        note: Note,
+    ) -> Result<bool> {
+        let note = |attempt: crate::context::Attempt| {
+            let note = note.clone();
+            self.port.note(queue, id, lease, note, attempt.options())
+        };
+        self.context.run(operation, queue.name(), None, note).await
     }
 
     /// Within `time`.

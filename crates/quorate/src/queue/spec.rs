@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::options::JobOptions;
+use super::work::tell;
 use crate::backoff::Backoff;
 use crate::codec::Codec;
 use crate::entry_key::check_area;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How often a job is delivered at most, unless the spec or a push says otherwise.
 const ATTEMPTS: u32 = 5;
@@ -199,6 +201,22 @@ impl<I, O> QueueSpec<I, O> {
     pub const fn options(mut self, options: fn(&I) -> JobOptions) -> Self {
         self.options = Some(options);
         self
+    }
+
+    /// A result as it is kept.
+    pub(super) fn encode_result(&self, value: &O) -> Result<Bytes> {
+        let result = self.output.encode(value).map_err(|error| {
+            let told = tell(&*error);
+            Error::new(ErrorKind::Encode)
+                .with_message(format!("its result does not encode: {told}"))
+                .with_source(error)
+        })?;
+        if result.len() > self.max_bytes {
+            let (size, most) = (result.len(), self.max_bytes);
+            let rule = format_args!("must be at most {most} bytes, and is {size}");
+            return Err(Error::invalid("its result", rule));
+        }
+        Ok(result)
     }
 
     /// What holds for a job with this input, unless a push says otherwise.

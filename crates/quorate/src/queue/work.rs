@@ -6,12 +6,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::MAX_ERROR;
-use super::job::{JobId, LeaseNumber};
+use super::ask::{MAX_ERROR, MAX_TIME};
+use super::envelope::Extras;
+use super::job::{Delivered, JobId, LeaseNumber, Settlement};
 use super::options::until;
+use super::queues::Queues;
 use crate::clock::Micros;
+use crate::key::Key;
 
 /// A job, as its handler gets it. What is known of it beside its input stands in [`JobContext`], which this is, too.
 #[derive(Debug)]
@@ -60,6 +64,38 @@ pub(super) struct Delivery {
     pub(super) parent: Option<JobId>,
     pub(super) tags: Vec<String>,
     pub(super) cancelled: CancellationToken,
+    pub(super) checkpoint: Option<Bytes>,
+    pub(super) home: Arc<JobHome>,
+}
+
+/// Where a job is kept.
+#[derive(Debug)]
+pub(super) struct JobHome {
+    pub(super) queues: Arc<Queues>,
+    pub(super) key: Key,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        it: Delivered,
+        extras: Extras,
+        cancelled: CancellationToken,
+        home: Arc<JobHome>,
+    ) -> Self {
+        Self {
+            id: it.id,
+            lease: it.lease,
+            attempt: it.attempt,
+            attempts: it.attempts,
+            queued: it.queued,
+            fairness_group: it.group,
+            parent: extras.parent,
+            tags: extras.tags,
+            cancelled,
+            checkpoint: it.checkpoint,
+            home,
+        }
+    }
 }
 
 impl JobContext {
@@ -220,6 +256,22 @@ pub trait OrAbort<T> {
 impl<T, E: Into<Source>> OrAbort<T> for Result<T, E> {
     fn or_abort(self) -> Result<T, JobError> {
         self.map_err(JobError::abort)
+    }
+}
+
+/// What a handler that did not succeed says of its job; `pause` is how long to wait before the next attempt, unless it says that too.
+pub(super) fn settlement_of(error: JobError, pause: impl FnOnce() -> Duration) -> Settlement {
+    match error.0 {
+        What::Abort(error) => Settlement::Dead(tell(&*error)),
+        What::Defer(time) => Settlement::Deferred(time.min(MAX_TIME)),
+        What::Retry(error) => Settlement::Failed {
+            after: pause(),
+            error: tell(&*error),
+        },
+        What::RetryIn(time, error) => Settlement::Failed {
+            after: time.min(MAX_TIME),
+            error: tell(&*error),
+        },
     }
 }
 

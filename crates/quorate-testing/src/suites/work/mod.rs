@@ -7,6 +7,7 @@
 
 mod asking;
 mod batches;
+mod claiming;
 mod failing;
 mod running;
 mod stopping;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 pub use self::asking::*;
 pub use self::batches::*;
+pub use self::claiming::*;
 pub use self::failing::*;
 pub use self::running::*;
 pub use self::stopping::*;
@@ -47,12 +49,17 @@ macro_rules! work_suite {
                 at_most_so_many_jobs_run_at_a_time,
                 an_idle_worker_is_woken,
                 a_job_may_take_longer_than_its_lease,
+                the_next_attempt_goes_on_where_the_last_one_stopped,
                 a_declined_job_goes_to_another_instance,
                 a_paused_queue_waits,
                 jobs_are_run_together,
                 of_a_batch_each_job_is_settled_by_itself,
                 a_batch_with_results_that_do_not_fit_has_failed,
                 a_batch_does_not_wait_for_long,
+                jobs_are_claimed_by_hand,
+                a_claim_waits_for_a_job,
+                a_claimed_job_is_settled_as_a_handler_would,
+                a_claimed_job_is_renewed_or_lost,
                 a_failed_job_is_tried_again,
                 a_job_that_always_fails_is_dead,
                 an_aborted_job_is_dead_at_once,

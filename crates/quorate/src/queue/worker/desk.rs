@@ -52,6 +52,8 @@ pub(super) struct Desk {
     pub(super) unsure: Notify,
     /// There may be work that the last turn did not see.
     woken: AtomicBool,
+    /// A job was left to others.
+    declined: AtomicBool,
 }
 
 impl Desk {
@@ -112,6 +114,16 @@ impl Desk {
     /// Whether something may have come since this was last asked.
     pub(super) fn take_woken(&self) -> bool {
         self.woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes note that a job is left to others, before it leaves.
+    pub(super) fn decline(&self) {
+        self.declined.store(true, Ordering::Release);
+    }
+
+    /// Whether a job was left to others since this was last asked.
+    pub(super) fn take_declined(&self) -> bool {
+        self.declined.swap(false, Ordering::AcqRel)
     }
 
     /// Those whose leases end before then, and are not lost.

@@ -16,3 +16,4 @@ mod taker;
 
 pub use setup::{Each, Together, Worker};
 pub use status::WorkerStatus;
+pub(super) use taker::check_lease;

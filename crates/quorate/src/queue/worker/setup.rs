@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::handle::Queue;
 use super::super::queues::LOOK;
-use super::super::work::{Job, JobError};
+use super::super::work::{Job, JobError, JobHome};
 use super::batch::{Gatherer, MAX_WAIT, SIZE};
 use super::desk::{Desk, SharedDesk};
 use super::execute;
@@ -133,7 +133,8 @@ impl<I, O, H> Worker<I, O, H> {
         self
     }
 
-    /// Which jobs this instance takes: one that it declines is left to others for about a second, and that was no attempt.
+    /// Which jobs this instance takes: one that it declines goes to others, and that was no attempt. An instance that declines
+    /// all it gets asks for others about once a second.
     pub fn accept(mut self, accept: impl Fn(&Job<I>) -> bool + Send + Sync + 'static) -> Self {
         self.accept = Some(Box::new(accept));
         self
@@ -234,6 +235,10 @@ impl<I, O, H> Worker<I, O, H> {
             accept: self.accept,
             grace: self.grace,
             desk: desk.clone(),
+            home: Arc::new(JobHome {
+                queues: queues.clone(),
+                key: key.clone(),
+            }),
         };
         let heart = || Heart {
             queues: queues.clone(),
@@ -256,6 +261,8 @@ impl<I, O, H> Worker<I, O, H> {
             status: self.status,
             number: 0,
             look_at: Instant::now(),
+            abstains: Instant::now(),
+            declined: 0,
         };
         let (done, ended) = tokio::sync::oneshot::channel();
         let beat = heart();

@@ -8,17 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::super::ask::MAX_TIME;
 use super::super::envelope::{self, Extras};
 use super::super::job::{Delivered, JobId, LeaseNumber, Settlement};
 use super::super::spec::QueueSpec;
-use super::super::work::{Delivery, Job, JobContext, JobError, What, shorten, tell};
+use super::super::work::{
+    Delivery, Job, JobContext, JobError, JobHome, What, settlement_of, shorten, tell,
+};
 use super::desk::{SharedDesk, Why};
 use super::meters::Meters;
 use crate::backoff::Backoff;
-
-/// A job that this instance does not want is left to others for about so long.
-const DECLINED: Duration = Duration::from_secs(1);
 
 /// What all jobs of a worker share.
 pub(super) struct Shop<I, O> {
@@ -27,6 +25,7 @@ pub(super) struct Shop<I, O> {
     /// How long a handler that was told to stop may go on.
     pub(super) grace: Duration,
     pub(super) desk: SharedDesk,
+    pub(super) home: Arc<JobHome>,
     pub(super) meters: Meters,
 }
 
@@ -65,7 +64,10 @@ impl<I, O> Shop<I, O> {
             Ok(begun) if self.accept.as_ref().is_none_or(|accept| accept(&begun.0)) => {
                 return Some(begun);
             }
-            Ok(_) => Settlement::Deferred(spread(DECLINED)),
+            Ok(_) => {
+                self.desk.decline();
+                Settlement::Deferred(Duration::ZERO)
+            }
             Err(dead) => dead,
         };
         self.leave(id, lease, Some(settlement));
@@ -108,17 +110,7 @@ impl<I, O> Shop<I, O> {
             timeout: extras.timeout.or(self.spec.timeout),
             stop: stop.clone(),
         };
-        let context = JobContext(Arc::new(Delivery {
-            id: it.id,
-            lease: it.lease,
-            attempt: it.attempt,
-            attempts: it.attempts,
-            queued: it.queued,
-            fairness_group: it.group,
-            parent: extras.parent,
-            tags: extras.tags,
-            cancelled: stop,
-        }));
+        let context = JobContext(Arc::new(Delivery::new(it, extras, stop, self.home.clone())));
         Ok((Job::new(input, context), running))
     }
 
@@ -145,21 +137,14 @@ impl<I, O> Shop<I, O> {
             (Run::Returned(Ok(value)), _) => self.encode(&value, running.keep),
             // The queue knows, and lets it end as cancelled.
             (_, Some(Why::Cancelled)) => failed("it was cancelled".to_owned()),
-            (Run::Returned(Err(JobError(What::Abort(error)))), _) => {
-                Settlement::Dead(tell(&*error))
+            // What it says at last it may have said because it was told to stop.
+            (
+                Run::Returned(Err(JobError(What::Retry(_) | What::RetryIn(..)))) | Run::Dropped,
+                Some(Why::Stopping),
+            ) => Settlement::Deferred(Duration::ZERO),
+            (Run::Returned(Err(error)), _) => {
+                settlement_of(error, || running.backoff.delay(running.attempt))
             }
-            (Run::Returned(Err(JobError(What::Defer(time)))), _) => {
-                Settlement::Deferred(time.min(MAX_TIME))
-            }
-            // Nobody knows whether it would have succeeded.
-            (Run::Dropped | Run::Returned(_), Some(Why::Stopping)) => {
-                Settlement::Deferred(Duration::ZERO)
-            }
-            (Run::Returned(Err(JobError(What::Retry(error)))), _) => failed(tell(&*error)),
-            (Run::Returned(Err(JobError(What::RetryIn(after, error)))), _) => Settlement::Failed {
-                after: after.min(MAX_TIME),
-                error: tell(&*error),
-            },
             (Run::Panicked(text), _) => failed(shorten(format!("its handler panicked: {text}"))),
             (Run::TimedOut(time), _) => failed(format!("it timed out after {time:?}")),
             (Run::Dropped, _) => failed("its handler was dropped".to_owned()),
@@ -167,17 +152,10 @@ impl<I, O> Shop<I, O> {
     }
 
     fn encode(&self, value: &O, keep: Duration) -> Settlement {
-        let most = self.spec.max_bytes;
-        let encode = || self.spec.output.encode(value);
+        let encode = || self.spec.encode_result(value);
         let why = match std::panic::catch_unwind(AssertUnwindSafe(encode)) {
-            Ok(Ok(result)) if result.len() <= most => {
-                return Settlement::Succeeded { result, keep };
-            }
-            Ok(Ok(result)) => {
-                let size = result.len();
-                format!("its result must be at most {most} bytes, and is {size}")
-            }
-            Ok(Err(error)) => format!("its result does not encode: {}", tell(&*error)),
+            Ok(Ok(result)) => return Settlement::Succeeded { result, keep },
+            Ok(Err(error)) => error.message().unwrap_or_default().to_owned(),
             Err(panic) => format!("its result does not encode: {}", told(&*panic)),
         };
         // The work is done, so doing it again is no cure.
@@ -190,9 +168,4 @@ pub(super) fn told(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "for no reason given".to_owned())
-}
-
-/// About so long, that not all come back at once.
-fn spread(time: Duration) -> Duration {
-    time.mul_f64(0.75 + rand::random::<f64>() / 2.0)
 }

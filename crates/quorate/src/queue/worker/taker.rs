@@ -35,6 +35,15 @@ const RETRY: Backoff = Backoff {
     jitter: 0.5,
 };
 
+/// How long a worker that has nothing but declined a job asks for no other, so that it goes to somebody else; the longer, the more
+/// often in a row.
+const DECLINED: Backoff = Backoff {
+    initial: Duration::from_millis(50),
+    factor: 2.0,
+    max: Duration::from_secs(1),
+    jitter: 0.5,
+};
+
 /// Past the time at which something is due, so that it is when it is asked for.
 const MARGIN: Duration = Duration::from_millis(1);
 
@@ -59,6 +68,9 @@ pub(super) struct Taker {
     pub(super) number: u64,
     /// When to ask again, whatever happens.
     pub(super) look_at: Instant,
+    /// Until when others may have what there is, and after how many jobs in a row that were declined.
+    pub(super) abstains: Instant,
+    pub(super) declined: u32,
 }
 
 impl Taker {
@@ -67,6 +79,14 @@ impl Taker {
         let closed = self.queues.context.closed().clone();
         while !self.stop.is_cancelled() && !closed.is_cancelled() {
             let (settled, free) = self.desk.take(self.concurrency);
+            if self.desk.take_declined() {
+                self.abstain(free == self.concurrency);
+            }
+            let free = if Instant::now() < self.abstains {
+                0
+            } else {
+                free
+            };
             let is_time = self.desk.take_woken() || Instant::now() >= self.look_at;
             if settled.is_empty() && (free == 0 || !is_time) {
                 self.park(free > 0).await;
@@ -80,6 +100,16 @@ impl Taker {
         self.status.send_replace(WorkerStatus::Draining);
         self.drain().await;
         self.status.send_replace(WorkerStatus::Stopped);
+    }
+
+    /// Leaves what there is to others for a while, after jobs were declined and none is running.
+    fn abstain(&mut self, is_idle: bool) {
+        if is_idle {
+            self.declined = self.declined.saturating_add(1);
+            self.abstains = Instant::now() + DECLINED.delay(self.declined);
+        } else {
+            self.declined = 0;
+        }
     }
 
     fn ask(&mut self, settled: Vec<super::super::job::Settled>, want: usize) -> Ask {
@@ -98,6 +128,8 @@ impl Taker {
         let time = async {
             if has_room {
                 tokio::time::sleep_until(self.look_at).await;
+            } else if self.abstains > Instant::now() {
+                tokio::time::sleep_until(self.abstains).await;
             } else {
                 std::future::pending().await
             }
@@ -238,9 +270,14 @@ impl Taker {
         if concurrency == 0 || concurrency > 100_000 {
             return refuse("concurrency", "must be from 1 to 100000");
         }
-        if lease < Duration::from_millis(100) || lease > Duration::from_secs(12 * 3600) {
-            return refuse("lease", "must be from 100 ms to 12 hours");
-        }
-        Ok(())
+        check_lease(lease)
     }
+}
+
+/// Refuses a lease that no worker can keep, or that keeps others waiting for ever.
+pub(in super::super) fn check_lease(lease: Duration) -> Result<(), Error> {
+    if lease < Duration::from_millis(100) || lease > Duration::from_secs(12 * 3600) {
+        return Err(Error::invalid("lease", "must be from 100 ms to 12 hours"));
+    }
+    Ok(())
 }
