@@ -107,7 +107,8 @@ impl Check {
             ),
             Self::Agreement => {
                 let features = ["-p", "quorate", "--all-features"];
-                let tests = ["test", "--test", "it"].into_iter().chain(features);
+                let tests = ["test", "--test", "it", "--test", "queue"];
+                let tests = tests.into_iter().chain(features);
                 process::run(
                     cargo(tests.chain(["--", "differential"]))
                         .env("QUORATE_AGREEMENT_ROUNDS", MANY_ROUNDS),

@@ -4,7 +4,7 @@ use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
     cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    queue_suite, session_suite, store_suite, vote_suite, work_suite,
+    session_suite, store_suite, vote_suite,
 };
 
 mod cache {
@@ -70,15 +70,6 @@ mod presence {
     presence_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
-mod queue {
-    use super::*;
-    queue_suite!(embedded, Embedded);
-    queue_suite!(file, EmbeddedFile);
-    queue_suite!(redis, OnServer(ServerKind::Redis));
-    queue_suite!(valkey, OnServer(ServerKind::Valkey));
-    queue_suite!(cluster, OnServer(ServerKind::RedisCluster));
-}
-
 mod session {
     use super::*;
     session_suite!(embedded, Embedded);
@@ -104,13 +95,4 @@ mod vote {
     vote_suite!(redis, OnServer(ServerKind::Redis));
     vote_suite!(valkey, OnServer(ServerKind::Valkey));
     vote_suite!(cluster, OnServer(ServerKind::RedisCluster));
-}
-
-mod work {
-    use super::*;
-    work_suite!(embedded, Embedded);
-    work_suite!(file, EmbeddedFile);
-    work_suite!(redis, OnServer(ServerKind::Redis));
-    work_suite!(valkey, OnServer(ServerKind::Valkey));
-    work_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }

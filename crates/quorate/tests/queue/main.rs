@@ -1,0 +1,12 @@
+//! Queues, on every home, and what happens when things break: a binary of its own, for it is as large as half of the others
+//! together.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "what queues do not need of it, others do")]
+#[path = "../it/agreement.rs"]
+mod agreement;
+mod differential;
+mod file;
+mod fsck;
+mod suites;
