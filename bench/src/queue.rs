@@ -1,8 +1,9 @@
 //! `queue`: jobs that do nothing, from push to settlement.
 //!
 //! One process pushes in batches of 50 and works with 100 at a time, with every default: leases, attempts, results kept. The floor is
-//! a loop by hand that moves the same bytes in the same batches, with a list, a hash of what is active, and nothing else: no leases
-//! that end, no attempts, no delays, no fairness, no results.
+//! a loop by hand that moves the same bytes in the same batches between what any queue with leases has: bodies by id, who is ready, in
+//! order, and who is active, by when its lease ends. Nothing else: leases that nobody looks at, no guard, no attempts, no delays, no
+//! fairness, no results, nobody woken. A list, from which what is lost is lost but for a hash of what is active, stands beside it.
 
 mod bare;
 mod ours;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use quorate::Fleet;
 
-use self::bare::Bare;
+use self::bare::{Bare, Kind};
 use self::ours::{Channel, Crowd, Ours};
 use crate::context::{Context, Flavour};
 use crate::measure::{Contender, Series};
@@ -51,7 +52,7 @@ pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
         for (suffix, fsync) in [("", None), (".aof_always", Some("always"))] {
             let name = format!("queue.work.{}{suffix}", flavour.name());
             if context.wants(&name) {
-                context.expect(1, 2);
+                context.expect(1, 3);
                 figures.extend(flavour.runtime()?.block_on(work(context, &name, fsync))?);
             }
         }
@@ -82,14 +83,19 @@ pub(crate) fn run(context: &Context) -> Result<Vec<Figure>> {
 async fn work(context: &Context, name: &str, fsync: Option<&str>) -> Result<Vec<Figure>> {
     let fleet = Fleet::connect(&context.server.url()).await?;
     configure(&fleet, fsync).await?;
-    let bare = Bare::connect(context.server.port(), fleet.clone()).await?;
+    let port = context.server.port();
+    let leases = Bare::connect(port, fleet.clone(), Kind::Leases).await?;
+    let list = Bare::connect(port, fleet.clone(), Kind::List).await?;
     let ours = Ours::new(&fleet, Crowd::default());
     let contenders = vec![
         Contender::custom("quorate", move |tasks, length| {
             Box::pin(ours.clone().window(tasks, length))
         }),
         Contender::custom("floor", move |tasks, length| {
-            Box::pin(bare.clone().window(tasks, length))
+            Box::pin(leases.clone().window(tasks, length))
+        }),
+        Contender::custom("list", move |tasks, length| {
+            Box::pin(list.clone().window(tasks, length))
         }),
     ];
     let series = context.turns(name, contenders, CONCURRENCY, context.plan).await?;
@@ -99,12 +105,16 @@ async fn work(context: &Context, name: &str, fsync: Option<&str>) -> Result<Vec<
         say(context, &series);
         return Ok(Vec::new());
     }
-    let mut figures = compared(name, &series, "floor")?;
+    let [ours, floor, list] = &series[..] else {
+        anyhow::bail!("three are measured");
+    };
+    let mut figures = compared(name, [ours, floor])?;
     figures[0] = figures[0].clone().at_least(LEAST_OF_FLOOR);
     if fsync.is_none() {
         figures[0] = figures[0].clone().within(Bound::AtLeast(AIM));
         figures[1] = figures[1].clone().within(Bound::AtMost(1.0));
     }
+    figures.push(compared(name, [ours, list])?.swap_remove(0));
     Ok(figures)
 }
 
@@ -124,7 +134,7 @@ async fn in_process(context: &Context, name: &str) -> Result<Vec<Figure>> {
         say(context, &series);
         return Ok(Vec::new());
     }
-    let rate = compared(name, &series, "channel")?.swap_remove(0);
+    let rate = compared(name, pair(&series)?)?.swap_remove(0);
     Ok(vec![rate.within(Bound::AtLeast(AIM_IN_PROCESS))])
 }
 
@@ -147,7 +157,7 @@ async fn in_file(context: &Context) -> Result<Vec<Figure>> {
         say(context, &series);
         return Ok(Vec::new());
     }
-    Ok(vec![compared(name, &series, "memory")?.swap_remove(0)])
+    Ok(vec![compared(name, pair(&series)?)?.swap_remove(0)])
 }
 
 /// The same work in front of many jobs that wait, beside a thousand of them.
@@ -198,14 +208,12 @@ async fn crowds(
     let series = context.turns(name, contenders, CONCURRENCY, context.plan).await?;
     fleet.redis()?.command(&["FLUSHALL", "ASYNC"]).await?;
     fleet.close().await;
-    compared(name, &series, other)
+    compared(name, pair(&series)?)
 }
 
 /// Rate, commands and server time of ours beside theirs.
-fn compared(name: &str, series: &[Series<Done>], reference: &'static str) -> Result<Vec<Figure>> {
-    let [ours, theirs] = series else {
-        anyhow::bail!("two are measured");
-    };
+fn compared(name: &str, [ours, theirs]: [&Series<Done>; 2]) -> Result<Vec<Figure>> {
+    let reference = theirs.name;
     let of = |pick: fn(&Done) -> f64| {
         let values = |series: &Series<Done>| series.windows.iter().map(pick).collect::<Vec<_>>();
         (values(ours), values(theirs))
@@ -231,6 +239,13 @@ fn compared(name: &str, series: &[Series<Done>], reference: &'static str) -> Res
         figures.push(Figure::of_pairs(name, "µs/job", Better::Less, &server, pair)?);
     }
     Ok(figures)
+}
+
+fn pair(series: &[Series<Done>]) -> Result<[&Series<Done>; 2]> {
+    match series {
+        [ours, theirs] => Ok([ours, theirs]),
+        _ => anyhow::bail!("two are measured"),
+    }
 }
 
 fn say(context: &Context, series: &[Series<Done>]) {
