@@ -66,7 +66,11 @@ impl Desk {
             stop: stop.clone(),
             why: None,
         };
-        self.state.lock().held.insert(id, held);
+        let before = self.state.lock().held.insert(id, held);
+        // It has come to us again: whoever runs it since before has lost it.
+        if let Some(mut before) = before {
+            before.stop(Why::Lost);
+        }
         stop
     }
 
