@@ -213,3 +213,27 @@ impl Hears for Desk {
 
 /// For parts that outlive each other.
 pub(super) type SharedDesk = Arc<Desk>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_comes_again_is_lost_to_who_had_it_before() {
+        let (desk, id) = (Desk::default(), JobId::random());
+        let ends = Instant::now() + Duration::from_secs(60);
+        let (first, second) = (LeaseNumber::new(2), LeaseNumber::new(4));
+        let before = desk.enter(id, first, ends);
+        let after = desk.enter(id, second, ends);
+        assert!(before.is_cancelled() && !after.is_cancelled());
+        assert_eq!(
+            (desk.why(id, first), desk.why(id, second)),
+            (Some(Why::Lost), None)
+        );
+        // What the one before says does not end the one after.
+        desk.leave(id, first, None);
+        assert!(!desk.is_empty());
+        desk.leave(id, second, None);
+        assert!(desk.is_empty());
+    }
+}
