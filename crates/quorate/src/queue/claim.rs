@@ -133,6 +133,7 @@ impl<I, O> Queue<I, O> {
     /// When the future is dropped, the leases may or may not last longer.
     pub async fn renew(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<Renewed>> {
         let key = self.key(&RENEW)?;
+        super::worker::check_lease(lease).map_err(|error| error.with_operation(RENEW.name))?;
         let held: Vec<_> = receipts.iter().map(|it| (it.id, it.lease)).collect();
         let time = self.shared.context.deadline.unwrap_or(Duration::MAX);
         self.shared.renew(key, &held, lease, time).await
@@ -270,7 +271,10 @@ impl<I, O> ClaimJobs<I, O> {
                 settled: refused,
                 ..ask(rand::random(), 1, 0, self.lease)
             };
-            self.queue.shared.turn(key, &ask).await?;
+            // The others are claimed all the same; these come again when their leases end.
+            if let Err(error) = self.queue.shared.turn(key, &ask).await {
+                self.queue.shared.report(&error);
+            }
         }
         Ok(claimed)
     }

@@ -265,7 +265,7 @@ pub(super) fn settlement_of(error: JobError, pause: impl FnOnce() -> Duration) -
         What::Abort(error) => Settlement::Dead(tell(&*error)),
         What::Defer(time) => Settlement::Deferred(time.min(MAX_TIME)),
         What::Retry(error) => Settlement::Failed {
-            after: pause(),
+            after: pause().min(MAX_TIME),
             error: tell(&*error),
         },
         What::RetryIn(time, error) => Settlement::Failed {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::super::ask::MAX_TIME;
 use super::super::envelope::{self, Extras};
 use super::super::job::{Delivered, JobId, LeaseNumber, Settlement};
 use super::super::spec::QueueSpec;
@@ -129,7 +130,8 @@ impl<I, O> Shop<I, O> {
     /// What became of a job; `None` where its lease was lost, so that nobody wants to know.
     fn settlement(&self, ran: Run<O>, why: Option<Why>, running: &Running) -> Option<Settlement> {
         let failed = |error: String| {
-            let after = running.backoff.delay(running.attempt);
+            // A queue takes no more, and refuses the whole turn.
+            let after = running.backoff.delay(running.attempt).min(MAX_TIME);
             Settlement::Failed { after, error }
         };
         Some(match (ran, why) {
