@@ -4,6 +4,7 @@ mod caches;
 mod limits;
 mod locks;
 mod ports;
+mod queues;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -29,7 +30,7 @@ use crate::key::Namespace;
 use crate::limit::Limiters;
 use crate::lock::{Locks, VotePort};
 use crate::presence::{Presence, Presences};
-use crate::queue::{Queue, QueueSpec, Queues};
+use crate::queue::Queues;
 #[cfg(feature = "redis")]
 use crate::redis::{RedisCommands, RedisHome};
 use crate::session::{Sessions, SharedSessions};
@@ -259,12 +260,6 @@ impl Fleet {
     #[must_use]
     pub fn sessions(&self) -> Sessions {
         Sessions::new(self.inner.sessions.clone(), &self.namespace)
-    }
-
-    /// The queue of a spec.
-    #[must_use]
-    pub fn queue<I, O>(&self, spec: &QueueSpec<I, O>) -> Queue<I, O> {
-        Queue::new(self.inner.queues.clone(), &self.namespace, spec)
     }
 
     /// The store of a spec.

@@ -37,7 +37,7 @@ const RECHECK: Backoff = Backoff {
     jitter: 0.5,
 };
 
-/// By which a claimed job is [renewed](Queue::renew) and [settled](Queue::settle), from any instance: a text to hand to who works.
+/// By which a claimed job is [renewed](Queue::renew), [noted of](Queue::note) and [settled](Queue::settle), from any instance: a text to hand to who works.
 ///
 /// It names one delivery, and is worth nothing when its lease has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,8 @@ pub struct Claimed<I> {
     pub job: Job<I>,
     /// By which it is renewed and settled.
     pub receipt: Receipt,
+    /// How long this attempt may take, if that was said. Nobody sees to it but who claimed the job.
+    pub timeout: Option<Duration>,
 }
 
 impl<I, O> Queue<I, O> {
@@ -203,6 +205,7 @@ impl<I, O> Queue<I, O> {
             keep: it.keep,
             backoff: extras.backoff,
         };
+        let timeout = extras.timeout.or(self.spec.timeout);
         let context = JobContext(Arc::new(Delivery::new(
             it,
             extras,
@@ -212,6 +215,7 @@ impl<I, O> Queue<I, O> {
         Ok(Claimed {
             job: Job::new(input, context),
             receipt,
+            timeout,
         })
     }
 }

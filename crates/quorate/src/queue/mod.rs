@@ -3,7 +3,9 @@
 //! A job is pushed with a [`QueueSpec`], delivered to one [`Worker`] at a time under a lease, and delivered again until it is done, has
 //! had as many attempts as it may, or is cancelled. What becomes of it is kept for a while, for any instance to wait for.
 
+mod all;
 mod ask;
+mod check;
 mod claim;
 mod ear;
 mod envelope;
@@ -11,14 +13,17 @@ mod fairness;
 mod fsck;
 mod handle;
 mod job;
+mod list;
 mod memory;
 mod news;
 mod note;
 mod noting;
+mod operate;
 mod options;
 mod port;
 mod push;
 mod queues;
+mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod result;
@@ -29,11 +34,13 @@ mod view;
 mod work;
 mod worker;
 
-pub use crate::scan::{ScanCursor, ScanPage};
+pub use crate::scan::{Scan, ScanCursor, ScanPage};
+pub use all::AllQueues;
 pub use ask::{
     Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed, Turn,
     WorkerId,
 };
+pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
 pub use fairness::MOST_PRIORITY;
 pub use fsck::{FsckPage, Stray};
@@ -41,6 +48,7 @@ pub use handle::Queue;
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
+pub use list::{JobList, JobRecords};
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;
 pub use note::{LogLine, MAX_CHECKPOINT, MAX_LINE, MAX_LOG, MAX_PROGRESS, MOST_LINES, Note};
@@ -48,6 +56,7 @@ pub use options::JobOptions;
 pub use port::QueuePort;
 pub use push::{PushJob, PushJobs};
 pub(crate) use queues::Queues;
+pub use record::JobRecord;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisQueues;
 pub use result::{Ended, JobEnded, JobHandle, JobResult};

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::claim::Receipt;
+use super::handle::Queue;
 use super::note::Note;
 use super::queues::{NOTE, NOTE_LINE};
 use super::work::JobContext;
@@ -93,6 +95,29 @@ impl JobContext {
         home.queues
             .note(&NOTE, &home.key, (self.0.id, self.0.lease), note)
             .await
+    }
+}
+
+impl<I, O> Queue<I, O> {
+    /// Notes something of a claimed job: how far it is (JSON, for whoever looks at it), a line of its log, where the next attempt goes
+    /// on.
+    ///
+    /// `false`: the lease has ended, somebody else has the job, and nothing was noted.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is too long, and those of the backend. After a lost reply nobody knows whether a line of the log is
+    /// there; the rest is repeated.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, it may or may not be noted.
+    pub async fn note(&self, receipt: &Receipt, note: Note) -> Result<bool> {
+        let operation = match note {
+            Note::Log(_) => &NOTE_LINE,
+            Note::Progress(_) | Note::Checkpoint(_) => &NOTE,
+        };
+        let key = self.key(operation)?;
+        let held = (receipt.id(), receipt.lease());
+        self.shared.note(operation, key, held, note).await
     }
 }
 

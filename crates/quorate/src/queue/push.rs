@@ -12,7 +12,7 @@ use super::options::{JobOptions, option_setters};
 use super::queues::PUSH;
 use super::result::JobHandle;
 use super::spec::QueueSpec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// How many bytes of inputs one call takes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -159,15 +159,7 @@ where
 
 impl Input {
     fn new<I, O>(spec: &QueueSpec<I, O>, input: &I) -> Result<Self> {
-        let mut encoded = Vec::with_capacity(128);
-        spec.input
-            .encode_behind(input, &mut encoded)
-            .map_err(|error| Error::new(ErrorKind::Encode).with_source(error))?;
-        if encoded.len() > spec.max_bytes {
-            let (size, most) = (encoded.len(), spec.max_bytes);
-            let rule = format_args!("must be at most {most} bytes, and is {size}");
-            return Err(Error::invalid("input", rule));
-        }
+        let encoded = spec.encode_input(input)?;
         Ok(Self {
             encoded,
             options: spec.options_of(input),

@@ -19,9 +19,14 @@ use crate::hooks::ErrorSource;
 use crate::key::Key;
 use crate::port::CallOptions;
 
-const fn operation(name: &'static str, verb: &'static str) -> Operation {
+pub(super) const fn operation(name: &'static str, verb: &'static str) -> Operation {
     // Jobs, deliveries and turns have names: repeating is recognised.
     Operation::new(name, "queue", verb, Repeat::Harmless)
+}
+
+/// Of what would answer otherwise the second time, or undo what somebody did in between.
+const fn once(name: &'static str, verb: &'static str) -> Operation {
+    Operation::new(name, "queue", verb, Repeat::OnlyIfNotApplied)
 }
 
 pub(super) static PUSH: Operation = operation("queue.push", "push");
@@ -33,9 +38,18 @@ pub(super) static CLAIM: Operation = operation("queue.claim", "claim");
 pub(super) static SETTLE: Operation = operation("queue.settle", "settle");
 pub(super) static NOTE: Operation = operation("queue.note", "note");
 /// Once more would be one more.
-pub(super) static NOTE_LINE: Operation =
-    Operation::new("queue.note", "queue", "note", Repeat::OnlyIfNotApplied);
+pub(super) static NOTE_LINE: Operation = once("queue.note", "note");
 pub(super) static RENEW: Operation = operation("queue.renew", "renew");
+pub(super) static STATS: Operation = operation("queue.stats", "stats");
+pub(super) static LIST: Operation = operation("queue.list", "list");
+pub(super) static INSPECT: Operation = operation("queue.inspect", "inspect");
+pub(super) static FSCK: Operation = operation("queue.fsck", "fsck");
+/// What was put right is told once.
+pub(super) static FSCK_REPAIR: Operation = once("queue.fsck", "fsck");
+pub(super) static REDRIVE: Operation = once("queue.redrive", "redrive");
+pub(super) static EDIT: Operation = once("queue.edit", "edit");
+pub(super) static REMOVE: Operation = once("queue.remove", "remove");
+pub(super) static PURGE: Operation = once("queue.purge", "purge");
 
 /// What the queues of an instance share.
 pub(crate) struct Queues {

@@ -203,6 +203,20 @@ impl<I, O> QueueSpec<I, O> {
         self
     }
 
+    /// An input as it is kept, but for what stands behind it.
+    pub(super) fn encode_input(&self, input: &I) -> Result<Vec<u8>> {
+        let mut encoded = Vec::with_capacity(128);
+        self.input
+            .encode_behind(input, &mut encoded)
+            .map_err(|error| Error::new(ErrorKind::Encode).with_source(error))?;
+        if encoded.len() > self.max_bytes {
+            let (size, most) = (encoded.len(), self.max_bytes);
+            let rule = format_args!("must be at most {most} bytes, and is {size}");
+            return Err(Error::invalid("input", rule));
+        }
+        Ok(encoded)
+    }
+
     /// A result as it is kept.
     pub(super) fn encode_result(&self, value: &O) -> Result<Bytes> {
         let result = self.output.encode(value).map_err(|error| {

@@ -7,6 +7,7 @@
 #[path = "../it/agreement.rs"]
 mod agreement;
 mod differential;
+mod faults;
 mod file;
 mod fsck;
 mod suites;

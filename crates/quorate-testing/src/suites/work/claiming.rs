@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::queue::{Receipt, Renewed};
+use quorate::queue::{Note, Receipt, Renewed};
 use quorate::{Ended, ErrorKind, JobError, QueueSpec};
 
 use super::{HOUR, SECOND, numbers, run, say};
@@ -119,6 +119,40 @@ pub async fn a_claimed_job_is_settled_as_a_handler_would(home: Home) {
         .unwrap();
     assert!(queue.claim(9).await.unwrap().is_empty());
     assert!(matches!(bad.ended().await.unwrap(), Ended::Dead(_)));
+}
+
+/// As long as it is had.
+pub async fn a_claimed_job_takes_notes_by_its_receipt(home: Home) {
+    let queue = numbers(home.fleet());
+    let job = queue.push(&1).timeout(HOUR).await.unwrap();
+    let claimed = queue.claim(1).lease(SECOND).await.unwrap();
+    assert_eq!(claimed[0].timeout, Some(HOUR));
+    let receipt = &claimed[0].receipt;
+    let other = numbers(&home.instance("other").await);
+    let notes = [
+        Note::Progress("0.5".into()),
+        Note::Log("half".to_owned()),
+        Note::Checkpoint("[1]".into()),
+    ];
+    for note in notes.clone() {
+        assert!(other.note(receipt, note).await.unwrap());
+    }
+    let seen = queue.inspect(job.id()).await.unwrap().unwrap();
+    assert_eq!(seen.progress_as::<f64>().unwrap(), Some(0.5));
+    assert_eq!(seen.log[0].text, "half");
+    let long = Note::Log("x".repeat(5000));
+    let error = other.note(receipt, long).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.operation()),
+        (ErrorKind::InvalidInput, Some("queue.note"))
+    );
+    home.elapse(HOUR).await;
+    let again = queue.claim(1).await.unwrap();
+    let state = again[0].job.last_checkpoint::<Vec<u32>>().unwrap();
+    assert_eq!(state, Some(vec![1]));
+    for note in notes {
+        assert!(!other.note(receipt, note).await.unwrap());
+    }
 }
 
 /// And learns that it was cancelled.

@@ -9,6 +9,7 @@ mod asking;
 mod batches;
 mod claiming;
 mod failing;
+mod operating;
 mod running;
 mod stopping;
 mod waiting;
@@ -26,6 +27,7 @@ pub use self::asking::*;
 pub use self::batches::*;
 pub use self::claiming::*;
 pub use self::failing::*;
+pub use self::operating::*;
 pub use self::running::*;
 pub use self::stopping::*;
 pub use self::waiting::*;
@@ -60,6 +62,15 @@ macro_rules! work_suite {
                 a_claim_waits_for_a_job,
                 a_claimed_job_is_settled_as_a_handler_would,
                 a_claimed_job_is_renewed_or_lost,
+                a_claimed_job_takes_notes_by_its_receipt,
+                an_operator_sees_what_was_pushed_and_what_became_of_it,
+                what_does_not_decode_is_seen_all_the_same,
+                the_jobs_of_a_place_come_page_by_page,
+                a_dead_job_is_put_right_and_redriven,
+                an_operator_takes_away_what_nobody_has,
+                queues_are_found_and_counted_whatever_their_types,
+                a_sound_queue_has_no_strays,
+                operators_are_told_which_rule_they_break,
                 a_failed_job_is_tried_again,
                 a_job_that_always_fails_is_dead,
                 an_aborted_job_is_dead_at_once,
