@@ -86,6 +86,12 @@ impl LeaseNumber {
         let next = (last + 1).max(now.get());
         Self(next + (next + u64::from(is_bound)) % 2)
     }
+
+    /// Whether the job has to be read when it ends.
+    #[cfg(feature = "redis")]
+    pub(super) const fn is_bound(self) -> bool {
+        self.0 % 2 == 1
+    }
 }
 
 /// The job group that a job belongs to.

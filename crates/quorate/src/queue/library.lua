@@ -25,10 +25,12 @@ local RAN_OUT = 'its lease ran out'
 local NUMBERS = '<dddddddddddddddBB'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
--- When it was queued, for how long is kept what became of it, until when it is worth beginning it (0: for ever), attempts,
--- priority, length of the fairness group's name, of the uniqueness key with its scope, of the job group (the name of the queue
--- that has it, and its id).
-local HEAD = '<ddddBI2I2I2'
+-- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
+-- long is kept what became of it, until when it is worth beginning it (0: for ever), attempts, priority, length of the fairness
+-- group's name, of the uniqueness key with its scope, of the job group (the name of the queue that has it, and its id).
+local HEAD, PLAIN = '<ddddBI2I2I2', '\1'
+-- The same of a job that is to be queued: all but when that was, its expiry counted from now.
+local NEW = '<dddBI2I2I2'
 
 local function read()
   local numbers = redis.call('GET', KEYS[1])
@@ -113,7 +115,7 @@ end
 
 -- The head of a job: queued, keep, expires, attempts, priority, the lengths of three texts, where the first of them begins.
 local function head(job)
-  return struct.unpack(HEAD, job)
+  return struct.unpack(HEAD, job, 2)
 end
 
 local function group_of(job)
@@ -129,11 +131,10 @@ end
 
 -- A lease number, greater than all before it: an odd one if the job is bound, which means that it has to be read when it ends.
 -- So a delivery says by its number alone whether that is so, and who settles what is not bound reads no job.
-local function next_lease(queue, time, unique, member)
-  local bound = (unique > 0 or member > 0) and 1 or 0
+local function next_lease(queue, time, is_bound)
   queue.lease = math.max(queue.lease + 1, time)
-  queue.lease = queue.lease + (queue.lease + bound) % 2
-  return queue.lease
+  queue.lease = queue.lease + (queue.lease + (is_bound and 1 or 0)) % 2
+  return struct.pack('>d', queue.lease)
 end
 
 -- Looks up the last tags of the groups of these jobs together. A job that was evicted is none.

@@ -2,7 +2,7 @@
 
 -- The span for which what became of a job is kept, until when it is worth beginning it, and its uniqueness: scope, key, us.
 local function parse_new(job, time)
-  local keep, expires, _, _, group, unique, _, at = struct.unpack('<dddBI2I2I2', job)
+  local keep, expires, _, _, group, unique, _, at = struct.unpack(NEW, job)
   expires = expires > 0 and time + expires or 0
   if unique > 0 then
     return keep, expires, unique_in(string.sub(job, at + group, at + group + unique - 1))
@@ -88,10 +88,10 @@ end
 
 -- A job that waits is to be done as was said last: with that input, delay and expiry.
 local function debounce(it, job, expires, span, moves)
-  local _, _, _, _, last_group, last_unique, last_member, from = struct.unpack('<dddBI2I2I2', job)
+  local _, _, _, _, last_group, last_unique, last_member, from = struct.unpack(NEW, job)
   local input = string.sub(job, from + last_group + last_unique + last_member)
   local queued, keep, _, attempts, priority, group, unique, member, at = head(it.job)
-  it.job = struct.pack(HEAD, queued, keep, expires, attempts, priority, group, unique, member)
+  it.job = '\0' .. struct.pack(HEAD, queued, keep, expires, attempts, priority, group, unique, member)
     .. string.sub(it.job, at, at + group + unique + member - 1) .. input
   it.span = span
   if not moves[it] then
@@ -121,7 +121,7 @@ local function take_in(queue, id, span, job, moves, time)
     end
     return '2', holder.id
   end
-  local it = {id = id, span = span, place = 'new', job = struct.pack('<ddd', time, keep, expires) .. string.sub(job, 17)}
+  local it = {id = id, span = span, place = 'new', job = '\0' .. struct.pack('<ddd', time, keep, expires) .. string.sub(job, 17)}
   moves[it], moves[#moves + 1] = true, it
   if key then
     give_key(queue, key, it, scope == 'T' and throttle, time)

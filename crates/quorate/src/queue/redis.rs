@@ -13,7 +13,7 @@ use quorate_link::{Frame, Lane, Link};
 
 use self::fsck::{read_fsck, to_fsck};
 use self::packed::{
-    bytes, each, flags, pack, pack_delivery, pack_settled, state, to_pushed, to_turn,
+    bytes, each, flags, pack_delivery, pack_jobs, pack_settled, state, to_pushed, to_turn,
 };
 use self::views::{key_of, pack_spot, to_names, to_page, to_stats, to_view};
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
@@ -131,12 +131,11 @@ impl QueuePort for RedisQueues {
         options: CallOptions,
     ) -> Result<Vec<Pushed>> {
         check_jobs(jobs)?;
-        let packed: Vec<_> = jobs.iter().map(pack).collect();
+        let (are_alike, packed) = pack_jobs(jobs);
         let channel = announcement(queue);
-        let mut arguments = vec![channel.name.as_bytes()];
-        for (id, delay, job) in &packed {
-            arguments.extend([&id[..], delay.as_bytes(), job]);
-        }
+        let are_alike: &[u8] = if are_alike { b"1" } else { b"0" };
+        let mut arguments = vec![channel.name.as_bytes(), are_alike];
+        arguments.extend(packed.iter().map(Vec::as_slice));
         let reply = self.run(&PUSH, queue, &arguments, options).await?;
         to_pushed(&reply, jobs.len()).ok_or_else(|| unexpected(&reply))
     }
@@ -148,14 +147,12 @@ impl QueuePort for RedisQueues {
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         let numbers = [ask.worker, ask.number, ask.want as u64].map(|it| it.to_string());
         let (lease, channel) = (micros(ask.lease), announcement(queue));
-        let settled: Vec<_> = ask.settled.iter().map(pack_settled).collect();
+        let settled = pack_settled(&ask.settled);
         let mut arguments: Vec<&[u8]> = numbers.iter().map(String::as_bytes).collect();
         arguments.extend([lease.as_bytes(), channel.name.as_bytes()]);
-        for (delivery, how, text) in &settled {
-            arguments.extend([&delivery[..], how.as_bytes(), text]);
-        }
+        arguments.extend(settled.arguments.iter().map(Vec::as_slice));
         let reply = self.scripts.run(&TURN, &keys, &arguments, options).await?;
-        to_turn(&reply, ask).ok_or_else(|| unexpected(&reply))
+        to_turn(&reply, &settled).ok_or_else(|| unexpected(&reply))
     }
 
     async fn renew(

@@ -104,6 +104,26 @@ fn pushed() -> impl Strategy<Value = Pushed> {
         )
 }
 
+/// Jobs that differ in nothing but their ids and attempts, which scripts take in without a look at each.
+fn alike() -> impl Strategy<Value = Vec<Pushed>> {
+    let ids = proptest::collection::vec((0..IDS, 1..4_u32), 1..5);
+    let like = ("[a-c]?", prop_oneof![3 => Just(0), 1 => 1..4_u8], 0..4_u32);
+    (ids, like).prop_map(|(ids, (group, priority, keep))| {
+        let one = |(id, attempts)| Pushed {
+            id,
+            group: group.clone(),
+            priority,
+            hours: 0,
+            attempts,
+            expires: None,
+            keep,
+            is_member: false,
+            unique: None,
+        };
+        ids.into_iter().map(one).collect()
+    })
+}
+
 fn note() -> impl Strategy<Value = Note> {
     prop_oneof![
         (0..9_u8).prop_map(|value| Note::Progress(Bytes::from(vec![value]))),
@@ -145,7 +165,8 @@ fn how() -> impl Strategy<Value = How> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let settled = || proptest::collection::vec(how(), 0..4);
     let step = prop_oneof![
-        5 => proptest::collection::vec(pushed(), 0..5).prop_map(Step::Push),
+        4 => proptest::collection::vec(pushed(), 0..5).prop_map(Step::Push),
+        3 => alike().prop_map(Step::Push),
         7 => (0..WORKERS, settled(), 0..4_usize, 1..5_u32, proptest::bool::weighted(0.3)).prop_map(
             |(worker, settled, want, hours, again)| Step::Turn { worker, settled, want, hours, again }
         ),

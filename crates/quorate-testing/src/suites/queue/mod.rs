@@ -86,6 +86,7 @@ macro_rules! queue_suite {
                 a_job_is_edited_before_it_is_delivered,
                 a_job_that_nobody_has_is_removed,
                 a_place_is_purged,
+                what_is_kept_no_longer_is_not_purged,
                 what_is_too_much_for_operators_is_refused,
                 of_many_producers_one_queues_a_unique_job,
                 a_unique_key_is_free_when_its_job_has_ended,

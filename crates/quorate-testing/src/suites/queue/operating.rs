@@ -245,6 +245,25 @@ pub async fn a_place_is_purged(home: Home) {
     );
 }
 
+/// One that is over and that nobody has come by to forget is none of those that are meant.
+pub async fn what_is_kept_no_longer_is_not_purged(home: Home) {
+    let queue = Queue::new(&home);
+    queue.push(&[job("a"), job("b")]).await;
+    let taken = queue.take(1, 1, 2).await;
+    for (number, keep) in [(2, MINUTE), (3, HOUR)] {
+        let done = Settlement::Succeeded {
+            result: Bytes::from_static(b"sent"),
+            keep,
+        };
+        let nth = usize::from(number == 3);
+        assert!(queue.settle(1, number, &taken[nth], done).await);
+    }
+    home.elapse(MINUTE * 2).await;
+    assert_eq!(queue.purge(JobPlace::Ended, 1).await, 1);
+    assert_eq!(queue.look(taken[1].id).await, None);
+    assert_eq!(queue.purge(JobPlace::Ended, 1).await, 0);
+}
+
 /// Before anything is done.
 pub async fn what_is_too_much_for_operators_is_refused(home: Home) {
     let queue = Queue::new(&home);

@@ -1,11 +1,12 @@
 //! Jobs and deliveries as the scripts of queues pack them, there and back.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_link::Frame;
 
-use super::super::ask::{Ask, Pushed, Turn};
+use super::super::ask::{Pushed, Turn};
 use super::super::job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
@@ -30,8 +31,35 @@ pub(super) const fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// A job as `push.lua` takes it: its id, in how long it is due, and the rest.
-pub(super) fn pack(job: &NewJob) -> ([u8; 16], String, Vec<u8>) {
+/// Jobs as `push.lua` takes them: whether they are alike, and their ids, what is to be kept of them, and unless they are alike in how
+/// long they are due.
+pub(super) fn pack_jobs(jobs: &[NewJob]) -> (bool, Vec<Vec<u8>>) {
+    let are_alike = are_alike(jobs);
+    let mut packed: Vec<_> = jobs.iter().map(|job| job.id.bytes().to_vec()).collect();
+    packed.extend(jobs.iter().map(pack));
+    if !are_alike {
+        packed.extend(jobs.iter().map(|job| micros(job.delay).into_bytes()));
+    }
+    (are_alike, packed)
+}
+
+/// Whether nothing but their inputs, and how they are tried, tells these jobs apart.
+fn are_alike(jobs: &[NewJob]) -> bool {
+    let Some(first) = jobs.first() else {
+        return false;
+    };
+    let is_like = |job: &NewJob| {
+        let is_plain = job.expires.is_none() && job.unique.is_none() && job.member_of.is_none();
+        is_plain
+            && whole_micros(job.delay) == 0
+            && (job.priority, &job.group) == (first.priority, &first.group)
+    };
+    let mut ids = HashSet::with_capacity(jobs.len());
+    jobs.iter().all(|job| is_like(job) && ids.insert(job.id))
+}
+
+/// What is kept of a job, but when it was queued.
+fn pack(job: &NewJob) -> Vec<u8> {
     let expires = job.expires.map_or(0, whole_micros);
     let member_of = job.member_of.as_ref().map(pack_member).unwrap_or_default();
     let unique = job.unique.as_ref().map(pack_unique).unwrap_or_default();
@@ -49,7 +77,7 @@ pub(super) fn pack(job: &NewJob) -> ([u8; 16], String, Vec<u8>) {
         packed.extend(text);
     }
     packed.extend(&job.input);
-    (job.id.bytes(), micros(job.delay), packed)
+    packed
 }
 
 /// Its scope as a letter, for how long if that is a time, and the key.
@@ -117,7 +145,7 @@ pub(super) const fn maybe(frame: &Frame) -> Option<Option<&Bytes>> {
     }
 }
 
-/// A job as it is kept.
+/// A job as it is kept: behind a byte that says whether it is plain, numbers and texts.
 pub(super) struct Body {
     pub(super) queued: Micros,
     pub(super) keep: Duration,
@@ -131,11 +159,11 @@ pub(super) struct Body {
 }
 
 /// Where the texts of a job begin, of which there are three.
-const TEXTS: usize = 39;
+const TEXTS: usize = 40;
 
 pub(super) fn to_body(job: &Bytes) -> Option<Body> {
     let number = |at: usize| {
-        let part = job.get(at * 8..at * 8 + 8)?.try_into().ok()?;
+        let part = job.get(at * 8 + 1..at * 8 + 9)?.try_into().ok()?;
         Some(whole(f64::from_le_bytes(part)))
     };
     let mut from = TEXTS;
@@ -160,21 +188,82 @@ pub(super) fn to_body(job: &Bytes) -> Option<Body> {
     })
 }
 
-pub(super) fn pack_delivery(id: JobId, lease: LeaseNumber) -> [u8; 24] {
-    let mut packed = [0; 24];
+/// Its lease number and its id.
+const DELIVERY: usize = 24;
+
+pub(super) fn pack_delivery(id: JobId, lease: LeaseNumber) -> [u8; DELIVERY] {
+    let mut packed = [0; DELIVERY];
     packed[..8].copy_from_slice(&double(lease.get()).to_be_bytes());
     packed[8..].copy_from_slice(&id.bytes());
     packed
 }
 
-pub(super) fn pack_settled(it: &Settled) -> ([u8; 24], String, &[u8]) {
-    let (how, text): (_, &[u8]) = match &it.settlement {
+/// Settlements as `turn.lua` takes them.
+pub(super) struct PackedSettled {
+    /// How many are simple, for how long their results are kept, and all the rest.
+    pub(super) arguments: Vec<Vec<u8>>,
+    /// Which of the settlements each of them is.
+    order: Vec<usize>,
+}
+
+/// Those that are simple first: of jobs that are not bound and were done, with results to be kept equally long. Of a job that is
+/// there twice, the first counts, so order matters, and none is simple.
+pub(super) fn pack_settled(settled: &[Settled]) -> PackedSettled {
+    let mut seen = HashSet::with_capacity(settled.len());
+    let is_unordered = settled.iter().all(|it| seen.insert(it.id));
+    let mut kept = None;
+    let is_simple = |it: &Settled| match &it.settlement {
+        Settlement::Succeeded { keep, .. } => {
+            is_unordered && !it.lease.is_bound() && kept.get_or_insert(*keep) == keep
+        }
+        _ => false,
+    };
+    let flags: Vec<_> = settled.iter().map(is_simple).collect();
+    let which = |simple: bool| {
+        let nth = flags.iter().enumerate();
+        nth.filter(move |(_, flag)| **flag == simple)
+            .map(|(nth, _)| nth)
+    };
+    let (simple, others): (Vec<_>, Vec<_>) = (which(true).collect(), which(false).collect());
+
+    let mut arguments = Vec::with_capacity(2 + settled.len() * 3);
+    arguments.push(simple.len().to_string().into_bytes());
+    arguments.push(micros(kept.unwrap_or_default()).into_bytes());
+    let deliveries = simple.iter().map(|nth| &settled[*nth]);
+    arguments.extend(deliveries.map(|it| pack_delivery(it.id, it.lease).to_vec()));
+    for nth in &simple {
+        let (_, text) = pack_settlement(&settled[*nth].settlement);
+        let id = settled[*nth].id.bytes().to_vec();
+        arguments.extend([id, [b"S", text].concat()]);
+    }
+    for nth in &others {
+        let it = &settled[*nth];
+        let (how, text) = pack_settlement(&it.settlement);
+        let delivery = pack_delivery(it.id, it.lease).to_vec();
+        arguments.extend([delivery, how.into_bytes(), text.to_vec()]);
+    }
+    let order = [simple, others].concat();
+    PackedSettled { arguments, order }
+}
+
+impl PackedSettled {
+    /// What was said of each settlement, in the order in which they were given.
+    fn in_order(&self, said: &[bool]) -> Option<Vec<bool>> {
+        let mut flags = vec![false; self.order.len()];
+        for (nth, said) in self.order.iter().zip(said) {
+            flags[*nth] = *said;
+        }
+        (said.len() == flags.len()).then_some(flags)
+    }
+}
+
+fn pack_settlement(settlement: &Settlement) -> (String, &[u8]) {
+    match settlement {
         Settlement::Succeeded { result, keep } => (format!("S{}", micros(*keep)), result),
         Settlement::Failed { after, error } => (format!("F{}", micros(*after)), error.as_bytes()),
         Settlement::Deferred(after) => (format!("R{}", micros(*after)), b""),
         Settlement::Dead(error) => ("D0".to_owned(), error.as_bytes()),
-    };
-    (pack_delivery(it.id, it.lease), how, text)
+    }
 }
 
 /// What each byte of a reply says.
@@ -224,39 +313,47 @@ pub(super) const fn bytes(frame: &Frame) -> Option<&Bytes> {
     }
 }
 
-pub(super) fn to_turn(reply: &Frame, ask: &Ask) -> Option<Turn> {
-    let [settled, delivered, next] = reply.as_array()? else {
+pub(super) fn to_turn(reply: &Frame, settled: &PackedSettled) -> Option<Turn> {
+    let [said, deliveries, jobs, extras, next] = reply.as_array()? else {
         return None;
     };
-    let delivered = delivered.as_array()?.chunks(4).map(to_delivered);
+    let (deliveries, jobs) = (bytes(deliveries)?.chunks_exact(DELIVERY), jobs.as_array()?);
+    let deliveries = deliveries.zip(jobs);
+    let mut delivered = deliveries
+        .map(|(one, job)| to_delivered(one, bytes(job)?))
+        .collect::<Option<Vec<_>>>()?;
+    for extra in extras.as_array()?.chunks_exact(3) {
+        let nth = usize::try_from(extra[0].as_int()?).ok()?.checked_sub(1)?;
+        let it = delivered.get_mut(nth)?;
+        it.attempt = u32::try_from(extra[1].as_int()?).ok()?.checked_add(1)?;
+        it.checkpoint = maybe(&extra[2])?.cloned();
+    }
     let next = match next {
         Frame::Null => None,
         next => Some(Duration::from_micros(next.as_str()?.parse().ok()?)),
     };
     Some(Turn {
-        settled: flags(settled, ask.settled.len())?,
-        delivered: delivered.collect::<Option<_>>()?,
+        settled: settled.in_order(&flags(said, settled.order.len())?)?,
+        delivered,
         next,
     })
 }
 
-fn to_delivered(parts: &[Frame]) -> Option<Delivered> {
-    let [delivery, tries, job, checkpoint] = parts else {
-        return None;
-    };
-    let (lease, id) = bytes(delivery)?.split_first_chunk::<8>()?;
-    let body = to_body(bytes(job)?)?;
+/// At its first attempt, without a checkpoint.
+fn to_delivered(delivery: &[u8], job: &Bytes) -> Option<Delivered> {
+    let (lease, id) = delivery.split_first_chunk::<8>()?;
+    let body = to_body(job)?;
     Some(Delivered {
         id: JobId::from_bytes(id.try_into().ok()?),
         lease: LeaseNumber::new(whole(f64::from_be_bytes(*lease))),
-        attempt: u32::try_from(tries.as_int()?).ok()?.checked_add(1)?,
+        attempt: 1,
         attempts: body.attempts,
         queued: body.queued,
         input: body.input,
         group: body.group,
         keep: body.keep,
         member_of: body.member_of,
-        checkpoint: maybe(checkpoint)?.cloned(),
+        checkpoint: None,
     })
 }
 

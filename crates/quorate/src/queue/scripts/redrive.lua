@@ -23,7 +23,8 @@ for nth, id in ipairs(ids) do
     seen[id], replies[nth] = true, '1'
     -- It is worth beginning it again, whatever was said of that.
     local queued, keep, _, attempts, priority, group, unique, member, at = head(jobs[nth])
-    local job = struct.pack(HEAD, queued, keep, 0, attempts, priority, group, unique, member) .. string.sub(jobs[nth], at)
+    local numbers = struct.pack(HEAD, queued, keep, 0, attempts, priority, group, unique, member)
+    local job = string.sub(jobs[nth], 1, 1) .. numbers .. string.sub(jobs[nth], at)
     chosen[#chosen + 1], bodies[#bodies + 1] = id, job
   end
 end

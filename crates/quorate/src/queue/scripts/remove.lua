@@ -12,6 +12,9 @@ if ARGV[2] == '0' then
   for nth = 3, #ARGV do
     ids[nth - 2] = ARGV[nth]
   end
+elseif ARGV[2] == '6' or ARGV[2] == '13' then
+  -- What nobody has come by to forget counts no more.
+  ids = redis.call('ZRANGE', KEYS[tonumber(ARGV[2])], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3])
 else
   ids = redis.call('ZRANGE', KEYS[tonumber(ARGV[2])], 0, ARGV[3] - 1)
 end

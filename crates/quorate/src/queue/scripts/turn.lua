@@ -1,20 +1,25 @@
 #!lua flags=allow-oom
 -- Settles what a worker had, does what has to happen by now, and gives it more. Mirrors `QueueState::turn`.
--- KEYS      see library.lua and unique.lua; behind those the worker's last turn, a string: its number, how many settlements it had, a 1 or 0 for each, 
---           deliveries
+-- KEYS      see library.lua and unique.lua; behind those the worker's last turn, a string: its number, how many settlements it
+--           had, a 1 or 0 for each, deliveries
 -- ARGV[1]   worker
 -- ARGV[2]   number of the turn
 -- ARGV[3]   how many it wants
 -- ARGV[4]   length of a lease, us
 -- ARGV[5]   channel of the queue; it shares its hash tag
--- ARGV[6]   of each settlement, three: the delivery; S, F, R or D and us (for how long the result is kept, in how long it is due
---           again after a failure or without one); result or error
--- returns   {a 1 or 0 for each settlement as one text, deliveries, us until there may be more or nothing}: of each delivery, four:
---           the delivery, how many failed before it, the job, its checkpoint or nothing
+-- ARGV[6]   how many settlements are simple: of jobs that are not bound and were done, with results to be kept equally long;
+--           none of them if a job is there twice
+-- ARGV[7]   how long that is, us
+-- ARGV[8]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, F,
+--           R or D and us (for how long the result is kept, in how long it is due again after a failure or without one); result or
+--           error
+-- returns   {a 1 or 0 for each settlement as one text, deliveries as one text, their jobs, of each job that has either three: which
+--           of them it is, how many deliveries of it failed, its checkpoint or nothing; us until there may be more or nothing}
 -- atomic    a delivery is settled by who holds it, once; a job leaves one place and is in the next; who is delivered what is
 --           one decision; and all of it is done once for a number
-local worker, number, want, lease, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local time, queue = now(), read()
+local worker, number, want, lease_for, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local simple, keep_simple, time, queue = tonumber(ARGV[6]), tonumber(ARGV[7]), now(), read()
+local others = 8 + simple * 3
 
 local function id_of(delivery)
   return string.sub(delivery, 9)
@@ -38,9 +43,14 @@ local function checkpoints_of(ids)
   return values('HMGET', KEYS[16], fields)
 end
 
-local function delivery(list, held, tries, job, checkpoint)
-  local at = #list
-  list[at + 1], list[at + 2], list[at + 3], list[at + 4] = held, tries or 0, job, checkpoint or false
+-- What is told of a job that is delivered.
+local function tell(delivered, job, tries, checkpoint)
+  local nth, extras = #delivered.jobs + 1, delivered.extras
+  delivered.jobs[nth] = job
+  if tries or checkpoint then
+    local at = #extras
+    extras[at + 1], extras[at + 2], extras[at + 3] = nth, tries or 0, checkpoint or false
+  end
 end
 
 local function again(last)
@@ -54,26 +64,60 @@ local function again(last)
       held[#held + 1], ids[#ids + 1] = all[nth], id_of(all[nth])
     end
   end
-  local delivered, jobs, tries, checkpoints = {}, values('HMGET', KEYS[2], ids), tries_of(ids), checkpoints_of(ids)
+  local jobs, tries, checkpoints = values('HMGET', KEYS[2], ids), tries_of(ids), checkpoints_of(ids)
+  local still, delivered = {}, {jobs = {}, extras = {}}
   for nth, one in ipairs(held) do
     if jobs[nth] then
-      delivery(delivered, one, tries[nth], jobs[nth], checkpoints[nth])
+      still[#still + 1] = one
+      tell(delivered, jobs[nth], tries[nth], checkpoints[nth])
     end
   end
-  return {flags, delivered, #held < want and '0'}
+  return {flags, table.concat(still), delivered.jobs, delivered.extras, #held < want and '0'}
+end
+
+-- The common case of what the worker says: what is done, and is nobody's concern but of who asks for its result.
+local function settle_simple(gone)
+  if simple == 0 then
+    return ''
+  end
+  local keeps = redis.call('ZMSCORE', KEYS[5], unpack(ARGV, 8, simple + 7))
+  local is_plain = queue.awaited <= time and queue.noted == 0 and queue.tried == 0 and keep_simple > 0
+  local flags, left, ended, results = {}, queue.left, queue.ended, queue.results
+  local kept_until, done = decimal(time + keep_simple), 0
+  for nth, ends in ipairs(keeps) do
+    flags[nth] = '0'
+    if is_after(ends, time) then
+      local at = simple + 6 + nth * 2
+      local id, what = ARGV[at], ARGV[at + 1]
+      done, flags[nth] = done + 1, '1'
+      gone[done] = ARGV[nth + 7]
+      if is_plain then
+        left[done], ended[done * 2 - 1], ended[done * 2] = id, kept_until, id
+        results[done * 2 - 1], results[done * 2] = id, what
+      else
+        finish(queue, id, what, keep_simple, time)
+      end
+    end
+  end
+  queue.ends.S = queue.ends.S + (is_plain and done or 0)
+  return table.concat(flags)
 end
 
 -- What the worker says of what it had: what ends is put aside, what is to be delivered again comes back.
 local function settle(gone, failing)
-  local held, flags, seen, over, bound, of_bound = {}, {}, {}, {}, {}, {}
-  for nth = 6, #ARGV, 3 do
-    held[#held + 1] = ARGV[nth]
+  local settled, held, flags, seen, over, bound, of_bound = settle_simple(gone), {}, {}, {}, {}, {}, {}
+  for at = others, #ARGV, 3 do
+    held[#held + 1] = ARGV[at]
+  end
+  if #held == 0 then
+    return settled
   end
   for nth, ends in ipairs(values('ZMSCORE', KEYS[5], held)) do
     local one = held[nth]
     if is_after(ends, time) and not seen[one] then
       seen[one], gone[#gone + 1], flags[nth] = true, one, '1'
-      local how, text = ARGV[nth * 3 + 4], ARGV[nth * 3 + 5]
+      local at = others + nth * 3 - 3
+      local how, text = ARGV[at + 1], ARGV[at + 2]
       local verb, span = string.sub(how, 1, 1), tonumber(string.sub(how, 2))
       if verb == 'S' or verb == 'D' then
         over[#over + 1] = {id_of(one), verb .. text, span}
@@ -93,7 +137,7 @@ local function settle(gone, failing)
   for _, it in ipairs(over) do
     finish(queue, it[1], it[2], it[3], time, it[4])
   end
-  return table.concat(flags)
+  return settled .. table.concat(flags)
 end
 
 -- Which of the jobs that are active no more were cancelled.
@@ -228,25 +272,36 @@ end
 local function claim(delivered, held, expired)
   local missing = want - #held
   local next = redis.call('ZRANGE', KEYS[3], 0, missing - 1, 'WITHSCORES')
-  local ids, active = {}, {}
+  local ids, active, last = {}, {}, 0
   for nth = 1, #next, 2 do
     ids[#ids + 1] = next[nth]
   end
+  local ends = decimal(time + lease_for)
   local jobs, tries, checkpoints = values('HMGET', KEYS[2], ids), tries_of(ids), checkpoints_of(ids)
+  local function give(nth, is_bound)
+    local one = next_lease(queue, time, is_bound) .. ids[nth]
+    held[#held + 1] = one
+    tell(delivered, jobs[nth], tries[nth], checkpoints[nth])
+    add(active, ends, one)
+  end
   for nth, id in ipairs(ids) do
     local job = jobs[nth]
-    local _, keep, expires, _, priority, _, unique, member = head(job or struct.pack(HEAD, 0, 0, 0, 0, 0, 0, 0, 0))
-    if job and expires > 0 and expires <= time then
-      finish(queue, id, 'E', keep, time, job)
-      expired = expired + 1
+    if job and string.sub(job, 1, 1) == PLAIN then
+      last = next[nth * 2]
+      give(nth, false)
     elseif job then
-      queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
-      local one = struct.pack('>d', next_lease(queue, time, unique, member)) .. id
-      held[#held + 1] = one
-      delivery(delivered, one, tries[nth], job, checkpoints[nth])
-      add(active, time + lease, one)
+      local _, keep, expires, _, priority, _, unique, member = head(job)
+      if expires > 0 and expires <= time then
+        finish(queue, id, 'E', keep, time, job)
+        expired = expired + 1
+      else
+        queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
+        give(nth, unique + member > 0)
+      end
     end
   end
+  -- Of plain jobs, the last has the greatest tag.
+  queue.turn = math.max(queue.turn, last)
   announce_ends(queue, channel, time)
   if #held == want then
     wake_next(#ids)
@@ -281,11 +336,11 @@ if last then
     return again(last)
   elseif known > number then
     -- It was overtaken by the next, so nobody waits for its answer.
-    return {string.rep('0', math.floor((#ARGV - 5) / 3)), {}, false}
+    return {string.rep('0', simple + (#ARGV - others + 1) / 3), '', {}, {}, false}
   end
 end
 local flags = settle_and_move()
-local delivered, held, expired, is_last = {}, {}, 0, queue.paused == 1 or want == 0
+local delivered, held, expired, is_last = {jobs = {}, extras = {}}, {}, 0, queue.paused == 1 or want == 0
 if want == 0 then
   wake_next(0)
 end
@@ -306,6 +361,6 @@ if #held == 0 and queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) =
 else
   write(queue)
 end
-redis.call('SET', KEYS[#KEYS], struct.pack('<dI4', number, #flags) .. flags .. table.concat(held), 'PX',
-  milliseconds(REMEMBERED))
-return {flags, delivered, next}
+held = table.concat(held)
+redis.call('SET', KEYS[#KEYS], struct.pack('<dI4', number, #flags) .. flags .. held, 'PX', milliseconds(REMEMBERED))
+return {flags, held, delivered.jobs, delivered.extras, next}

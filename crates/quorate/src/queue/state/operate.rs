@@ -1,5 +1,6 @@
 //! What operators do with the jobs of a queue: a pure function each. `redrive.lua`, `edit.lua` and `remove.lua` mirror them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,11 +82,16 @@ impl QueueState {
         place: JobPlace,
         most: usize,
     ) -> Told<usize> {
+        // What nobody has come by to forget counts no more.
+        let kept = |of: &BTreeSet<(Micros, JobId)>| -> Vec<_> {
+            let kept = of.iter().skip_while(|(until, _)| *until <= now);
+            kept.take(most).map(|(_, id)| *id).collect()
+        };
         let ids: Vec<_> = match place {
             JobPlace::Ready => self.ready.iter().take(most).map(|(_, id)| *id).collect(),
             JobPlace::Due => self.due.iter().take(most).map(|(_, id)| *id).collect(),
-            JobPlace::Ended => self.ended.iter().take(most).map(|(_, id)| *id).collect(),
-            JobPlace::Dead => self.dead.iter().take(most).map(|(_, id)| *id).collect(),
+            JobPlace::Ended => kept(&self.ended),
+            JobPlace::Dead => kept(&self.dead),
             JobPlace::Active => Vec::new(),
         };
         let (done, news) = self.remove(now, &ids);
