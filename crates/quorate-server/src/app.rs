@@ -14,6 +14,7 @@ use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use quorate::{Codec, Fleet, Keep, Outcome, Sessions, Topic, TopicSpec};
 use quorate_http::{Code, Hub, Problem, Rejection, TopicPath};
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -41,8 +42,10 @@ pub(crate) struct App {
     pub(crate) max_payload: u64,
     /// The largest body of a request, in bytes.
     pub(crate) max_body: usize,
-    /// The longest a client may wait for a lock: its answer must still come in time.
+    /// The longest a client may wait for a lock or a job: its answer must still come in time.
     pub(crate) max_wait: Duration,
+    /// When the server stops: what would stream for ever ends.
+    pub(crate) stopping: CancellationToken,
 }
 
 /// The fleet's own default for the largest payload.
@@ -80,6 +83,7 @@ impl App {
             max_payload: config.fleet.max_payload.unwrap_or(MAX_PAYLOAD),
             max_body: config.limits.max_body_bytes,
             max_wait: config.limits.request_timeout.mul_f64(0.8),
+            stopping: CancellationToken::new(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Values of stores and caches, as people and programs write them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 /// The most bytes of one value: no server takes more.
 pub(crate) const MOST_BYTES: usize = 512 * 1024 * 1024;
@@ -9,6 +12,14 @@ pub(crate) const MOST_BYTES: usize = 512 * 1024 * 1024;
 /// Whether a value is JSON. What other programs and codecs store may be anything.
 pub(crate) fn is_json(value: &[u8]) -> bool {
     check(value).is_ok()
+}
+
+/// A value in a document: as it is if it is JSON, in base64 if not.
+pub(crate) fn shown(value: &[u8]) -> (Option<Box<RawValue>>, Option<String>) {
+    let text = is_json(value).then(|| String::from_utf8_lossy(value).trim().to_owned());
+    let json = text.and_then(|text| RawValue::from_string(text).ok());
+    let base64 = json.is_none().then(|| STANDARD.encode(value));
+    (json, base64)
 }
 
 /// Checks JSON, and takes out the white space between its parts.

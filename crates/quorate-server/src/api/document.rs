@@ -7,6 +7,8 @@ use bytes::Bytes;
 use mime::Mime;
 use quorate_http::{Code, Problem, Rejection};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::app::App;
 
@@ -127,6 +129,13 @@ pub(super) fn unsupported(rule: impl Into<String>) -> Problem {
 
 fn invalid(rule: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidArgument, rule)
+}
+
+/// A member that may be any JSON: `null` is a value too.
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(input).map(Some)
 }
 
 /// Durations as text with a unit.

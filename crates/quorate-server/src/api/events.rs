@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::api::document::{self, unsupported};
+use crate::api::document::{self, present, unsupported};
 use crate::app::App;
 
 /// What is published, as JSON.
@@ -38,11 +38,6 @@ pub(crate) struct PublishBody {
     event_type: Option<String>,
     /// An id that ties the message to a request.
     correlation_id: Option<String>,
-}
-
-/// `null` is data too.
-fn present<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(input).map(Some)
 }
 
 /// The same, beside a body of bytes.

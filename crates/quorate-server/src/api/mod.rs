@@ -12,6 +12,7 @@ mod limits;
 mod locks;
 mod openapi;
 mod presence;
+pub(crate) mod queues;
 pub(crate) mod remembered;
 mod session;
 mod session_changes;
@@ -53,6 +54,7 @@ pub(crate) fn routes() -> Router<App> {
             "/v1/locks/{name}/{lease_id}",
             post(locks::extend).delete(locks::release),
         )
+        .merge(queues::routes())
         .route(
             "/v1/sessions",
             get(sessions::list)

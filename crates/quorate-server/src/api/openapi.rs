@@ -8,15 +8,15 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    cache, events, figures, health, history, hub, limit_figures, limits, locks, presence, session,
-    session_changes, sessions, store,
+    cache, events, figures, health, history, hub, limit_figures, limits, locks, presence, queues,
+    session, session_changes, sessions, store,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Quorate",
-        description = "Events, sessions, limits, locks, stores and caches of a fleet, for programs that are not Rust. Errors are \
+        description = "Events, sessions, limits, locks, queues, stores and caches of a fleet, for programs that are not Rust. Errors are \
                        problem documents (RFC 9457) with `code`, `outcome` and `retryable`. The \
                        streams `/v1/sse` and `/v1/ws` are described in docs/protocol.md."
     ),
@@ -40,6 +40,29 @@ use super::{
         locks::force,
         locks::extend,
         locks::release,
+        queues::list::list,
+        queues::list::show,
+        queues::list::pause,
+        queues::list::resume,
+        queues::list::fsck,
+        queues::push::push,
+        queues::push::push_many,
+        queues::jobs::list,
+        queues::jobs::show,
+        queues::jobs::input,
+        queues::result::show,
+        queues::events::watch,
+        queues::change::edit,
+        queues::change::cancel_one,
+        queues::change::remove_one,
+        queues::change::cancel,
+        queues::change::redrive,
+        queues::change::remove,
+        queues::change::purge,
+        queues::work::claim,
+        queues::work::renew,
+        queues::work::note,
+        queues::work::settle,
         sessions::create,
         sessions::check,
         session_changes::update,

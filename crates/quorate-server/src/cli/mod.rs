@@ -6,7 +6,9 @@ mod doctor;
 mod history;
 mod limit;
 mod lock;
+mod program;
 mod publish;
+mod queue;
 mod serve;
 mod session;
 mod store;
@@ -22,8 +24,8 @@ use crate::observe;
 
 /// Everything a fleet of services has to agree on.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong input; `limit`, `lock run`, `session`, `store`, `cache`
-/// and `doctor` have more.
+/// Exit codes: 0 success, 1 failure, 2 wrong input; `limit`, `lock run`, `queue`, `session`, `store`,
+/// `cache` and `doctor` have more.
 #[derive(Debug, Parser)]
 #[command(name = "quorate", version, max_term_width = 100)]
 struct Cli {
@@ -49,6 +51,12 @@ enum Command {
     /// Use locks.
     #[command(subcommand)]
     Lock(lock::Command),
+    /// Push jobs, do them with a command, and operate queues.
+    ///
+    /// Exit codes: 0; 1; 2; 3 where fsck found what does not belong together; 4 where there is no such job; 127 if the command of
+    /// `work` cannot be run.
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Look at the sessions of users, and end them. QUORATE_SESSION_KEY is the services' partition key, if they have one.
     ///
     /// Exit codes: 0; 1; 2; 4 where there is no such session.
@@ -86,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Limit(command) => limit::run(command).await,
             Command::Lock(command) => lock::run(command).await,
+            Command::Queue(command) => queue::run(command).await,
             Command::Session(command) => session::run(command).await,
             Command::Store(command) => store::run(command).await,
             Command::Cache(command) => cache::run(command).await,

@@ -91,7 +91,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }));
 
-    let stop = CancellationToken::new();
+    let stop = app.stopping.clone();
     let about = About::new(&fleet, address);
     background.spawn(instances::announce(app.clone(), about, stop.clone()));
     let router = app.router(&config);

@@ -2,15 +2,13 @@
 
 use std::io::{Read, Write};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate::store::Scan;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::failure::Failure;
-use crate::json::{MOST_BYTES, compact, is_json};
+use crate::json::{MOST_BYTES, compact, shown};
 
 /// A value: what is given, or what comes over standard input.
 pub(super) fn read(given: Option<String>) -> Result<Bytes, Failure> {
@@ -55,9 +53,7 @@ pub(super) struct Shown {
 
 impl From<&Bytes> for Shown {
     fn from(value: &Bytes) -> Self {
-        let text = is_json(value).then(|| String::from_utf8_lossy(value).trim().to_owned());
-        let value_base64 = text.is_none().then(|| STANDARD.encode(value));
-        let value = text.and_then(|text| RawValue::from_string(text).ok());
+        let (value, value_base64) = shown(value);
         Self {
             value,
             value_base64,

@@ -1,4 +1,4 @@
-//! The page at `/`: publish, subscribe, and look at topics, caches, stores, sessions, limits, locks, instances and clients.
+//! The page at `/`: publish, subscribe, and look at topics, caches, stores, sessions, limits, locks, queues, instances and clients.
 
 use axum::Router;
 use axum::http::header;
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 /// What the page is made of, by path. Separate files, so that its policy can forbid inline scripts.
-const FILES: [(&str, &str, &str); 20] = [
+const FILES: [(&str, &str, &str); 24] = [
     ("/", HTML, include_str!("index.html")),
     ("/console.css", CSS, include_str!("console.css")),
     ("/console/live.css", CSS, include_str!("live.css")),
@@ -26,9 +26,13 @@ const FILES: [(&str, &str, &str); 20] = [
         SCRIPT,
         include_str!("instances.js"),
     ),
+    ("/console/job.js", SCRIPT, include_str!("job.js")),
+    ("/console/jobs.js", SCRIPT, include_str!("jobs.js")),
     ("/console/limits.js", SCRIPT, include_str!("limits.js")),
     ("/console/locks.js", SCRIPT, include_str!("locks.js")),
     ("/console/publish.js", SCRIPT, include_str!("publish.js")),
+    ("/console/queues.css", CSS, include_str!("queues.css")),
+    ("/console/queues.js", SCRIPT, include_str!("queues.js")),
     ("/console/sessions.js", SCRIPT, include_str!("sessions.js")),
     ("/console/stores.js", SCRIPT, include_str!("stores.js")),
     (

@@ -6,9 +6,12 @@ mod access;
 mod browser;
 #[cfg(feature = "browser")]
 mod browser_limits;
+#[cfg(feature = "browser")]
 mod browser_live;
 #[cfg(feature = "browser")]
 mod browser_locks;
+#[cfg(feature = "browser")]
+mod browser_queues;
 #[cfg(feature = "browser")]
 mod browser_sessions;
 #[cfg(feature = "browser")]
@@ -16,6 +19,7 @@ mod browser_values;
 mod cache;
 mod cli;
 mod cli_locks;
+mod cli_queues;
 mod cli_values;
 mod clients;
 mod events;
@@ -25,6 +29,8 @@ mod hub;
 mod limits;
 mod locks;
 mod operation;
+mod queues;
+mod queues_operated;
 mod rate_limits;
 mod sessions;
 mod shutdown;

@@ -199,6 +199,16 @@ impl Served {
         sse
     }
 
+    /// Any other stream of them.
+    pub(crate) async fn events(&self, path: &str) -> Sse {
+        let response = self.open("GET", path, &[], "").await;
+        assert_eq!(response.status(), 200);
+        Sse {
+            body: response.into_body(),
+            buffer: String::new(),
+        }
+    }
+
     pub(crate) async fn ws(&self, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
         let mut request = format!("ws://{}/v1/ws", self.authority)
             .into_client_request()
@@ -300,6 +310,18 @@ impl Sse {
             let frame = self.body.frame().await?;
             if let Ok(data) = frame.unwrap().into_data() {
                 self.buffer.push_str(std::str::from_utf8(&data).unwrap());
+            }
+        }
+    }
+
+    /// The data of the next event of this name.
+    pub(crate) async fn named(&mut self, name: &str) -> Value {
+        let begins = format!("event: {name}\n");
+        loop {
+            let event = self.next().await.expect("an event");
+            if event.starts_with(&begins) {
+                let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+                return serde_json::from_str(data.expect("it has data")).unwrap();
             }
         }
     }

@@ -53,7 +53,15 @@ pub(super) struct Ear {
 #[derive(Default)]
 struct Waiting {
     workers: HashMap<WorkerId, Arc<dyn Hears>>,
-    jobs: HashMap<JobId, Vec<Arc<Notify>>>,
+    jobs: HashMap<JobId, Vec<Waits>>,
+}
+
+/// One who waits for news of a job.
+struct Waits {
+    /// Told when there may be some.
+    news: Arc<Notify>,
+    /// Of its progress, too.
+    of_progress: bool,
 }
 
 impl Waiting {
@@ -79,9 +87,22 @@ pub(super) struct WorkerListens {
 impl Queues {
     /// Waits for the end of a job.
     pub(super) fn wait_for(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
+        self.waiter(queue, id, false)
+    }
+
+    /// Waits for the end of a job, and for news of how far it is.
+    pub(super) fn watch_over(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
+        self.waiter(queue, id, true)
+    }
+
+    fn waiter(self: &Arc<Self>, queue: &Key, id: JobId, of_progress: bool) -> JobWaiter {
         let news = Arc::new(Notify::new());
+        let waits = Waits {
+            news: news.clone(),
+            of_progress,
+        };
         let ear = self.ear(queue, |waiting| {
-            waiting.jobs.entry(id).or_default().push(news.clone());
+            waiting.jobs.entry(id).or_default().push(waits);
         });
         JobWaiter { ear, id, news }
     }
@@ -189,10 +210,13 @@ impl Ear {
             }
             Some(News::Ended(id)) => {
                 let waiters = waiting.jobs.get(&id).into_iter().flatten();
-                waiters.for_each(|waiter| waiter.notify_one());
+                waiters.for_each(|waiter| waiter.news.notify_one());
             }
-            // Who waits for the end may want to know, and finds out by looking.
-            Some(News::Progress(_)) => {}
+            Some(News::Progress(id)) => {
+                let waiters = waiting.jobs.get(&id).into_iter().flatten();
+                let watchers = waiters.filter(|waiter| waiter.of_progress);
+                watchers.for_each(|waiter| waiter.news.notify_one());
+            }
             Some(News::Cancelled(id)) => {
                 let workers = waiting.workers.values();
                 workers.for_each(|worker| worker.cancelled(id));
@@ -206,7 +230,7 @@ impl Ear {
         let waiting = self.waiting.lock();
         waiting.workers.values().for_each(|worker| worker.missed());
         let waiters = waiting.jobs.values().flatten();
-        waiters.for_each(|waiter| waiter.notify_one());
+        waiters.for_each(|waiter| waiter.news.notify_one());
     }
 }
 
@@ -221,7 +245,7 @@ impl Drop for JobWaiter {
     fn drop(&mut self) {
         let mut waiting = self.ear.waiting.lock();
         if let Some(waiters) = waiting.jobs.get_mut(&self.id) {
-            waiters.retain(|waiter| !Arc::ptr_eq(waiter, &self.news));
+            waiters.retain(|waiter| !Arc::ptr_eq(&waiter.news, &self.news));
             if waiters.is_empty() {
                 waiting.jobs.remove(&self.id);
             }

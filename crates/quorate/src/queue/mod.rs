@@ -31,6 +31,7 @@ mod spec;
 mod state;
 mod unique;
 mod view;
+mod watch;
 mod work;
 mod worker;
 
@@ -64,5 +65,6 @@ pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals};
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
+pub use watch::JobWatch;
 pub use work::{Job, JobContext, JobError, OrAbort};
 pub use worker::{Each, Together, Worker, WorkerStatus};

@@ -1,30 +1,22 @@
 //! `quorate lock run`.
 
+use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use quorate::{Acquire, Fleet, Lock, LockGuard};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{Child, Command as Program};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::process::Command;
 
 use super::close;
 use crate::cli::backend::BackendArgs;
+use crate::cli::program::{BY_SIGNAL, Program, Signals};
 use crate::failure::Failure;
 
 /// The lock is held by somebody else. Like `EX_TEMPFAIL` of sysexits.h: try again later.
 const NOT_ACQUIRED: u8 = 75;
 /// The lock was lost and the command killed.
 const LOST: u8 = 76;
-/// What shells answer when there is no such program, or it cannot be run.
-const NOT_FOUND: u8 = 127;
-/// What shells add to the number of the signal that ended a program.
-const BY_SIGNAL: i32 = 128;
-
-/// How long a command told to end may take, before it is made to.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Hold a lock while a command runs.
 ///
@@ -139,7 +131,15 @@ async fn supervise(
     // Listening before it runs: a signal in between would end us and leave it alone.
     mut signals: Signals,
 ) -> Result<ExitCode, Failure> {
-    let mut running = Running::start(program, arguments, guard)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("QUORATE_FENCE", guard.token().to_string())
+        .env("QUORATE_FENCING_TOKEN", guard.token().to_string())
+        .env("QUORATE_LOCK", guard.name());
+    // At a terminal it stays in our group: one in the background could not read from it.
+    let leads = !std::io::stdin().is_terminal();
+    let mut running = Program::start(&mut command, leads)?;
     let status = loop {
         tokio::select! {
             // A command that ended as well did so too late.
@@ -173,97 +173,4 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 
 fn code_of(code: i32) -> ExitCode {
     ExitCode::from(code.try_into().unwrap_or(Failure::FAILED))
-}
-
-/// A running command.
-struct Running {
-    child: Child,
-    pid: Option<Pid>,
-    /// Whether it leads a process group, so that what it started can be ended with it.
-    leads: bool,
-}
-
-impl Running {
-    fn start(program: &str, arguments: &[String], guard: &LockGuard) -> Result<Self, Failure> {
-        let mut command = Program::new(program);
-        command
-            .args(arguments)
-            .env("QUORATE_FENCE", guard.token().to_string())
-            .env("QUORATE_FENCING_TOKEN", guard.token().to_string())
-            .env("QUORATE_LOCK", guard.name())
-            .kill_on_drop(true);
-        // At a terminal it stays in our group: one in the background could not read from it.
-        let leads = !std::io::IsTerminal::is_terminal(&std::io::stdin());
-        if leads {
-            command.process_group(0);
-        }
-        let child = command.spawn().map_err(|error| {
-            Failure::with_code(NOT_FOUND, format!("cannot run `{program}`: {error}"))
-        })?;
-        let pid = child
-            .id()
-            .and_then(|id| id.try_into().ok())
-            .and_then(Pid::from_raw);
-        Ok(Self { child, pid, leads })
-    }
-
-    /// Whether it has to be told of a signal that we got: Ctrl-C at a terminal goes to all of our group, and so to the
-    /// command if it is one of them.
-    fn needs(&self, signal: Signal) -> bool {
-        self.leads || signal != Signal::INT
-    }
-
-    fn pass_on(&self, signal: Signal) {
-        let Some(pid) = self.pid else { return };
-        // Fails only if it has ended already. Its number is its own until it is waited for.
-        let _ = if self.leads {
-            kill_process_group(pid, signal)
-        } else {
-            kill_process(pid, signal)
-        };
-    }
-
-    /// Ends it: politely, then not.
-    async fn end(&mut self) {
-        self.pass_on(Signal::TERM);
-        let ended = timeout(ENDS_WITHIN, self.child.wait()).await.is_ok();
-        if !ended || self.leads {
-            // What it started may have stayed, also when it ended itself. As long as there is something
-            // left of the group, nobody else gets its number.
-            self.pass_on(Signal::KILL);
-        }
-        if !ended {
-            // Nobody survives that; an error would mean it is gone already.
-            let _ = self.child.wait().await;
-        }
-    }
-}
-
-/// What we are told to do, the command is told too.
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::failed(format!("cannot listen to signals: {error}")))
-        };
-        Ok(Self {
-            term: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.term.recv() => Signal::TERM,
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.hangup.recv() => Signal::HUP,
-        }
-    }
 }

@@ -64,6 +64,7 @@ macro_rules! work_suite {
                 a_claimed_job_is_renewed_or_lost,
                 a_claimed_job_takes_notes_by_its_receipt,
                 an_operator_sees_what_was_pushed_and_what_became_of_it,
+                a_watched_job_tells_what_becomes_of_it,
                 what_does_not_decode_is_seen_all_the_same,
                 the_jobs_of_a_place_come_page_by_page,
                 a_dead_job_is_put_right_and_redriven,

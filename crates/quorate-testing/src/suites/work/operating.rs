@@ -1,12 +1,15 @@
 //! What operators see of queues and do with them, by the handles.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use quorate::queue::{JobPlace, JobRecord, JobState, Removed};
 use quorate::{Ended, ErrorKind, Job, JobError, JobId, Queue, QueueSpec};
+use tokio::sync::Notify;
 
 use super::{HOUR, SECOND, numbers, run, say};
-use crate::harness::Home;
+use crate::harness::{Home, within};
 
 async fn seen<I, O>(queue: &Queue<I, O>, id: JobId) -> JobRecord<I, O> {
     queue.inspect(id).await.unwrap().unwrap()
@@ -42,6 +45,48 @@ pub async fn an_operator_sees_what_was_pushed_and_what_became_of_it(home: Home) 
     assert_eq!(over.log[0].text, "half");
     assert_eq!(over.input().unwrap(), None);
     assert!(queue.inspect(JobId::random()).await.unwrap().is_none());
+    running.stop().await;
+}
+
+/// From another instance: what its handler says, and its end.
+pub async fn a_watched_job_tells_what_becomes_of_it(home: Home) {
+    let queue = numbers(home.fleet());
+    let job = queue.push(&7).await.unwrap();
+    let other = numbers(&home.instance("other").await);
+    let mut watch = other.watch(job.id());
+    let first = watch.next().await.unwrap().unwrap();
+    assert_eq!(
+        (&first.state, first.input().unwrap()),
+        (&JobState::Ready, Some(7))
+    );
+    // The handler goes on when the watch has told how far it is.
+    let told = Arc::new(Notify::new());
+    let wait = told.clone();
+    let running = run(queue.worker(move |job: Job<u32>| {
+        let wait = wait.clone();
+        async move {
+            job.log("begun").await?;
+            job.progress(&0.5).await?;
+            wait.notified().await;
+            Ok(format!("got {}", job.input))
+        }
+    }));
+    let half = async {
+        loop {
+            let seen = watch.next().await.unwrap().expect("it is not over");
+            if seen.progress_as::<f64>().unwrap() == Some(0.5) {
+                return seen;
+            }
+        }
+    };
+    let half = within("progress", half).await;
+    assert_eq!(half.log[0].text, "begun");
+    told.notify_one();
+    let last = within("the end", watch.next()).await.unwrap().unwrap();
+    assert_eq!(last.result().unwrap().as_deref(), Some("got 7"));
+    assert!(watch.next().await.unwrap().is_none());
+    let mut nobody = other.watch(JobId::random());
+    assert!(nobody.next().await.unwrap().is_none());
     running.stop().await;
 }
 
