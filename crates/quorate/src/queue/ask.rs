@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fairness::MOST_PRIORITY;
+use super::group::{Effect, check_work};
 use super::job::{Delivered, JobId, LeaseNumber, NewJob, Settled, Settlement};
 use super::unique::Unique;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct Ask {
     pub want: usize,
     /// How long it may have them without a sign of life.
     pub lease: Duration,
+    /// Whether it is told of groups that are over, and for which nobody waited.
+    pub takes_groups: bool,
 }
 
 /// What a worker gets.
@@ -46,6 +49,11 @@ pub struct Turn {
     pub settled: Vec<bool>,
     /// What it has from now on.
     pub delivered: Vec<Delivered>,
+    /// What it has to bring elsewhere, within [`BRING_LEASE`](super::BRING_LEASE); not of a repeated turn.
+    pub effects: Vec<Effect>,
+    /// Groups of this queue that are over. Others are told of them unless it says, within [`TELLING`](super::TELLING), that somebody
+    /// [was](super::Bring::told); not of a repeated turn.
+    pub groups: Vec<JobId>,
     /// In how long something may be to be had that nobody will announce. Only for who wanted more.
     pub next: Option<Duration>,
 }
@@ -104,33 +112,33 @@ impl Ask {
 /// Refuses jobs that no queue takes.
 pub(super) fn check_jobs(jobs: &[NewJob]) -> Result<()> {
     check_number("jobs", jobs.len())?;
-    for job in jobs {
-        check_time("delay", job.delay)?;
-        check_time("keep", job.keep)?;
-        if let Some(expires) = job.expires {
-            check_time("expires", expires)?;
-            if expires < Duration::from_micros(1) {
-                return refuse("expires", "must be longer than nothing");
-            }
+    jobs.iter().try_for_each(check_job)
+}
+
+/// Refuses a job that no queue takes.
+pub(super) fn check_job(job: &NewJob) -> Result<()> {
+    check_time("delay", job.delay)?;
+    check_time("keep", job.keep)?;
+    if let Some(expires) = job.expires {
+        check_time("expires", expires)?;
+        if expires < Duration::from_micros(1) {
+            return refuse("expires", "must be longer than nothing");
         }
-        if job.attempts == 0 {
-            return refuse("attempts", "must be at least 1");
-        }
-        if job.priority > MOST_PRIORITY {
-            return refuse(
-                "priority",
-                format_args!("must be from 0 to {MOST_PRIORITY}"),
-            );
-        }
-        if job.group.len() > MAX_GROUP {
-            return refuse("group", format_args!("must be at most {MAX_GROUP} bytes"));
-        }
-        if let Some(group) = &job.member_of {
-            check_queue("member_of", &group.queue)?;
-        }
-        job.unique.as_ref().map_or(Ok(()), Unique::check)?;
     }
-    Ok(())
+    if job.attempts == 0 {
+        return refuse("attempts", "must be at least 1");
+    }
+    if job.priority > MOST_PRIORITY {
+        let rule = format_args!("must be from 0 to {MOST_PRIORITY}");
+        return refuse("priority", rule);
+    }
+    if job.group.len() > MAX_GROUP {
+        return refuse("group", format_args!("must be at most {MAX_GROUP} bytes"));
+    }
+    if let Some(group) = &job.member_of {
+        check_queue("member_of", &group.queue)?;
+    }
+    job.unique.as_ref().map_or(Ok(()), Unique::check)
 }
 
 /// Refuses a renewal that no queue takes.
@@ -141,7 +149,10 @@ pub(super) fn check_renewal(held: &[(JobId, LeaseNumber)], lease: Duration) -> R
 
 fn check_settlement(settlement: &Settlement) -> Result<()> {
     match settlement {
-        Settlement::Succeeded { keep, .. } => check_time("keep", *keep),
+        Settlement::Succeeded { keep, work, .. } => {
+            check_time("keep", *keep)?;
+            work.as_deref().map_or(Ok(()), check_work)
+        }
         Settlement::Failed { after, error } => {
             check_time("after", *after)?;
             check_error(error)

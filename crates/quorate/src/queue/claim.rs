@@ -173,6 +173,7 @@ impl<I, O> Queue<I, O> {
             Ok(value) => Settlement::Succeeded {
                 result: self.spec.encode_result(&value)?,
                 keep: receipt.keep,
+                work: None,
             },
             Err(error) => {
                 let backoff = receipt.backoff.map_or(self.spec.backoff, Backoff::from);
@@ -341,6 +342,7 @@ const fn ask(worker: WorkerId, number: u64, want: usize, lease: Duration) -> Ask
         settled: Vec::new(),
         want,
         lease,
+        takes_groups: false,
     }
 }
 

@@ -208,7 +208,8 @@ impl Ear {
                     worker.wake();
                 }
             }
-            Some(News::Ended(id)) => {
+            // A group is called as its first job, which who waits for it may wait for as well.
+            Some(News::Ended(id) | News::GroupEnded(id)) => {
                 let waiters = waiting.jobs.get(&id).into_iter().flatten();
                 waiters.for_each(|waiter| waiter.news.notify_one());
             }

@@ -35,6 +35,10 @@ pub enum Stray {
     Note(JobId),
     /// A job counts as cancelled that nobody has. It does not any more.
     Cancelled(JobId),
+    /// Something about this job is to be brought elsewhere, but nobody would be told to, or only that is known of it. It is brought, or goes.
+    Effect(JobId),
+    /// A group counts as one that is not over, of which nothing else is there. It does not any more.
+    Group(JobId),
     /// Nobody has this uniqueness key who could let it go, or it has no end where it should have one. It is free, or ends in time.
     Key(String),
     /// The queue has counted wrong. It counts anew.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::group::Work;
 use super::unique::Unique;
 use crate::clock::{Micros, system_now};
 
@@ -105,7 +106,7 @@ pub struct MemberOf {
 }
 
 /// A job to be queued.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends take it apart")]
 pub struct NewJob {
     /// By which a repeated push is recognised.
@@ -141,6 +142,8 @@ pub enum Settlement {
         result: Bytes,
         /// How long that is kept; as [`Delivered::keep`] says, or as the handler does.
         keep: Duration,
+        /// Jobs that it leaves, and what it says of its group.
+        work: Option<Box<Work>>,
     },
     /// It failed, and is to be tried again so much later; if it has been delivered often enough, it is dead.
     Failed {

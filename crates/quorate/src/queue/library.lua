@@ -21,8 +21,8 @@ local RAN_OUT = 'its lease ran out'
 -- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
 -- somebody is idle or waits for an end, how many uniqueness keys end by themselves, how many notes there are, how many
 -- deliveries failed and were deferred, how many jobs succeeded, died, were cancelled and expired, how many left otherwise, whether
--- it is paused, whether it goes by itself since there are no jobs.
-local NUMBERS = '<dddddddddddddddBB'
+-- it is paused, whether it goes by itself since there are no jobs, how much is to be brought elsewhere.
+local NUMBERS = '<dddddddddddddddBBd'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
 -- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
@@ -36,15 +36,15 @@ local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
     untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
-    given_until = {}, given_for_good = {}, place = {}, moved = {}, unnoted = {}, ends = {S = 0, D = 0, C = 0, E = 0}}
+    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, ends = {S = 0, D = 0, C = 0, E = 0}}
   if numbers then
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted, it.failed, it.deferred, it.ends.S,
-      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading = struct.unpack(NUMBERS, numbers)
+      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted = 0, 0, 0, 0, 0, 0, 0, 0
-    it.failed, it.deferred, it.gone, it.paused, it.fading = 0, 0, 0, 0, 0
+    it.failed, it.deferred, it.gone, it.paused, it.fading, it.effects = 0, 0, 0, 0, 0, 0
   end
   return it
 end
@@ -52,7 +52,7 @@ end
 local function packed(queue, fading)
   return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
     queue.noted, queue.failed, queue.deferred, queue.ends.S, queue.ends.D, queue.ends.C, queue.ends.E, queue.gone, queue.paused,
-    fading)
+    fading, queue.effects)
 end
 
 local function write(queue)
@@ -182,8 +182,17 @@ local function forget_notes(queue, id, only_checkpoint)
   end
 end
 
--- Ends a job as `what`, to be kept for so long. It is out of the place where it was. Of a bound job, the body is needed.
-local function finish(queue, id, what, keep, time, job)
+-- The job group of a job: the name of the queue that has it, and its id; nothing if it belongs to none.
+local function member_of(job)
+  local _, _, _, _, _, group, unique, member, at = head(job)
+  if member > 0 then
+    return string.sub(job, at + group + unique, at + group + unique + member - 1)
+  end
+end
+
+-- Ends a job as `what`, to be kept for so long. It is out of the place where it was. Of a bound job, the body is needed; `work` is
+-- what it leaves, if it does.
+local function finish(queue, id, what, keep, time, job, work)
   queue.over[#queue.over + 1] = id
   local letter = string.sub(what, 1, 1)
   local is_dead = letter == 'D'
@@ -191,6 +200,11 @@ local function finish(queue, id, what, keep, time, job)
   queue.known[id], queue.place[id] = is_dead or keep > 0, 'over'
   if job and is_bound(job) then
     queue.bound[#queue.bound + 1] = {id = id, job = job, known_until = time + (is_dead and KEEP_DEAD or keep)}
+  end
+  local member = job and member_of(job)
+  if member or work then
+    queue.reports[#queue.reports + 1] =
+      {id = id, letter = letter, member = member or work.member, work = work, begins = not member, keep = keep}
   end
   if is_dead then
     add(queue.dead, time + KEEP_DEAD, id)
@@ -228,11 +242,16 @@ end
 
 -- Writes who has which uniqueness key: in unique.lua.
 local put_keys
+-- Writes that members of groups have ended: in outbox.lua.
+local put_reports
 
 -- Writes what was put aside.
 local function put_down(queue, time)
   if #queue.bound > 0 or #queue.given > 0 then
     put_keys(queue, time)
+  end
+  if #queue.reports > 0 then
+    put_reports(queue, time)
   end
   local put = {{'ZREM', 6, queue.outdated}, {'ZREM', 13, queue.outdated}, {'HDEL', 7, queue.outdated}, {'HDEL', 2, queue.left},
     {'HSET', 2, queue.bodies}, {'ZADD', 3, queue.ready}, {'ZADD', 4, queue.due}, {'ZADD', 6, queue.ended},

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
 use super::fsck::FsckPage;
+use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
@@ -313,6 +314,27 @@ impl QueuePort for MemoryQueues {
         }
         self.change(queue, options, |state, _| (state.fsck(repair), Vec::new()))
             .await
+    }
+
+    async fn bring(&self, queue: &Key, bring: &Bring, options: CallOptions) -> Result<Vec<Effect>> {
+        bring.check()?;
+        let bring = bring.clone();
+        self.change(queue, options, |state, now| state.bring(now, bring))
+            .await
+    }
+
+    async fn look_group(
+        &self,
+        queue: &Key,
+        group: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<GroupView>> {
+        self.disk.check_open()?;
+        let look = |state: &mut QueueState, now| (state.look_group(now, group, wait), false);
+        let (seen, ticket) = self.table.change(queue, look);
+        self.written(ticket, options, Outcome::NotApplied).await?;
+        Ok(seen)
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

@@ -11,6 +11,7 @@ mod ear;
 mod envelope;
 mod fairness;
 mod fsck;
+mod group;
 mod handle;
 mod job;
 mod list;
@@ -45,6 +46,10 @@ pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
 pub use fairness::MOST_PRIORITY;
 pub use fsck::{FsckPage, Stray};
+pub use group::{
+    BRING_LEASE, Bring, Condition, Effect, EffectName, Gate, GroupView, Left, MAX_VALUE,
+    MAX_VALUES, MAX_WORK, MOST_BROUGHT, MOST_SAID, MOST_VALUES, MemberEnd, MemberEnded, Said, Work,
+};
 pub use handle::Queue;
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
@@ -62,7 +67,7 @@ pub use record::JobRecord;
 pub(crate) use redis::RedisQueues;
 pub use result::{Ended, JobEnded, JobHandle, JobResult};
 pub use spec::QueueSpec;
-pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals};
+pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals, TELLING};
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
 pub use watch::JobWatch;

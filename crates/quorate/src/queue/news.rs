@@ -13,6 +13,8 @@ pub enum News {
     Wake(WorkerId),
     /// This job, which somebody waits for, is over.
     Ended(JobId),
+    /// This group, which somebody waits for, is over.
+    GroupEnded(JobId),
     /// Whoever has this job ought to stop.
     Cancelled(JobId),
     /// There is more to be known of how far this job is, for whose end somebody waits.
@@ -30,6 +32,7 @@ impl News {
                 (worker.to_string() == text).then_some(worker)
             }
             "ended" => JobId::parse(about).map(Self::Ended),
+            "group-ended" => JobId::parse(about).map(Self::GroupEnded),
             "cancelled" => JobId::parse(about).map(Self::Cancelled),
             "progress" => JobId::parse(about).map(Self::Progress),
             _ => None,
@@ -42,6 +45,7 @@ impl fmt::Display for News {
         match self {
             Self::Wake(worker) => write!(f, "wake {worker}"),
             Self::Ended(id) => write!(f, "ended {id}"),
+            Self::GroupEnded(id) => write!(f, "group-ended {id}"),
             Self::Cancelled(id) => write!(f, "cancelled {id}"),
             Self::Progress(id) => write!(f, "progress {id}"),
         }
@@ -59,6 +63,7 @@ mod tests {
         for news in [
             News::Wake(u64::MAX),
             News::Ended(id),
+            News::GroupEnded(id),
             News::Cancelled(id),
             News::Progress(id),
         ] {
@@ -68,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_news_or_none(text in "(wake|ended|cancelled|progress|x)?( [0-9a-f+]{0,33}){0,2}") {
+        fn any_text_is_news_or_none(text in "(wake|ended|group-ended|cancelled|progress|x)?( [0-9a-f+]{0,33}){0,2}") {
             if let Some(news) = News::parse(&text) {
                 prop_assert_eq!(news.to_string(), text);
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn};
 use super::fsck::FsckPage;
+use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::view::{JobPage, JobPlace, JobView, QueueStats};
@@ -53,6 +54,15 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 /// * A job that is removed leaves nothing behind but, of one that is over and not dead, its idempotency key for as long as that was
 ///   to be kept. A redriven job takes its key again if that is free.
 /// * A paused queue delivers nothing. Everything else goes on.
+/// * A job that succeeds and leaves [`Work`](super::Work) begins a group, unless it belongs to one; what it leaves belongs to the same. That it
+///   ended and what it leaves is one step, as is that a member ends, whichever way, and that its group is to be told. A dead job that is
+///   redriven belongs to none.
+/// * [Effects](Effect) are kept until somebody says that they were performed, and handed out by turns and by `bring`, each to one at a
+///   time for [`BRING_LEASE`](super::BRING_LEASE). A member ends once for its group, and is queued once, however often that is
+///   [brought](Self::bring): what is said again changes nothing, also when the group is forgotten.
+/// * A group is over when all its members have ended, of which those count that are not queued yet. Then it is kept as long as the result of its first
+///   job, its end is announced if it was looked at with `wait` within [`AWAITED`](super::AWAITED) before it, and otherwise told to a worker
+///   that takes groups, until one says that it was told.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
 /// * Every operation may be repeated when its reply was lost.
@@ -227,6 +237,24 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// Those of the backend.
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()>;
+
+    /// Brings to a queue what happened elsewhere, and takes more to do from it.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn bring(&self, queue: &Key, bring: &Bring, options: CallOptions) -> Result<Vec<Effect>>;
+
+    /// A group that began in this queue; `None` if there is none, or not any more. With `wait`, its end is announced if it comes soon.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn look_group(
+        &self,
+        queue: &Key,
+        group: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<GroupView>>;
 
     /// Where what happens is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, queue: &Key) -> Option<Channel>;

@@ -57,6 +57,20 @@ local function look_up_all(queue, new, time)
   end
 end
 
+-- Of which members of groups it is still to be told that they ended: those were here.
+local function reported(queue, new)
+  local names, ids, found = {}, {}, {}
+  for _, it in ipairs(queue.effects > 0 and new or {}) do
+    if struct.unpack('<I2', it[3], 30) > 0 then
+      names[#names + 1], ids[#ids + 1] = 'E' .. it[1], it[1]
+    end
+  end
+  for nth, effect in ipairs(values('HMGET', KEYS[17], names)) do
+    found[ids[nth]] = effect and true
+  end
+  return found
+end
+
 -- Which of these jobs are known. What this script has put aside is newer than what is there.
 local function known_of(queue, new, time)
   local ids, known = {}, {}
@@ -150,11 +164,12 @@ end
 -- `QueueState::queue_jobs`.
 local function queue_jobs(queue, new, time)
   local replies, same, moves, bodies, known = {}, {}, {}, {}, known_of(queue, new, time)
+  local is_reported = reported(queue, new)
   look_up_all(queue, new, time)
   for nth, it in ipairs(new) do
     local id = it[1]
     replies[nth] = '0'
-    if not known[id] then
+    if not known[id] and not (is_reported[id] and struct.unpack('<I2', it[3], 30) > 0) then
       replies[nth], same[#same + 1] = take_in(queue, id, it[2], it[3], moves, time)
       known[id] = replies[nth] == '1'
       queue.known[id] = known[id] or queue.known[id]

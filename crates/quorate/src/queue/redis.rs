@@ -1,7 +1,10 @@
 //! Queues on Redis and Valkey: few keys in one slot, each with many jobs in it, and one script per transition, for a batch.
 
 mod fsck;
+mod groups;
 mod packed;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::fmt;
@@ -12,15 +15,18 @@ use bytes::Bytes;
 use quorate_link::{Frame, Lane, Link};
 
 use self::fsck::{read_fsck, to_fsck};
+use self::groups::{pack_bring, to_effects, to_group, works_of};
 use self::packed::{
     bytes, each, flags, pack_delivery, pack_jobs, pack_settled, state, to_pushed, to_turn,
 };
 use self::views::{key_of, pack_spot, to_names, to_page, to_stats, to_view};
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
 use super::fsck::FsckPage;
+use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement};
+use super::state::AWAITED;
 use super::view::{
     JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot, check_most, check_purged,
 };
@@ -38,6 +44,19 @@ const LOOKED_AT: &[u8] = b"500";
 const LIBRARY: &str = include_str!("library.lua");
 /// The same, for those in which jobs come or end.
 const WITH_KEYS: &str = concat!(include_str!("library.lua"), include_str!("unique.lua"));
+/// The same, for those in which jobs end.
+const WITH_OUTBOX: &str = concat!(
+    include_str!("library.lua"),
+    include_str!("unique.lua"),
+    include_str!("outbox.lua")
+);
+/// The same, for what groups are told.
+const WITH_GROUPS: &str = concat!(
+    include_str!("library.lua"),
+    include_str!("unique.lua"),
+    include_str!("outbox.lua"),
+    include_str!("groups.lua")
+);
 
 /// The same, for those that queue jobs.
 const PUSHING: &str = concat!(
@@ -47,9 +66,9 @@ const PUSHING: &str = concat!(
 );
 
 static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), PUSHING);
-static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), WITH_KEYS);
+static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), WITH_OUTBOX);
 static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
-static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_KEYS);
+static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_OUTBOX);
 static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
 static NOTE: Script = Script::with_library(include_str!("scripts/note.lua"), LIBRARY);
@@ -58,8 +77,10 @@ static LIST: Script = Script::with_library(include_str!("scripts/list.lua"), LIB
 static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), LIBRARY);
 static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), WITH_KEYS);
 static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIBRARY);
-static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_KEYS);
-static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_KEYS);
+static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_OUTBOX);
+static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_OUTBOX);
+static BRING: Script = Script::with_library(include_str!("scripts/bring.lua"), WITH_GROUPS);
+static LOOK_GROUP: Script = Script::new(include_str!("scripts/look_group.lua"));
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
@@ -81,6 +102,16 @@ const KEYS: [&str; 16] = [
     ":unique-until",
     ":notes",
 ];
+
+/// The same of what it has for others, in the order of `outbox.lua`.
+const OUTBOX: [&str; 3] = [":effects", ":outbox", ":groups"];
+/// The same of groups that are over, in the order of `bring.lua`.
+const UNTOLD: [&str; 2] = [":untold", ":telling"];
+
+/// The keys of a group of a queue, in the order of `groups.lua`.
+fn group_keys(queue: &Key, group: JobId) -> [String; 2] {
+    ["group", "members"].map(|kind| queue.unit("queue", &format!(":{kind}:{group}")))
+}
 
 /// Queues of one server.
 pub(crate) struct RedisQueues {
@@ -106,7 +137,8 @@ impl RedisQueues {
         let ids: Vec<_> = ids.iter().map(|id| id.bytes()).collect();
         let mut arguments = vec![channel.name.as_bytes(), how];
         arguments.extend(ids.iter().map(|id| &id[..]));
-        self.run(script, queue, &arguments, options).await
+        self.run_with_outbox(script, queue, Vec::new(), &arguments, options)
+            .await
     }
 
     async fn run(
@@ -118,6 +150,22 @@ impl RedisQueues {
     ) -> Result<Frame> {
         let keys = KEYS.map(|rest| queue.unit("queue", rest));
         let keys = keys.each_ref().map(String::as_bytes);
+        self.scripts.run(script, &keys, arguments, options).await
+    }
+
+    /// The same of one in which jobs end, with keys behind those.
+    async fn run_with_outbox(
+        &self,
+        script: &'static Script,
+        queue: &Key,
+        more: Vec<String>,
+        arguments: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<Frame> {
+        let keys = KEYS.iter().chain(&OUTBOX);
+        let keys = keys.map(|rest| queue.unit("queue", rest)).chain(more);
+        let keys: Vec<_> = keys.collect();
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         self.scripts.run(script, &keys, arguments, options).await
     }
 }
@@ -136,22 +184,33 @@ impl QueuePort for RedisQueues {
         let are_alike: &[u8] = if are_alike { b"1" } else { b"0" };
         let mut arguments = vec![channel.name.as_bytes(), are_alike];
         arguments.extend(packed.iter().map(Vec::as_slice));
-        let reply = self.run(&PUSH, queue, &arguments, options).await?;
+        // What has ended, and of which its group is not told yet, is known as well.
+        let reply = if jobs.iter().any(|job| job.member_of.is_some()) {
+            self.run_with_outbox(&PUSH, queue, Vec::new(), &arguments, options)
+                .await?
+        } else {
+            self.run(&PUSH, queue, &arguments, options).await?
+        };
         to_pushed(&reply, jobs.len()).ok_or_else(|| unexpected(&reply))
     }
 
     async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn> {
         ask.check()?;
-        let mut keys = KEYS.map(|rest| queue.unit("queue", rest)).to_vec();
+        let mut keys = Vec::new();
+        if ask.takes_groups {
+            keys.extend(UNTOLD.map(|rest| queue.unit("queue", rest)));
+        }
+        let first = KEYS.len() + OUTBOX.len() + keys.len() + 1;
+        keys.extend(works_of(ask).flat_map(|it| group_keys(queue, it.group.group)));
         keys.push(queue.unit("queue", &format!(":claims:{}", ask.worker)));
-        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         let numbers = [ask.worker, ask.number, ask.want as u64].map(|it| it.to_string());
         let (lease, channel) = (micros(ask.lease), announcement(queue));
-        let settled = pack_settled(&ask.settled);
+        let settled = pack_settled(&ask.settled, first);
         let mut arguments: Vec<&[u8]> = numbers.iter().map(String::as_bytes).collect();
         arguments.extend([lease.as_bytes(), channel.name.as_bytes()]);
         arguments.extend(settled.arguments.iter().map(Vec::as_slice));
-        let reply = self.scripts.run(&TURN, &keys, &arguments, options).await?;
+        let turn = self.run_with_outbox(&TURN, queue, keys, &arguments, options);
+        let reply = turn.await?;
         to_turn(&reply, &settled).ok_or_else(|| unexpected(&reply))
     }
 
@@ -188,7 +247,8 @@ impl QueuePort for RedisQueues {
     ) -> Result<Option<JobState>> {
         let (id, channel) = (id.bytes(), announcement(queue));
         let arguments = [&id[..], channel.name.as_bytes()];
-        state(&self.run(&CANCEL, queue, &arguments, options).await?)
+        let cancel = self.run_with_outbox(&CANCEL, queue, Vec::new(), &arguments, options);
+        state(&cancel.await?)
     }
 
     async fn look(
@@ -346,7 +406,8 @@ impl QueuePort for RedisQueues {
         check_purged(place)?;
         let (channel, most) = (announcement(queue), most.to_string());
         let arguments = [channel.name.as_bytes(), key_of(place), most.as_bytes()];
-        let reply = self.run(&REMOVE, queue, &arguments, options).await?;
+        let remove = self.run_with_outbox(&REMOVE, queue, Vec::new(), &arguments, options);
+        let reply = remove.await?;
         let done = bytes(&reply).ok_or_else(|| unexpected(&reply))?;
         Ok(done.iter().filter(|it| **it == b'1').count())
     }
@@ -367,8 +428,40 @@ impl QueuePort for RedisQueues {
             part.as_bytes(),
             cursor.as_bytes(),
         ];
-        let reply = self.run(&FSCK, queue, &arguments, options).await?;
+        let fsck = self.run_with_outbox(&FSCK, queue, Vec::new(), &arguments, options);
+        let reply = fsck.await?;
         to_fsck(&reply).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn bring(&self, queue: &Key, bring: &Bring, options: CallOptions) -> Result<Vec<Effect>> {
+        bring.check()?;
+        let channel = announcement(queue);
+        let (arguments, groups) = pack_bring(bring);
+        let mut parts = vec![channel.name.as_bytes()];
+        parts.extend(arguments.iter().map(|it| &it[..]));
+        let keys = UNTOLD.map(|rest| queue.unit("queue", rest)).into_iter();
+        let groups = groups.into_iter().flat_map(|id| group_keys(queue, id));
+        let keys = keys.chain(groups).collect();
+        let brought = self.run_with_outbox(&BRING, queue, keys, &parts, options);
+        let reply = brought.await?;
+        to_effects(&reply).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn look_group(
+        &self,
+        queue: &Key,
+        group: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<GroupView>> {
+        let [key, _] = group_keys(queue, group);
+        let (wait, awaited): (&[u8], _) = (if wait { b"1" } else { b"0" }, micros(AWAITED));
+        let (keys, arguments) = ([key.as_bytes()], [wait, awaited.as_bytes()]);
+        let look = self.scripts.run(&LOOK_GROUP, &keys, &arguments, options);
+        match look.await? {
+            Frame::Null => Ok(None),
+            reply => to_group(&reply).map(Some).ok_or_else(|| unexpected(&reply)),
+        }
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {
@@ -396,32 +489,5 @@ impl fmt::Display for RedisQueues {
 impl fmt::Debug for RedisQueues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisQueues")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::fairness::HEAD_START;
-    use super::super::note::{MAX_LOG, MOST_LINES};
-    use super::super::state::{
-        AWAITED, KEEP_DEAD, MOST_MOVED, PARKED, RAN_OUT, REMEMBERED, RETENTION,
-    };
-    use super::*;
-
-    /// What the scripts count by is what their twin counts by.
-    #[test]
-    fn the_library_has_the_constants_of_its_twin() {
-        let times = [PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED].map(micros);
-        for line in [
-            format!("local MOST_MOVED, HEAD_START = {MOST_MOVED}, {HEAD_START}\n"),
-            format!(
-                "local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = {}\n",
-                times.join(", ")
-            ),
-            format!("local RAN_OUT = '{RAN_OUT}'\n"),
-            format!("local MOST_LINES, MAX_LOG = {MOST_LINES}, {MAX_LOG}\n"),
-        ] {
-            assert!(LIBRARY.contains(&line), "{line}");
-        }
     }
 }

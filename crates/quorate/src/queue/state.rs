@@ -4,8 +4,11 @@
 //! has to happen (leases that ran out, jobs that are due, ends that are over) is done in bounded steps by whoever comes by.
 
 mod fsck;
+mod group;
+mod groups;
 mod notes;
 mod operate;
+mod outbox;
 mod places;
 mod push;
 #[cfg(feature = "file")]
@@ -20,13 +23,19 @@ mod view;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use self::groups::Groups;
+#[cfg(all(test, feature = "redis"))]
+pub(super) use self::groups::MOST_TOLD;
+pub use self::groups::TELLING;
 use self::notes::AllNotes;
+use self::outbox::Outbox;
 use self::places::{Job, Place};
 use self::side::Side;
 pub use self::totals::QueueTotals;
 use self::unique::Uniques;
 use super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::fairness::{Fairness, Rank};
+use super::group::MOST_BROUGHT;
 use super::job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, Settled, Settlement};
 use super::news::News;
 use crate::clock::Micros;
@@ -68,6 +77,8 @@ pub(crate) struct QueueState {
     awaited_by: BTreeSet<(Micros, JobId)>,
     uniques: Uniques,
     notes: AllNotes,
+    groups: Groups,
+    outbox: Outbox,
     totals: QueueTotals,
     turns: HashMap<WorkerId, LastTurn>,
     /// How long it is remembered without jobs.
@@ -115,10 +126,18 @@ impl QueueState {
         }
         let held = delivered.iter().map(|it| (it.id, it.lease)).collect();
         self.remember(now, ask, settled.clone(), held);
+        let effects = self.outbox.hand_out(now, MOST_BROUGHT);
+        let groups = if ask.takes_groups {
+            self.groups.hand_out(now)
+        } else {
+            Vec::new()
+        };
         let next = if is_hungry { self.next(now) } else { None };
         let turn = Turn {
             settled,
             delivered,
+            effects,
+            groups,
             next,
         };
         (turn, news)
@@ -147,11 +166,12 @@ impl QueueState {
 
     /// Lets a job end that nobody has, and asks whoever has it to stop. `None`: there is no such job.
     pub(super) fn cancel(&mut self, now: Micros, id: JobId) -> Told<Option<JobState>> {
-        let mut news = Vec::new();
+        let (mut news, effects) = (Vec::new(), self.outbox.len());
         let state = match self.look(now, id) {
             Some(JobState::Ready | JobState::Due(_)) => {
                 self.until = now.plus(RETENTION);
                 self.end(now, id, JobEnd::Cancelled, &mut news);
+                news.extend(self.wake(now, self.outbox.len() > effects));
                 Some(JobState::Ended(JobEnd::Cancelled))
             }
             Some(JobState::Active { .. }) => {
@@ -210,6 +230,7 @@ impl QueueState {
             settled: last.settled.clone(),
             delivered,
             next,
+            ..Turn::default()
         }
     }
 
@@ -274,8 +295,15 @@ impl QueueState {
             return false;
         };
         match &it.settlement {
-            Settlement::Succeeded { result, keep } => {
-                self.end_for(now, it.id, JobEnd::Succeeded(result.clone()), *keep, news);
+            Settlement::Succeeded { result, keep, work } => {
+                self.succeed(
+                    now,
+                    it.id,
+                    JobEnd::Succeeded(result.clone()),
+                    *keep,
+                    work.as_deref(),
+                    news,
+                );
             }
             Settlement::Dead(error) => self.end(now, it.id, JobEnd::Dead(error.clone()), news),
             Settlement::Failed { after, error } => self.fail(now, it.id, *after, error, news),
@@ -353,17 +381,18 @@ impl QueueState {
             .collect()
     }
 
-    /// In how long something is to be had, a job is due, or a lease runs out.
+    /// In how long something is to be had, a job is due, a lease runs out, or there is something to be brought elsewhere.
     fn next(&self, now: Micros) -> Option<Duration> {
+        let brought = self.outbox.next_due();
         if self.paused {
-            return None;
+            return brought.map(|at| at.since(now));
         }
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let (due, active) = (self.due.first(), self.active.first());
         let (due, active) = (due.map(|(at, _)| *at), active.map(|(ends, ..)| *ends));
-        let first = due.into_iter().chain(active).min();
+        let first = due.into_iter().chain(active).chain(brought).min();
         first.map(|at| at.since(now))
     }
 
@@ -386,16 +415,20 @@ impl QueueState {
             self.forget_job(id);
         }
         self.uniques.forget(now, usize::MAX);
+        self.groups.forget(now, usize::MAX);
     }
 
     /// When there is something to forget; nothing is left at all then if there is no job, and nobody has a uniqueness key.
     pub(super) fn forgotten_at(&self) -> Option<Micros> {
-        if self.jobs.is_empty() && self.uniques.is_empty() && !self.paused {
-            return Some(self.until);
+        let is_empty = self.jobs.is_empty() && self.uniques.is_empty() && self.outbox.is_empty();
+        if is_empty && !self.paused && !self.has_open_groups() {
+            let last = self.groups.last_end().unwrap_or_default();
+            return Some(self.until.max(last));
         }
         let (ended, dead) = (self.ended.first(), self.dead.first());
         let kept = ended.into_iter().chain(dead).map(|(at, _)| *at);
-        kept.chain(self.uniques.next_end()).min()
+        let kept = kept.chain(self.uniques.next_end());
+        kept.chain(self.groups.next_end()).min()
     }
 
     /// Whether anything has changed, since that was last asked, that outlives the process.
@@ -404,6 +437,8 @@ impl QueueState {
             || !self.changed.is_empty()
             || !self.uniques.changed().is_empty()
             || !self.notes.changed().is_empty()
+            || !self.groups.changed().is_empty()
+            || !self.outbox.changed().is_empty()
     }
 
     /// The names of the side rows of what came, changed or went since this was last asked.
@@ -414,7 +449,16 @@ impl QueueState {
         let jobs = jobs.into_iter().map(|id| Side::Job(id).to_string());
         let notes = notes.into_iter().map(|id| Side::Notes(id).to_string());
         let keys = keys.into_iter().map(|key| Side::Unique(&key).to_string());
-        jobs.chain(keys).chain(notes).collect()
+        let groups: HashSet<_> = self.groups.changed().drain(..).collect();
+        let effects: HashSet<_> = self.outbox.changed().drain(..).collect();
+        let groups = groups
+            .into_iter()
+            .map(|(id, part)| Side::Group(id, part).to_string());
+        let effects = effects
+            .into_iter()
+            .map(|name| Side::Effect(name).to_string());
+        let sides = jobs.chain(keys).chain(notes);
+        sides.chain(groups).chain(effects).collect()
     }
 }
 

@@ -220,6 +220,7 @@ fn settlement(how: &How) -> Option<Settlement> {
         How::Succeeded(hours) => Settlement::Succeeded {
             result: Bytes::from_static(b"\0done\xff"),
             keep: HOUR * *hours,
+            work: None,
         },
         How::Failed(hours) => Settlement::Failed {
             after: HOUR * *hours,
@@ -383,6 +384,7 @@ impl Queues {
             settled,
             want: *want,
             lease: HOUR * *hours,
+            takes_groups: false,
         };
         let turn = port.turn(key, &ask, options()).await.unwrap();
         // The newest first, so that old deliveries are settled as well, but late.

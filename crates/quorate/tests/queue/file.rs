@@ -75,6 +75,7 @@ async fn turn(
         settled,
         want,
         lease: HOUR,
+        takes_groups: false,
     };
     let port = fleet.queue_port();
     port.turn(&key(fleet), &ask, options()).await.unwrap()
@@ -113,6 +114,7 @@ async fn every_job_is_there_again() {
         Settlement::Succeeded {
             result: result.clone(),
             keep: HOUR,
+            work: None,
         },
         Settlement::Dead("never".to_owned()),
     ];

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::queue::{Ask, JobEnd, JobId, JobState, NewJob, QueuePort, Stray};
+use quorate::queue::{Ask, Effect, EffectName, JobEnd, JobId, JobState, NewJob, QueuePort, Stray};
 use quorate::{Fleet, Key};
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
@@ -64,6 +64,9 @@ async fn strays_of_a_queue_are_found_and_put_right() {
     let holder = [&[0; 8], &stranger.bytes()[..]].concat();
     let note = [&noted.bytes()[..], b"p"].concat();
     let text = |text: &str| text.as_bytes().to_vec();
+    let (unsent, unknown) = (JobId::random(), JobId::random());
+    let name = |id: JobId| [&b"E"[..], &id.bytes()].concat();
+    let member = [&b"\x04mail"[..], &stranger.bytes(), b"S"].concat();
     for (command, rest, parts) in [
         ("ZREM", "ready", vec![id(unplaced)]),
         ("HDEL", "jobs", vec![id(bodiless)]),
@@ -74,6 +77,9 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         ("HSET", "unique", vec![text("order"), holder]),
         ("SADD", "cancelled", vec![id(stranger)]),
         ("HSET", "jobs", vec![id(over), text("0123456789")]),
+        ("HSET", "effects", vec![name(unsent), member]),
+        ("ZADD", "outbox", vec![text("5"), name(unknown)]),
+        ("ZADD", "groups", vec![text("5"), id(stranger)]),
     ] {
         let name = format!("{}:queue:{{mail}}:{rest}", fleet.namespace());
         let mut all = vec![text(command), text(&name)];
@@ -90,6 +96,10 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         Stray::Key("order".to_owned()),
         Stray::Cancelled(stranger),
         Stray::Body(over),
+        Stray::Effect(unsent),
+        Stray::Effect(unknown),
+        Stray::Group(stranger),
+        Stray::Count("effects".to_owned()),
         Stray::Count("tried".to_owned()),
         Stray::Count("noted".to_owned()),
         Stray::Count("cancelled".to_owned()),
@@ -103,9 +113,12 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         settled: Vec::new(),
         want: 999,
         lease: Duration::from_secs(60),
+        takes_groups: false,
     };
     let turn = port.turn(&key, &ask, options()).await.unwrap();
     let taken: HashSet<_> = turn.delivered.iter().map(|it| it.id).collect();
     assert_eq!((turn.delivered.len(), taken.len()), (298, 298));
     assert!(taken.contains(&unplaced) && taken.contains(&twice));
+    let names: Vec<_> = turn.effects.iter().map(Effect::name).collect();
+    assert_eq!(names, [EffectName::Ended(unsent)]);
 }

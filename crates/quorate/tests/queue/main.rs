@@ -7,6 +7,7 @@
 #[path = "../it/agreement.rs"]
 mod agreement;
 mod differential;
+mod differential_groups;
 mod faults;
 mod file;
 mod fsck;

@@ -334,9 +334,10 @@ impl From<&LogLine> for LogDocument {
 /// Something that does not belong where it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StrayDocument {
-    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `cancelled`, `key` or `count`.
+    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `cancelled`, `effect`, `group`, `key` or
+    /// `count`.
     kind: &'static str,
-    /// The job, the uniqueness key, or what was counted wrong.
+    /// The job, the group, the uniqueness key, or what was counted wrong.
     about: String,
 }
 
@@ -351,6 +352,8 @@ impl From<&Stray> for StrayDocument {
             Stray::Tries(id) => ("tries", id.to_string()),
             Stray::Note(id) => ("note", id.to_string()),
             Stray::Cancelled(id) => ("cancelled", id.to_string()),
+            Stray::Effect(id) => ("effect", id.to_string()),
+            Stray::Group(id) => ("group", id.to_string()),
             Stray::Key(key) => ("key", key.clone()),
             Stray::Count(count) => ("count", count.clone()),
             other => ("unknown", format!("{other:?}")),

@@ -36,6 +36,7 @@ pub async fn what_is_not_kept_is_forgotten_at_once(home: Home) {
     let done = Settlement::Succeeded {
         result: Bytes::new(),
         keep: Duration::ZERO,
+        work: None,
     };
     assert!(queue.settle(1, 2, &taken[0], done).await);
     assert_eq!(queue.look(taken[0].id).await, None);

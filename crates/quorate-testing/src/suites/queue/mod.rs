@@ -1,7 +1,11 @@
 //! What every backend for queues promises.
 
+mod belonging;
+mod bringing;
+mod concluding;
 mod delivering;
 mod ending;
+mod groups;
 mod looking;
 mod noting;
 mod operating;
@@ -19,6 +23,9 @@ use quorate::queue::{
 };
 use quorate::{CallOptions, Key};
 
+pub use self::belonging::*;
+pub use self::bringing::*;
+pub use self::concluding::*;
 pub use self::delivering::*;
 pub use self::ending::*;
 pub use self::looking::*;
@@ -95,6 +102,21 @@ macro_rules! queue_suite {
                 a_debounced_job_is_done_as_was_said_last,
                 a_debounced_job_is_queued_behind_an_active_one,
                 unique_jobs_of_one_batch_are_one,
+                a_job_that_leaves_work_begins_a_group,
+                a_group_is_over_with_its_last_job_and_kept_for_a_while,
+                what_is_brought_twice_changes_nothing,
+                an_effect_is_handed_out_until_it_was_performed,
+                a_member_is_known_until_its_group_was_told,
+                a_member_counts_however_it_ends,
+                a_follower_is_queued_when_its_gate_opens,
+                a_group_has_the_value_that_its_jobs_said,
+                a_job_that_does_not_succeed_leaves_nothing,
+                a_redriven_job_belongs_to_no_group,
+                the_end_of_a_group_is_announced_to_who_waits_for_it,
+                a_group_that_nobody_waits_for_is_told_to_a_worker,
+                work_that_breaks_a_rule_is_refused,
+                many_jobs_are_left_together,
+                groups_and_what_is_to_be_brought_are_no_strays,
             ]
         );
     };
@@ -194,6 +216,7 @@ pub(super) fn ask(worker: WorkerId, number: u64, want: usize) -> Ask {
         settled: Vec::new(),
         want,
         lease: MINUTE,
+        takes_groups: false,
     }
 }
 
@@ -210,6 +233,7 @@ pub(super) fn succeeded() -> Settlement {
     Settlement::Succeeded {
         result: Bytes::from_static(b"sent"),
         keep: HOUR,
+        work: None,
     }
 }
 

@@ -254,6 +254,7 @@ pub async fn what_is_kept_no_longer_is_not_purged(home: Home) {
         let done = Settlement::Succeeded {
             result: Bytes::from_static(b"sent"),
             keep,
+            work: None,
         };
         let nth = usize::from(number == 3);
         assert!(queue.settle(1, number, &taken[nth], done).await);

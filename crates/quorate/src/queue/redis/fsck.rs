@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::scan::ScanCursor;
 
 /// How many parts there are.
-const PARTS: u8 = 13;
+const PARTS: u8 = 16;
 
 /// The number of the part and where in it.
 pub(super) fn read_fsck(from: Option<&ScanCursor>) -> Result<(String, String)> {
@@ -54,6 +54,8 @@ fn to_stray(parts: &[Frame]) -> Option<Stray> {
         "body" => Stray::Body(id()?),
         "tries" => Stray::Tries(id()?),
         "note" => Stray::Note(id()?),
+        "effect" => Stray::Effect(id()?),
+        "group" => Stray::Group(id()?),
         "cancelled" => Stray::Cancelled(id()?),
         "key" => Stray::Key(text()),
         "count" => Stray::Count(text()),

@@ -1,5 +1,6 @@
 //! Jobs and deliveries as the scripts of queues pack them, there and back.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::super::job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
 use super::super::unique::{Unique, UniqueScope};
+use super::groups::{pack_work, to_effects, to_ids};
 use crate::clock::{Micros, whole_micros};
 use crate::error::Result;
 use crate::redis::{micros, unexpected};
@@ -59,7 +61,7 @@ fn are_alike(jobs: &[NewJob]) -> bool {
 }
 
 /// What is kept of a job, but when it was queued.
-fn pack(job: &NewJob) -> Vec<u8> {
+pub(super) fn pack(job: &NewJob) -> Vec<u8> {
     let expires = job.expires.map_or(0, whole_micros);
     let member_of = job.member_of.as_ref().map(pack_member).unwrap_or_default();
     let unique = job.unique.as_ref().map(pack_unique).unwrap_or_default();
@@ -92,11 +94,11 @@ fn pack_unique(it: &Unique) -> Vec<u8> {
     [&[letter], span, it.key.as_bytes()].concat()
 }
 
-fn pack_member(it: &MemberOf) -> Vec<u8> {
+pub(super) fn pack_member(it: &MemberOf) -> Vec<u8> {
     [it.queue.as_bytes(), &it.group.bytes()].concat()
 }
 
-fn to_member(packed: &[u8]) -> Option<MemberOf> {
+pub(super) fn to_member(packed: &[u8]) -> Option<MemberOf> {
     let (queue, group) = packed.split_last_chunk::<16>()?;
     let queue = std::str::from_utf8(queue).ok()?.to_owned();
     let group = JobId::from_bytes(*group);
@@ -143,6 +145,25 @@ pub(super) const fn maybe(frame: &Frame) -> Option<Option<&Bytes>> {
         Frame::Bulk(bytes) => Some(Some(bytes)),
         _ => None,
     }
+}
+
+/// What [`pack`] gave.
+pub(super) fn to_new(id: JobId, delay: Duration, packed: &[u8]) -> Option<NewJob> {
+    // As it is kept, behind when it was queued.
+    let kept: Bytes = [&[0; 9], packed].concat().into();
+    let body = to_body(&kept)?;
+    Some(NewJob {
+        id,
+        input: body.input,
+        delay,
+        priority: body.priority,
+        group: body.group,
+        attempts: body.attempts,
+        expires: body.expires.map(|span| Duration::from_micros(span.get())),
+        keep: body.keep,
+        member_of: body.member_of,
+        unique: body.unique,
+    })
 }
 
 /// A job as it is kept: behind a byte that says whether it is plain, numbers and texts.
@@ -208,14 +229,15 @@ pub(super) struct PackedSettled {
 
 /// Those that are simple first: of jobs that are not bound and were done, with results to be kept equally long. Of a job that is
 /// there twice, the first counts, so order matters, and none is simple.
-pub(super) fn pack_settled(settled: &[Settled]) -> PackedSettled {
+/// Where one leaves work, the keys of the group that may begin with it are, from `key` on, two for each.
+pub(super) fn pack_settled(settled: &[Settled], mut key: usize) -> PackedSettled {
     let mut seen = HashSet::with_capacity(settled.len());
     let is_unordered = settled.iter().all(|it| seen.insert(it.id));
     let mut kept = None;
     let is_simple = |it: &Settled| match &it.settlement {
-        Settlement::Succeeded { keep, .. } => {
-            is_unordered && !it.lease.is_bound() && kept.get_or_insert(*keep) == keep
-        }
+        Settlement::Succeeded {
+            keep, work: None, ..
+        } => is_unordered && !it.lease.is_bound() && kept.get_or_insert(*keep) == keep,
         _ => false,
     };
     let flags: Vec<_> = settled.iter().map(is_simple).collect();
@@ -232,15 +254,15 @@ pub(super) fn pack_settled(settled: &[Settled]) -> PackedSettled {
     let deliveries = simple.iter().map(|nth| &settled[*nth]);
     arguments.extend(deliveries.map(|it| pack_delivery(it.id, it.lease).to_vec()));
     for nth in &simple {
-        let (_, text) = pack_settlement(&settled[*nth].settlement);
+        let (_, text) = pack_settlement(&settled[*nth].settlement, &mut key);
         let id = settled[*nth].id.bytes().to_vec();
-        arguments.extend([id, [b"S", text].concat()]);
+        arguments.extend([id, [b"S", &text[..]].concat()]);
     }
     for nth in &others {
         let it = &settled[*nth];
-        let (how, text) = pack_settlement(&it.settlement);
+        let (how, text) = pack_settlement(&it.settlement, &mut key);
         let delivery = pack_delivery(it.id, it.lease).to_vec();
-        arguments.extend([delivery, how.into_bytes(), text.to_vec()]);
+        arguments.extend([delivery, how.into_bytes(), text.into_owned()]);
     }
     let order = [simple, others].concat();
     PackedSettled { arguments, order }
@@ -257,12 +279,26 @@ impl PackedSettled {
     }
 }
 
-fn pack_settlement(settlement: &Settlement) -> (String, &[u8]) {
+fn pack_settlement<'a>(settlement: &'a Settlement, key: &mut usize) -> (String, Cow<'a, [u8]>) {
+    let text = |text: &'a str| Cow::from(text.as_bytes());
     match settlement {
-        Settlement::Succeeded { result, keep } => (format!("S{}", micros(*keep)), result),
-        Settlement::Failed { after, error } => (format!("F{}", micros(*after)), error.as_bytes()),
-        Settlement::Deferred(after) => (format!("R{}", micros(*after)), b""),
-        Settlement::Dead(error) => ("D0".to_owned(), error.as_bytes()),
+        Settlement::Succeeded {
+            result,
+            keep,
+            work: None,
+        } => (format!("S{}", micros(*keep)), Cow::from(&result[..])),
+        Settlement::Succeeded {
+            result,
+            keep,
+            work: Some(work),
+        } => {
+            let packed = pack_work(*key, work, result);
+            *key += 2;
+            (format!("W{}", micros(*keep)), packed.into())
+        }
+        Settlement::Failed { after, error } => (format!("F{}", micros(*after)), text(error)),
+        Settlement::Deferred(after) => (format!("R{}", micros(*after)), text("")),
+        Settlement::Dead(error) => ("D0".to_owned(), text(error)),
     }
 }
 
@@ -314,7 +350,7 @@ pub(super) const fn bytes(frame: &Frame) -> Option<&Bytes> {
 }
 
 pub(super) fn to_turn(reply: &Frame, settled: &PackedSettled) -> Option<Turn> {
-    let [said, deliveries, jobs, extras, next] = reply.as_array()? else {
+    let [said, deliveries, jobs, extras, next, effects, groups] = reply.as_array()? else {
         return None;
     };
     let (deliveries, jobs) = (bytes(deliveries)?.chunks_exact(DELIVERY), jobs.as_array()?);
@@ -335,6 +371,8 @@ pub(super) fn to_turn(reply: &Frame, settled: &PackedSettled) -> Option<Turn> {
     Some(Turn {
         settled: settled.in_order(&flags(said, settled.order.len())?)?,
         delivered,
+        effects: to_effects(effects)?,
+        groups: to_ids(groups)?,
         next,
     })
 }

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Lets a job end that nobody has, and asks whoever has it to stop. Mirrors `QueueState::cancel`.
--- KEYS     see library.lua and unique.lua
+-- KEYS     see library.lua, unique.lua and outbox.lua
 -- ARGV[1]  id of the job
 -- ARGV[2]  channel of the queue; it shares its hash tag
 -- returns  where it is then: {'active', 1} or {'ended', what became of it}; nothing if there is no such job
@@ -21,8 +21,12 @@ local _, keep = head(job)
 finish(queue, id, 'C', keep, time, job)
 announce_ends(queue, channel, time)
 redis.call('ZREM', place[1] == 'ready' and KEYS[3] or KEYS[4], id)
+local effects = queue.effects
 put_down(queue, time)
-if queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
+if queue.effects > effects then
+  wake(queue, channel, time)
+end
+if queue.paused == 0 and is_empty() then
   fade(queue, time)
 else
   write(queue)

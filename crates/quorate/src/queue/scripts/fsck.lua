@@ -1,6 +1,6 @@
 #!lua
 -- Looks at some of what a queue consists of for what does not belong together, and puts it right if that is asked for.
--- KEYS     see library.lua and unique.lua
+-- KEYS     see library.lua, unique.lua and outbox.lua
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  1 to put it right, 0 to look
 -- ARGV[3]  number of the part
@@ -173,10 +173,37 @@ local function cancelled()
   end
 end
 
+local function effects()
+  local names = scan('HSCAN', 17)
+  for at, due in ipairs(values('ZMSCORE', KEYS[18], names)) do
+    if not due then
+      stray('effect', string.sub(names[at], 2), function() redis.call('ZADD', KEYS[18], time, names[at]) end)
+    end
+  end
+end
+
+local function outbox()
+  local names = scan('ZSCAN', 18)
+  for at, effect in ipairs(values('HMGET', KEYS[17], names)) do
+    if not effect then
+      stray('effect', string.sub(names[at], 2), function() redis.call('ZREM', KEYS[18], names[at]) end)
+    end
+  end
+end
+
+local function groups()
+  for _, id in ipairs(scan('ZSCAN', 19)) do
+    -- In the same slot, but which they are is not known before.
+    if redis.call('EXISTS', KEYS[1] .. ':group:' .. hex(id)) == 0 then
+      stray('group', id, function() redis.call('ZREM', KEYS[19], id) end)
+    end
+  end
+end
+
 local function counts()
   cursor = '0'
   for name, number in pairs({tried = redis.call('HLEN', KEYS[8]), timed = redis.call('ZCARD', KEYS[15]),
-    noted = redis.call('HLEN', KEYS[16]), cancelled = redis.call('SCARD', KEYS[11])}) do
+    noted = redis.call('HLEN', KEYS[16]), effects = redis.call('HLEN', KEYS[17]), cancelled = redis.call('SCARD', KEYS[11])}) do
     checked = checked + 1
     if queue[name] ~= number then
       stray('count', name, function() queue[name] = number end)
@@ -197,6 +224,9 @@ local parts = {
   key_ends,
   notes,
   cancelled,
+  effects,
+  outbox,
+  groups,
   counts,
 }
 parts[nth_part]()

@@ -1,6 +1,6 @@
 #!lua
 -- Queues jobs, but those that are known and those whose keys others have. Mirrors `QueueState::push`.
--- KEYS     see library.lua and unique.lua
+-- KEYS     see library.lua and unique.lua; the 17th, see outbox.lua, where a job belongs to a group
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  1 if the jobs are alike: to be had at once, of one priority and fairness group, without expiry, uniqueness key or job
 --          group, and no id twice; else 0

@@ -23,8 +23,10 @@ for nth, id in ipairs(ids) do
     seen[id], replies[nth] = true, '1'
     -- It is worth beginning it again, whatever was said of that.
     local queued, keep, _, attempts, priority, group, unique, member, at = head(jobs[nth])
-    local numbers = struct.pack(HEAD, queued, keep, 0, attempts, priority, group, unique, member)
-    local job = string.sub(jobs[nth], 1, 1) .. numbers .. string.sub(jobs[nth], at)
+    -- For its job group it has ended.
+    local numbers = struct.pack(HEAD, queued, keep, 0, attempts, priority, group, unique, 0)
+    local texts = string.sub(jobs[nth], at, at + group + unique - 1)
+    local job = string.sub(jobs[nth], 1, 1) .. numbers .. texts .. string.sub(jobs[nth], at + group + unique + member)
     chosen[#chosen + 1], bodies[#bodies + 1] = id, job
   end
 end

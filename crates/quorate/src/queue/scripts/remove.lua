@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes jobs away that nobody has. Mirrors `QueueState::remove` and `QueueState::purge`.
--- KEYS     see library.lua and unique.lua
+-- KEYS     see library.lua, unique.lua and outbox.lua
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  number of the key of the place of which the first are meant; 0: those that are named
 -- ARGV[3]  how many of them, or ids
@@ -59,8 +59,12 @@ for place, list in pairs(waiting) do
     many('ZREM', KEYS[place], list)
   end
 end
+local effects = queue.effects
 put_down(queue, time)
-if queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
+if queue.effects > effects then
+  wake(queue, channel, time)
+end
+if queue.paused == 0 and is_empty() then
   fade(queue, time)
 else
   write(queue)

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 -- Settles what a worker had, does what has to happen by now, and gives it more. Mirrors `QueueState::turn`.
--- KEYS      see library.lua and unique.lua; behind those the worker's last turn, a string: its number, how many settlements it
---           had, a 1 or 0 for each, deliveries
+-- KEYS      see library.lua, unique.lua and outbox.lua; behind those, if it is told of groups that are over, two: those of which
+--           nobody was told, by until when they are kept, and those that somebody is telling of, by until when; of each settlement
+--           with work two, of the group that may begin with it (see groups.lua); and the worker's last turn, a string: its number,
+--           how many settlements it had, a 1 or 0 for each, deliveries
 -- ARGV[1]   worker
 -- ARGV[2]   number of the turn
 -- ARGV[3]   how many it wants
@@ -10,16 +12,18 @@
 -- ARGV[6]   how many settlements are simple: of jobs that are not bound and were done, with results to be kept equally long;
 --           none of them if a job is there twice
 -- ARGV[7]   how long that is, us
--- ARGV[8]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, F,
---           R or D and us (for how long the result is kept, in how long it is due again after a failure or without one); result or
---           error
+-- ARGV[8]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, W,
+--           F, R or D and us (for how long the result is kept, without or with work, in how long it is due again after a failure or
+--           without one); result, work (see outbox.lua) and result, or error
 -- returns   {a 1 or 0 for each settlement as one text, deliveries as one text, their jobs, of each job that has either three: which
---           of them it is, how many deliveries of it failed, its checkpoint or nothing; us until there may be more or nothing}
+--           of them it is, how many deliveries of it failed, its checkpoint or nothing; us until there may be more or nothing; of each
+--           effect two: its name, what it is; groups that are over}
 -- atomic    a delivery is settled by who holds it, once; a job leaves one place and is in the next; who is delivered what is
 --           one decision; and all of it is done once for a number
 local worker, number, want, lease_for, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local simple, keep_simple, time, queue = tonumber(ARGV[6]), tonumber(ARGV[7]), now(), read()
-local others = 8 + simple * 3
+local others, takes_groups = 8 + simple * 3, KEYS[20] == KEYS[1] .. ':untold'
+local MOST_BROUGHT, MOST_TOLD, TELLING = 100, 100, 60000000
 
 local function id_of(delivery)
   return string.sub(delivery, 9)
@@ -72,7 +76,7 @@ local function again(last)
       tell(delivered, jobs[nth], tries[nth], checkpoints[nth])
     end
   end
-  return {flags, table.concat(still), delivered.jobs, delivered.extras, #held < want and '0'}
+  return {flags, table.concat(still), delivered.jobs, delivered.extras, #held < want and '0', {}, {}}
 end
 
 -- The common case of what the worker says: what is done, and is nobody's concern but of who asks for its result.
@@ -118,9 +122,12 @@ local function settle(gone, failing)
       seen[one], gone[#gone + 1], flags[nth] = true, one, '1'
       local at = others + nth * 3 - 3
       local how, text = ARGV[at + 1], ARGV[at + 2]
-      local verb, span = string.sub(how, 1, 1), tonumber(string.sub(how, 2))
+      local verb, span, work = string.sub(how, 1, 1), tonumber(string.sub(how, 2)), nil
+      if verb == 'W' then
+        verb, work, text = 'S', work_in(text)
+      end
       if verb == 'S' or verb == 'D' then
-        over[#over + 1] = {id_of(one), verb .. text, span}
+        over[#over + 1] = {id_of(one), verb .. text, span, false, work}
         if struct.unpack('>d', one) % 2 == 1 then
           bound[#bound + 1], of_bound[#of_bound + 1] = id_of(one), over[#over]
         end
@@ -135,7 +142,7 @@ local function settle(gone, failing)
     of_bound[nth][4] = job
   end
   for _, it in ipairs(over) do
-    finish(queue, it[1], it[2], it[3], time, it[4])
+    finish(queue, it[1], it[2], it[3], time, it[4], it[5])
   end
   return settled .. table.concat(flags)
 end
@@ -316,17 +323,38 @@ local function claim(delivered, held, expired)
   return expired, #ids < missing or #held == want or expired >= MOST_MOVED
 end
 
--- In how long something is to be had, a job is due, or a lease runs out.
+-- In how long something is to be had, a job is due, a lease runs out, or there is something to be brought elsewhere.
 local function next_time()
+  local brought = queue.effects > 0 and first(KEYS[18]) or math.huge
   if queue.paused == 1 then
-    return false
+    return brought < math.huge and decimal(math.max(brought - time, 0))
   end
   if redis.call('EXISTS', KEYS[3]) == 1 then
     return '0'
   end
   local due, active = first(KEYS[4]), first(KEYS[5])
-  local soonest = math.min(due or math.huge, active or math.huge)
+  local soonest = math.min(due or math.huge, active or math.huge, brought)
   return soonest < math.huge and decimal(math.max(soonest - time, 0))
+end
+
+-- The ends of groups that are to be told now. Nobody else is told of them for a while.
+local function ended_groups()
+  local ids, until_when = {}, {}
+  if not takes_groups then
+    return ids
+  end
+  local all = redis.call('ZRANGE', KEYS[20], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, MOST_TOLD)
+  for nth, told in ipairs(values('ZMSCORE', KEYS[21], all)) do
+    if not is_after(told, time) then
+      ids[#ids + 1] = all[nth]
+      add(until_when, time + TELLING, all[nth])
+    end
+  end
+  if #ids > 0 then
+    many('ZADD', KEYS[21], until_when)
+    redis.call('PEXPIRE', KEYS[21], milliseconds(TELLING))
+  end
+  return ids
 end
 
 local last = redis.call('GET', KEYS[#KEYS])
@@ -336,7 +364,7 @@ if last then
     return again(last)
   elseif known > number then
     -- It was overtaken by the next, so nobody waits for its answer.
-    return {string.rep('0', simple + (#ARGV - others + 1) / 3), '', {}, {}, false}
+    return {string.rep('0', simple + (#ARGV - others + 1) / 3), '', {}, {}, false, {}, {}}
   end
 end
 local flags = settle_and_move()
@@ -347,7 +375,7 @@ end
 while not is_last do
   expired, is_last = claim(delivered, held, expired)
 end
-local next = false
+local effects, groups, next = hand_out(queue, time, MOST_BROUGHT), ended_groups(), false
 if #held < want then
   next = next_time()
   queue.idle = math.max(queue.idle, time + PARKED)
@@ -356,11 +384,11 @@ if #held < want then
 elseif queue.idle > time then
   redis.call('ZREM', KEYS[10], worker)
 end
-if #held == 0 and queue.paused == 0 and redis.call('EXISTS', KEYS[2], KEYS[7]) == 0 then
+if #held == 0 and queue.paused == 0 and is_empty() then
   fade(queue, time)
 else
   write(queue)
 end
 held = table.concat(held)
 redis.call('SET', KEYS[#KEYS], struct.pack('<dI4', number, #flags) .. flags .. held, 'PX', milliseconds(REMEMBERED))
-return {flags, held, delivered.jobs, delivered.extras, next}
+return {flags, held, delivered.jobs, delivered.extras, next, effects, groups}

@@ -38,6 +38,8 @@ impl QueueState {
             (job.tries, job.error) = (0, None);
             // It is worth beginning it again, whatever was said of that.
             job.expires = None;
+            // For its group it has ended.
+            job.member_of = None;
             if let Some(Unique { key, scope }) = &job.unique
                 && !matches!(scope, UniqueScope::Throttle(_))
                 && self
@@ -69,9 +71,10 @@ impl QueueState {
     /// Takes jobs away that nobody has. Who waits for the end of one hears of it.
     pub(in crate::queue) fn remove(&mut self, now: Micros, ids: &[JobId]) -> Told<Vec<Removed>> {
         self.until = now.plus(RETENTION);
-        let mut news = Vec::new();
+        let (mut news, effects) = (Vec::new(), self.outbox.len());
         let ids = ids.iter();
         let done = ids.map(|id| self.remove_one(now, *id, &mut news)).collect();
+        news.extend(self.wake(now, self.outbox.len() > effects));
         (done, news)
     }
 

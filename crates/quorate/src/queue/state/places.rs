@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::fairness::Rank;
+use super::super::group::{MemberEnd, Work};
 use super::super::job::{Delivered, JobEnd, JobId, LeaseNumber, MemberOf, NewJob};
 use super::super::news::News;
 use super::super::unique::Unique;
@@ -172,6 +173,39 @@ impl QueueState {
     }
 
     pub(super) fn end_for(
+        &mut self,
+        now: Micros,
+        id: JobId,
+        end: JobEnd,
+        keep: Duration,
+        news: &mut Vec<News>,
+    ) {
+        self.tell_group(now, id, MemberEnd::of(&end), None);
+        self.put_away(now, id, end, keep, news);
+    }
+
+    /// Ends a job that is done, and leaves work.
+    pub(super) fn succeed(
+        &mut self,
+        now: Micros,
+        id: JobId,
+        end: JobEnd,
+        keep: Duration,
+        work: Option<&Work>,
+        news: &mut Vec<News>,
+    ) {
+        let is_member = self
+            .jobs
+            .get(&id)
+            .is_some_and(|job| job.member_of.is_some());
+        if let Some(work) = work.filter(|_| !is_member) {
+            self.groups.begin(work.group.group, id, keep);
+        }
+        self.tell_group(now, id, MemberEnd::Succeeded, work.cloned());
+        self.put_away(now, id, end, keep, news);
+    }
+
+    fn put_away(
         &mut self,
         now: Micros,
         id: JobId,

@@ -51,7 +51,7 @@ impl QueueState {
     }
 
     fn take_in(&mut self, now: Micros, new: NewJob, moves: &mut Moves) -> Pushed {
-        if self.knows(now, new.id) {
+        if self.knows(now, new.id) || (new.member_of.is_some() && self.outbox.tells_of(new.id)) {
             return Pushed::Known;
         }
         if let Some(unique) = &new.unique

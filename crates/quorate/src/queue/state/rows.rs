@@ -1,6 +1,7 @@
 //! A queue in the file of its home: what it counts in its row, and each job in a side row.
 
 use super::super::fairness::{Fairness, Rank};
+use super::super::group::Effect;
 use super::super::job::{JobId, LeaseNumber};
 use super::places::{Job, Place};
 use super::side::Side;
@@ -11,7 +12,9 @@ use crate::embedded::{decode, encode};
 impl QueueState {
     /// What it counts, if there is anything to count on.
     pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
-        let is_there = self.paused || !self.jobs.is_empty() || !self.uniques.is_empty();
+        let has_jobs = !self.jobs.is_empty() || !self.uniques.is_empty();
+        let has_groups = !self.groups.is_empty() || !self.outbox.is_empty();
+        let is_there = self.paused || has_jobs || has_groups;
         let numbers = || (self.fairness.turn(), self.lease, self.paused, self.totals);
         is_there.then(|| encode(1, &numbers()))
     }
@@ -38,6 +41,8 @@ impl QueueState {
                 let holder = self.uniques.get(key)?;
                 Some(encode(1, &(holder.id, holder.until)))
             }
+            Side::Group(id, part) => self.groups.row(id, part),
+            Side::Effect(name) => self.outbox.get(name).map(|effect| encode(1, effect)),
         }
     }
 
@@ -55,7 +60,17 @@ impl QueueState {
                 self.uniques.changed().clear();
                 Some(())
             }
+            Side::Group(id, part) => self.groups.put_back(id, part, row),
+            Side::Effect(_) => self.take_effect(row),
         }
+    }
+
+    /// Takes an effect back. Who was performing it is gone with the process.
+    fn take_effect(&mut self, row: &[u8]) -> Option<()> {
+        let effect: Effect = decode(1, row)?;
+        self.outbox.add(Micros::default(), effect);
+        self.outbox.changed().clear();
+        Some(())
     }
 
     /// Takes a job back. A worker that had it is gone with the process, so its lease has ended.

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use super::super::group::EffectName;
 use super::super::job::JobId;
+use super::group::rows::GroupRow;
 
 /// What has a row of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,10 @@ pub(super) enum Side<'a> {
     Notes(JobId),
     /// Who has a uniqueness key.
     Unique(&'a str),
+    /// A part of a job group.
+    Group(JobId, GroupRow),
+    /// What is to be brought elsewhere.
+    Effect(EffectName),
 }
 
 #[cfg(feature = "file")]
@@ -22,6 +28,19 @@ impl<'a> Side<'a> {
         match name.split_once(' ') {
             Some(("unique", key)) => Some(Self::Unique(key)),
             Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
+            Some(("group", id)) => Some(Self::Group(JobId::parse(id)?, GroupRow::Head)),
+            Some(("member", ids)) => {
+                let (group, id) = ids.split_once(' ')?;
+                let part = GroupRow::Member(JobId::parse(id)?);
+                Some(Self::Group(JobId::parse(group)?, part))
+            }
+            Some(("value", rest)) => {
+                let (group, nth) = rest.split_once(' ')?;
+                let part = GroupRow::Value(nth.parse().ok()?);
+                Some(Self::Group(JobId::parse(group)?, part))
+            }
+            Some(("tells", id)) => Some(Self::Effect(EffectName::Ended(JobId::parse(id)?))),
+            Some(("pushes", id)) => Some(Self::Effect(EffectName::Push(JobId::parse(id)?))),
             Some(_) => None,
             None => JobId::parse(name).map(Self::Job),
         }
@@ -34,6 +53,11 @@ impl fmt::Display for Side<'_> {
             Self::Job(id) => write!(f, "{id}"),
             Self::Notes(id) => write!(f, "notes {id}"),
             Self::Unique(key) => write!(f, "unique {key}"),
+            Self::Group(id, GroupRow::Head) => write!(f, "group {id}"),
+            Self::Group(id, GroupRow::Member(member)) => write!(f, "member {id} {member}"),
+            Self::Group(id, GroupRow::Value(nth)) => write!(f, "value {id} {nth}"),
+            Self::Effect(EffectName::Ended(id)) => write!(f, "tells {id}"),
+            Self::Effect(EffectName::Push(id)) => write!(f, "pushes {id}"),
         }
     }
 }

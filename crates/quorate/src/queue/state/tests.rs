@@ -41,6 +41,7 @@ fn ask(worker: WorkerId, number: u64, want: usize) -> Ask {
         settled: Vec::new(),
         want,
         lease: LEASE,
+        takes_groups: false,
     }
 }
 
@@ -61,6 +62,7 @@ fn succeeded() -> Settlement {
     Settlement::Succeeded {
         result: Bytes::from_static(b"sent"),
         keep: 60 * SECOND,
+        work: None,
     }
 }
 

@@ -156,7 +156,13 @@ impl<I, O> Shop<I, O> {
     fn encode(&self, value: &O, keep: Duration) -> Settlement {
         let encode = || self.spec.encode_result(value);
         let why = match std::panic::catch_unwind(AssertUnwindSafe(encode)) {
-            Ok(Ok(result)) => return Settlement::Succeeded { result, keep },
+            Ok(Ok(result)) => {
+                return Settlement::Succeeded {
+                    result,
+                    keep,
+                    work: None,
+                };
+            }
             Ok(Err(error)) => error.message().unwrap_or_default().to_owned(),
             Err(panic) => format!("its result does not encode: {}", told(&*panic)),
         };

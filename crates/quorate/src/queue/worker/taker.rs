@@ -120,6 +120,7 @@ impl Taker {
             settled,
             want,
             lease: self.lease,
+            takes_groups: false,
         }
     }
 

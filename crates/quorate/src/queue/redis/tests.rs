@@ -1,0 +1,41 @@
+//! That the scripts count by what their twin counts by.
+
+use super::super::fairness::HEAD_START;
+use super::super::group::{BRING_LEASE, MAX_VALUES, MOST_BROUGHT, MOST_VALUES};
+use super::super::note::{MAX_LOG, MOST_LINES};
+use super::super::state::{
+    AWAITED, KEEP_DEAD, MOST_MOVED, MOST_TOLD, PARKED, RAN_OUT, REMEMBERED, RETENTION, TELLING,
+};
+use super::*;
+
+/// What the scripts count by is what their twin counts by.
+#[test]
+fn the_library_has_the_constants_of_its_twin() {
+    let times = [PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED].map(micros);
+    let turn = format!(
+        "local MOST_BROUGHT, MOST_TOLD, TELLING = {MOST_BROUGHT}, {MOST_TOLD}, {}\n",
+        micros(TELLING)
+    );
+    assert!(
+        include_str!("../scripts/turn.lua").contains(&turn),
+        "{turn}"
+    );
+    let outbox = format!(
+        "local BRING_LEASE, MAX_BROUGHT = {}, {MAX_PAGE}\n",
+        micros(BRING_LEASE)
+    );
+    assert!(WITH_OUTBOX.contains(&outbox), "{outbox}");
+    let groups = format!("local MOST_VALUES, MAX_VALUES = {MOST_VALUES}, {MAX_VALUES}\n");
+    assert!(WITH_GROUPS.contains(&groups), "{groups}");
+    for line in [
+        format!("local MOST_MOVED, HEAD_START = {MOST_MOVED}, {HEAD_START}\n"),
+        format!(
+            "local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = {}\n",
+            times.join(", ")
+        ),
+        format!("local RAN_OUT = '{RAN_OUT}'\n"),
+        format!("local MOST_LINES, MAX_LOG = {MOST_LINES}, {MAX_LOG}\n"),
+    ] {
+        assert!(LIBRARY.contains(&line), "{line}");
+    }
+}
