@@ -1,6 +1,6 @@
 // One job: where it is, how far, what it said, and changing it. Live.
 
-import { $, ask, clock, duration, element, facts, pill, send } from './dom.js';
+import { $, ask, astray, clock, duration, element, facts, pill, send } from './dom.js';
 import { lookAt, sure } from './values.js';
 
 let queue = null;
@@ -98,6 +98,11 @@ function forget(text) {
 
 function watch() {
   close();
+  const problem = astray(path());
+  if (problem) {
+    forget(problem);
+    return;
+  }
   stream = new EventSource(path('/events'));
   const on = (name, act) => stream.addEventListener(name, ({ data }) => act(JSON.parse(data)));
   // Also when it was broken: everything is told again.
@@ -123,7 +128,11 @@ function watch() {
   });
 }
 
-export function open(name, job, whenChanged = () => {}) {
+// What stands in an address may be anything: only what looks like a job is one.
+const isJob = (text) => /^[0-9a-f]{32}$/.test(text ?? '');
+
+export function open(name, wanted, whenChanged = () => {}) {
+  const job = name !== null && isJob(wanted) ? wanted : null;
   changed = whenChanged;
   if (name === queue && job === id && stream !== null) return;
   [queue, id] = [name, job];

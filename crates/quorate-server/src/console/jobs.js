@@ -6,6 +6,7 @@ import { navigate } from './views.js';
 
 const PLACES = ['ready', 'due', 'active', 'dead', 'ended'];
 const PAGE = 50;            // jobs that are asked for at once
+const WHYS = 8;             // errors that are told apart
 const MOST = 1000;          // that a server takes at once
 
 let queue = null;           // whose jobs are shown
@@ -16,6 +17,9 @@ let asked = 0;              // a later question makes the answer to an earlier o
 let paused = false;
 let changed = () => {};     // to be told when something was
 const picked = new Set();   // ids
+
+// To another part of what is shown: the rest stays.
+const go = (to) => navigate({ ...Object.fromEntries(new URLSearchParams(location.search)), ...to });
 
 const path = (rest = '') => `/v1/queues/${encodeURIComponent(queue)}${rest}`;
 
@@ -59,7 +63,7 @@ function create(one) {
     offer();
   });
   cell(node, 'pick').append(pick);
-  const open = () => navigate({ view: 'queues', queue, place, job: node.dataset.key });
+  const open = () => go({ job: node.dataset.key });
   cell(node, 'job').append(button('name mono', one.id.slice(-8), one.id, open), element('span', 'tags'));
   cell(node, 'input').append(element('span', 'what'), element('span', 'why'));
   return node;
@@ -90,8 +94,28 @@ function show() {
   $('jobs-more').hidden = next === null;
   reconcile($('jobs'), jobs, (one) => one.id, create, update);
   const more = next === null ? '' : ' so far; there are more';
+  showErrors();
   say(jobs.length === 0 ? `No job is ${place}.` : `${plural(jobs.length, 'job')}${more}.`);
   offer();
+}
+
+// Dead jobs by the error that killed them, the most frequent first.
+function showErrors() {
+  const counts = new Map();
+  if (place === 'dead') for (const { error } of jobs) counts.set(error ?? '', (counts.get(error ?? '') ?? 0) + 1);
+  const whys = [...counts].sort((one, other) => other[1] - one[1]).slice(0, WHYS);
+  $('jobs-errors').hidden = whys.length === 0;
+  reconcile($('jobs-whys'), whys, ([why]) => why, makeWhy, (node, [why, number]) => {
+    cell(node, 'kind').textContent = why;
+    cell(node, 'number').textContent = whole(number);
+    node.style.setProperty('--share', `${100 * number / jobs.length}%`);
+  });
+}
+
+function makeWhy() {
+  const node = element('li', 'share denied');
+  node.append(element('span', 'kind'), element('span', 'number'));
+  return node;
 }
 
 // What can be done with those that are chosen.
@@ -150,6 +174,7 @@ export function open(name, at) {
   $('jobs').replaceChildren();
   $('jobs-table').hidden = true;
   $('jobs-more').hidden = true;
+  $('jobs-errors').hidden = true;
   tell('');
   offer();
   for (const node of $('places').children) node.setAttribute('aria-pressed', String(node.dataset.place === place));
@@ -186,7 +211,7 @@ const CHANGES = {
 export function listen(whenChanged) {
   changed = whenChanged;
   for (const name of PLACES) {
-    const node = button('quiet', name, '', () => navigate({ view: 'queues', queue, place: name }));
+    const node = button('quiet', name, '', () => go({ place: name }));
     node.dataset.place = name;
     $('places').append(node);
   }

@@ -78,6 +78,10 @@ async fn browser_follows_a_job_and_puts_it_right() {
         .wait_for(&says(&format!("{} .why", row(&id)), "no such mailbox"))
         .await
         .unwrap();
+    browser
+        .wait_for(&says("#jobs-whys", "no such mailbox"))
+        .await
+        .unwrap();
     browser.click(&format!("{} .name", row(&id))).await.unwrap();
     browser
         .wait_for(&says("#job-error", "no such mailbox"))

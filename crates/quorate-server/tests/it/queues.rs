@@ -1,9 +1,14 @@
 //! `/v1/queues`.
 
-use rustix::process::Signal;
-use serde_json::{Value, json};
+use std::process::Stdio;
 
-use crate::support::Served;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, Served};
 
 pub(crate) const JOBS: &str = "/v1/queues/mail%2Fout/jobs";
 
@@ -298,4 +303,34 @@ async fn inputs_and_results_may_be_anything() {
     );
     let result = served.get(&format!("{JOBS}/{id}/result")).await;
     assert_eq!(result.json()["result_base64"], "/w==");
+}
+
+/// The example of a worker in another language.
+#[tokio::test]
+async fn a_worker_in_another_language_takes_part() {
+    let served = Served::start().await;
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/python-worker/worker.py"
+    );
+    let mut worker = Command::new("python3")
+        .args([script, &served.url(), "mail/out"])
+        .env_remove("QUORATE_TOKEN")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(worker.stdout.take().unwrap()).lines();
+    let ready = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    assert_eq!(ready.as_deref(), Some("ready"));
+    let done = push(&served, json!({"input": 7})).await;
+    let dead = push(&served, json!({"input": "seven"})).await;
+    let end = served.get(&format!("{JOBS}/{done}/result?wait=20s")).await;
+    assert_eq!(end.json()["result"], 49);
+    let end = served.get(&format!("{JOBS}/{dead}/result?wait=20s")).await;
+    assert_eq!(end.json()["error"], "not a whole number: 'seven'");
+    let pid = Pid::from_raw(worker.id().unwrap().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let ended = timeout(PATIENCE, worker.wait()).await.expect("it ends");
+    assert_eq!(ended.unwrap().code(), Some(0));
 }

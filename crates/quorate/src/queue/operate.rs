@@ -99,7 +99,7 @@ impl<I, O> Queue<I, O> {
     }
 
     /// Gives a job another input that waits or is dead; what else was said of it at its push stays. Returns whether there is such a
-    /// one.
+    /// one. Of two who do so at once, the last counts.
     ///
     /// # Errors
     /// `Encode`, `InvalidInput` for an input that is too large, and those of the backend.

@@ -324,7 +324,8 @@ impl From<&Unique> for UniqueDocument {
 impl From<&LogLine> for LogDocument {
     fn from(line: &LogLine) -> Self {
         Self {
-            at: time(line.at),
+            // To the microsecond, by which lines that say the same are told apart.
+            at: format!("{:.6}", timestamp(line.at)),
             attempt: line.attempt,
             text: line.text.clone(),
         }
@@ -368,7 +369,10 @@ pub(crate) fn millis(time: Duration) -> u64 {
 
 /// A moment of the home's clock, for people and programs.
 pub(crate) fn time(at: Micros) -> String {
+    format!("{:.3}", timestamp(at))
+}
+
+fn timestamp(at: Micros) -> Timestamp {
     let micros = i64::try_from(at.get()).unwrap_or(i64::MAX);
-    let at = Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX);
-    format!("{at:.3}")
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
 }

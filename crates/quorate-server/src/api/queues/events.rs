@@ -141,3 +141,31 @@ fn event(name: &str, data: &impl Serialize) -> Result<Event, Infallible> {
     let data = serde_json::to_string(data).expect("documents are made of what JSON has");
     Ok(Event::default().event(name).data(data))
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate::Micros;
+    use quorate::queue::LogLine;
+
+    use super::*;
+
+    /// Lines that say the same, and were written at these times.
+    fn log(times: impl IntoIterator<Item = u64>) -> Vec<LogDocument> {
+        let line = |at| LogLine {
+            at: Micros::new(at),
+            attempt: 1,
+            text: "again".to_owned(),
+        };
+        times.into_iter().map(|at| (&line(at)).into()).collect()
+    }
+
+    #[test]
+    fn each_line_of_a_log_is_told_once() {
+        assert_eq!(new_lines(&[], &log(0..3)), log(0..3));
+        assert_eq!(new_lines(&log(0..3), &log(0..5)), log(3..5));
+        assert!(new_lines(&log(0..3), &log(0..3)).is_empty());
+        // The first ones are not kept any more; or none of those that were told.
+        assert_eq!(new_lines(&log(0..3), &log(2..5)), log(3..5));
+        assert_eq!(new_lines(&log(0..3), &log(7..9)), log(7..9));
+    }
+}
