@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use quorate_testing::servers::{Server, ServerKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -333,4 +334,31 @@ async fn a_worker_in_another_language_takes_part() {
     kill_process(pid, Signal::TERM).unwrap();
     let ended = timeout(PATIENCE, worker.wait()).await.expect("it ends");
     assert_eq!(ended.unwrap().code(), Some(0));
+}
+
+/// Pushed and waited for at one server, claimed at another that dies, and settled at the one that is left.
+#[tokio::test]
+async fn fault_a_claimed_job_outlives_the_server_that_handed_it_out() {
+    let redis = Server::start(ServerKind::Redis).await.unwrap();
+    let url = redis.url();
+    let (here, there) = tokio::join!(Served::on(&url), Served::on(&url));
+    here.until_ready(true).await;
+    there.until_ready(true).await;
+    let id = push(&here, json!({"input": 1})).await;
+    let mut events = here.events(&format!("{JOBS}/{id}/events")).await;
+    events.named("state").await;
+    let job = claim(&there, 1).await[0].clone();
+    there.signal(Signal::KILL);
+    let note = json!({"receipt": job["receipt"], "progress": "half"});
+    let noted = here.post(&verb("note"), note).await.json();
+    assert_eq!(noted, json!({"held": true}));
+    assert_eq!(events.named("progress").await, "half");
+    let waits = format!("{JOBS}/{id}/result?wait=20s");
+    let (waited, done) = tokio::join!(
+        here.get(&waits),
+        settle(&here, &job, json!({"outcome": "succeeded", "result": 2}))
+    );
+    assert!(done);
+    assert_eq!(waited.json()["result"], 2);
+    assert_eq!(events.named("end").await["result"], 2);
 }
