@@ -19,6 +19,7 @@ use super::ear::Hears;
 use super::envelope::{self, Extras, Pauses};
 use super::handle::Queue;
 use super::job::{Delivered, JobId, LeaseNumber, Settled, Settlement};
+use super::leave::Leaving;
 use super::queues::{CLAIM, Queues, RENEW, SETTLE};
 use super::work::{Delivery, Job, JobContext, JobError, JobHome, settlement_of, shorten, tell};
 use crate::backoff::Backoff;
@@ -165,7 +166,10 @@ impl<I, O> Queue<I, O> {
             settled,
             ..ask(rand::random(), 1, 0, LEASE)
         };
-        Ok(self.shared.turn(key, &ask).await?.settled)
+        let asked = Instant::now();
+        let turn = self.shared.turn(key, &ask).await?;
+        self.shared.bring_behind(key, turn.effects, asked);
+        Ok(turn.settled)
     }
 
     fn settled(&self, receipt: &Receipt, result: Result<O, JobError>) -> Result<Settled> {
@@ -207,12 +211,10 @@ impl<I, O> Queue<I, O> {
             backoff: extras.backoff,
         };
         let timeout = extras.timeout.or(self.spec.timeout);
-        let context = JobContext(Arc::new(Delivery::new(
-            it,
-            extras,
-            CancellationToken::new(),
-            home.clone(),
-        )));
+        let mut delivery = Delivery::new(it, extras, CancellationToken::new(), home.clone());
+        // A receipt says nothing of it.
+        delivery.leaving = Leaving::closed();
+        let context = JobContext(Arc::new(delivery));
         Ok(Claimed {
             job: Job::new(input, context),
             receipt,
@@ -301,7 +303,9 @@ impl<I, O> ClaimJobs<I, O> {
         };
         loop {
             let ask = ask(self.worker, number, self.most, self.lease);
-            let turn = shared.turn(key, &ask).await?;
+            let asked = Instant::now();
+            let mut turn = shared.turn(key, &ask).await?;
+            shared.bring_behind(key, std::mem::take(&mut turn.effects), asked);
             if turn.delivered.len() == self.most {
                 gone.never_mind();
                 return Ok(turn);

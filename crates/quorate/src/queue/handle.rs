@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::job::JobId;
+use super::job_group::JobGroup;
 use super::push::{PushJob, PushJobs};
 use super::queues::{PAUSE, Queues};
 use super::result::JobHandle;
@@ -86,6 +87,12 @@ impl<I, O> Queue<I, O> {
     #[must_use]
     pub fn job(&self, id: JobId) -> JobHandle<O> {
         JobHandle::new(self, id, false)
+    }
+
+    /// The group that began with a job of this queue: see [`JobContext::leave`](super::JobContext::leave).
+    #[must_use]
+    pub fn group(&self, id: JobId) -> JobGroup {
+        self.job(id).group()
     }
 
     /// Does what is queued with `handler`, once it [runs](Worker::run).

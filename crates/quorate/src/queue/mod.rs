@@ -5,6 +5,7 @@
 
 mod all;
 mod ask;
+mod bring;
 mod check;
 mod claim;
 mod ear;
@@ -14,6 +15,8 @@ mod fsck;
 mod group;
 mod handle;
 mod job;
+mod job_group;
+mod leave;
 mod list;
 mod memory;
 mod news;
@@ -54,6 +57,8 @@ pub use handle::Queue;
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
+pub use job_group::{GroupEnded, JobGroup};
+pub use leave::After;
 pub use list::{JobList, JobRecords};
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::ask::Pushed;
 use super::envelope::Extras;
 use super::handle::Queue;
-use super::job::{JobId, NewJob};
+use super::job::{JobId, MemberOf, NewJob};
 use super::options::{JobOptions, option_setters};
 use super::queues::PUSH;
 use super::result::JobHandle;
@@ -61,7 +61,7 @@ impl<I, O> PushJob<I, O> {
                 .with_target(self.queue.name())
         };
         let key = self.queue.key(&PUSH)?;
-        let job = self.input.and_then(|input| input.job(self.options));
+        let job = self.input.and_then(|input| input.job(self.options, None));
         let job = job.map_err(named)?;
         let jobs = std::slice::from_ref(&job);
         let pushed = self.queue.shared.push(key, jobs).await?;
@@ -122,7 +122,9 @@ impl<I, O> PushJobs<I, O> {
         };
         let key = self.queue.key(&PUSH)?;
         let inputs = self.inputs.map_err(named)?;
-        let jobs = inputs.into_iter().map(|it| it.job(self.options.clone()));
+        let jobs = inputs
+            .into_iter()
+            .map(|it| it.job(self.options.clone(), None));
         let jobs = jobs.collect::<Result<Vec<_>>>().map_err(named)?;
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -167,10 +169,10 @@ impl Input {
     }
 
     /// The job, with these options before its own.
-    fn job(mut self, options: JobOptions) -> Result<NewJob> {
+    fn job(mut self, options: JobOptions, parent: Option<JobId>) -> Result<NewJob> {
         let options = options.or(self.options);
         options.check()?;
-        Extras::of(&options, None).close(&mut self.encoded);
+        Extras::of(&options, parent).close(&mut self.encoded);
         Ok(NewJob {
             id: JobId::random(),
             input: self.encoded.into(),
@@ -184,6 +186,24 @@ impl Input {
             unique: options.unique,
         })
     }
+}
+
+/// A job that another leaves in a group.
+pub(super) fn left_job<I, O>(
+    queue: &Queue<I, O>,
+    input: &I,
+    options: JobOptions,
+    parent: JobId,
+    group: MemberOf,
+) -> Result<NewJob> {
+    let mut job = Input::new(&queue.spec, input)?.job(options, Some(parent))?;
+    if job.unique.is_some() {
+        // Another job may have the key, and belongs to no group or to another.
+        let rule = "must not be asked of a job that another leaves";
+        return Err(Error::invalid("unique", rule));
+    }
+    job.member_of = Some(group);
+    Ok(job)
 }
 
 fn encode_all<'a, I: 'a, O>(

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::ear::Ear;
+use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::QueuePort;
@@ -33,6 +34,9 @@ pub(super) static PUSH: Operation = operation("queue.push", "push");
 pub(super) static CANCEL: Operation = operation("queue.cancel", "cancel");
 pub(super) static LOOK: Operation = operation("queue.look", "look");
 pub(super) static PAUSE: Operation = operation("queue.pause", "pause");
+pub(super) static LEAVE: Operation = operation("queue.leave", "leave");
+pub(super) static LOOK_GROUP: Operation = operation("queue.look_group", "look");
+static BRING: Operation = operation("queue.bring", "bring");
 static TURN: Operation = operation("queue.turn", "turn");
 pub(super) static CLAIM: Operation = operation("queue.claim", "claim");
 pub(super) static SETTLE: Operation = operation("queue.settle", "settle");
@@ -104,7 +108,27 @@ impl Queues {
         self.context.run(&TURN, queue.name(), None, turn).await
     }
 
-    /// The same, past the choke point that refuses calls once the fleet is closing.
+    pub(super) async fn bring(&self, queue: &Key, bring: &Bring) -> Result<Vec<Effect>> {
+        let call =
+            |attempt: crate::context::Attempt| self.port.bring(queue, bring, attempt.options());
+        self.context.run(&BRING, queue.name(), None, call).await
+    }
+
+    pub(super) async fn look_group(
+        &self,
+        queue: &Key,
+        group: JobId,
+        wait: bool,
+    ) -> Result<Option<GroupView>> {
+        let look = |attempt: crate::context::Attempt| {
+            self.port.look_group(queue, group, wait, attempt.options())
+        };
+        self.context
+            .run(&LOOK_GROUP, queue.name(), None, look)
+            .await
+    }
+
+    /// A turn, past the choke point that refuses calls once the fleet is closing.
     pub(super) async fn last_turn(&self, queue: &Key, ask: &Ask) -> Result<Turn> {
         let options = CallOptions::until(self.context.attempt_deadline());
         let turn = self.port.turn(queue, ask, options).await;

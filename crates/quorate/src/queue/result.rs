@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::handle::Queue;
 use super::job::{JobEnd, JobId, JobState};
+use super::job_group::JobGroup;
 use super::queues::{CANCEL, LOOK, Queues};
 use super::state::AWAITED;
 use crate::backoff::Backoff;
@@ -23,10 +24,10 @@ use crate::key::Key;
 static RESULT: Operation = Operation::new("queue.result", "queue", "result", Repeat::Harmless);
 
 /// How long to wait for the end of a job, unless told otherwise.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often to ask where the end is announced, in case that was lost; soon enough that it goes on being announced.
-const RECHECK: Backoff = Backoff {
+pub(super) const RECHECK: Backoff = Backoff {
     initial: AWAITED.checked_div(2).expect("two is not none"),
     factor: 1.0,
     max: AWAITED,
@@ -34,7 +35,7 @@ const RECHECK: Backoff = Backoff {
 };
 
 /// How often to ask where nothing is announced, or not yet.
-const POLL: Backoff = Backoff {
+pub(super) const POLL: Backoff = Backoff {
     initial: Duration::from_millis(20),
     factor: 1.5,
     max: Duration::from_secs(1),
@@ -52,6 +53,8 @@ pub struct JobHandle<O = ()> {
     output: Codec<O>,
     id: JobId,
     is_new: bool,
+    /// The group it was left in.
+    group: Option<JobGroup>,
 }
 
 /// What became of a job.
@@ -79,7 +82,14 @@ impl<O> JobHandle<O> {
             output: queue.spec.output,
             id,
             is_new,
+            group: None,
         }
+    }
+
+    /// The same of a job that belongs to a group.
+    pub(super) fn in_group(mut self, group: JobGroup) -> Self {
+        self.group = Some(group);
+        self
     }
 
     /// By which it is found again, with [`Queue::job`].
@@ -92,6 +102,13 @@ impl<O> JobHandle<O> {
     #[must_use]
     pub const fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// The group that begins with it; if a handler [left](super::JobContext::leave) it, the group that it was left in.
+    #[must_use]
+    pub fn group(&self) -> JobGroup {
+        let own = || JobGroup::new(self.shared.clone(), self.key.clone(), self.id);
+        self.group.clone().unwrap_or_else(own)
     }
 
     /// Waits for what the handler returned.
@@ -286,6 +303,7 @@ impl<O> Clone for JobHandle<O> {
             output: self.output,
             id: self.id,
             is_new: self.is_new,
+            group: self.group.clone(),
         }
     }
 }

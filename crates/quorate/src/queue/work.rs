@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{MAX_ERROR, MAX_TIME};
 use super::envelope::Extras;
-use super::job::{Delivered, JobId, LeaseNumber, Settlement};
+use super::job::{Delivered, JobId, LeaseNumber, MemberOf, Settlement};
+use super::leave::Leaving;
 use super::options::until;
 use super::queues::Queues;
 use crate::clock::Micros;
@@ -65,6 +66,8 @@ pub(super) struct Delivery {
     pub(super) tags: Vec<String>,
     pub(super) cancelled: CancellationToken,
     pub(super) checkpoint: Option<Bytes>,
+    pub(super) member_of: Option<MemberOf>,
+    pub(super) leaving: Leaving,
     pub(super) home: Arc<JobHome>,
 }
 
@@ -93,6 +96,8 @@ impl Delivery {
             tags: extras.tags,
             cancelled,
             checkpoint: it.checkpoint,
+            member_of: it.member_of,
+            leaving: Leaving::default(),
             home,
         }
     }

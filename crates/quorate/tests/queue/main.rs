@@ -9,6 +9,8 @@ mod agreement;
 mod differential;
 mod differential_groups;
 mod faults;
+mod faults_groups;
 mod file;
+mod file_groups;
 mod fsck;
 mod suites;

@@ -9,6 +9,7 @@ mod asking;
 mod batches;
 mod claiming;
 mod failing;
+mod leaving;
 mod operating;
 mod running;
 mod stopping;
@@ -27,6 +28,7 @@ pub use self::asking::*;
 pub use self::batches::*;
 pub use self::claiming::*;
 pub use self::failing::*;
+pub use self::leaving::*;
 pub use self::operating::*;
 pub use self::running::*;
 pub use self::stopping::*;
@@ -93,6 +95,13 @@ macro_rules! work_suite {
                 a_stopping_worker_hands_back_what_does_not_end,
                 a_dropped_worker_stops,
                 a_closing_fleet_hands_its_jobs_back,
+                what_a_handler_leaves_is_done_together_with_its_job,
+                a_failed_attempt_leaves_nothing,
+                a_group_ends_though_a_job_of_it_dies,
+                a_job_that_leaves_nothing_is_a_group_of_one,
+                a_group_that_nobody_waits_for_is_told,
+                what_cannot_be_left_is_refused,
+                many_groups_go_on_at_once,
             ]
         );
     };

@@ -48,7 +48,7 @@ pub(super) fn check_left(left: &[Left], said: &[Said]) -> Result<()> {
     Ok(())
 }
 
-fn check_gate(gate: &Gate) -> Result<()> {
+pub(super) fn check_gate(gate: &Gate) -> Result<()> {
     check_number("after", gate.on.len())?;
     let (least, _) = gate.condition.least(gate.on.len());
     if usize::try_from(least).is_ok_and(|least| least > gate.on.len()) {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::check::check_work;
 pub use self::outbox::{BRING_LEASE, Bring, Effect, EffectName, MOST_BROUGHT};
 use super::job::{JobEnd, JobId, MemberOf, NewJob};
+use crate::error::Result;
 
 /// The longest value that a job says of its group, in bytes.
 pub const MAX_VALUE: usize = 1024 * 1024;
@@ -58,6 +59,13 @@ pub struct Gate {
     pub condition: Condition,
     /// They, each once.
     pub on: Vec<JobId>,
+}
+
+impl Gate {
+    /// Refuses what no queue takes.
+    pub(super) fn check(&self) -> Result<()> {
+        check::check_gate(self)
+    }
 }
 
 /// When a job is queued that waits for others. When that can't come any more, it ends as cancelled.

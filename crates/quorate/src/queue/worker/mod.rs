@@ -13,6 +13,7 @@ mod setup;
 mod shop;
 mod status;
 mod taker;
+mod teller;
 
 pub use setup::{Each, Together, Worker};
 pub use status::WorkerStatus;

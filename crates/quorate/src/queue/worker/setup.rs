@@ -9,7 +9,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::super::group::GroupView;
 use super::super::handle::Queue;
+use super::super::job::JobId;
 use super::super::queues::LOOK;
 use super::super::work::{Job, JobError, JobHome};
 use super::batch::{Gatherer, MAX_WAIT, SIZE};
@@ -20,6 +22,7 @@ use super::meters::Meters;
 use super::shop::{Accept, Shop};
 use super::status::WorkerStatus;
 use super::taker::{Start, Taker};
+use super::teller::Teller;
 use crate::error::{Error, Result};
 
 /// Jobs at a time, unless told otherwise.
@@ -47,6 +50,7 @@ pub struct Worker<I, O, H> {
     lease: Duration,
     drain: Duration,
     grace: Duration,
+    teller: Option<Teller>,
     status: watch::Sender<WorkerStatus>,
 }
 
@@ -103,6 +107,7 @@ impl<I, O, H> Worker<I, O, H> {
             lease: LEASE,
             drain: DRAIN,
             grace: GRACE,
+            teller: None,
             status: watch::Sender::new(WorkerStatus::Starting),
         }
     }
@@ -137,6 +142,22 @@ impl<I, O, H> Worker<I, O, H> {
     /// all it gets asks for others about once a second.
     pub fn accept(mut self, accept: impl Fn(&Job<I>) -> bool + Send + Sync + 'static) -> Self {
         self.accept = Some(Box::new(accept));
+        self
+    }
+
+    /// Is called when a group that began in this queue is over and nobody waits for that: within seconds, by one worker at a time of those that
+    /// ask for it, and again, by whichever, if it fails, or takes longer than a minute. So it may be called more than once for a group, and ought to
+    /// do no harm then.
+    ///
+    /// Who asked for the end of the group within 10 s before it waits for it.
+    pub fn on_group_ended<F>(
+        mut self,
+        tell: impl Fn(JobId, GroupView) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = std::result::Result<(), JobError>> + Send + 'static,
+    {
+        self.teller = Some(Teller::new(tell));
         self
     }
 
@@ -252,6 +273,7 @@ impl<I, O, H> Worker<I, O, H> {
             desk: desk.clone(),
             heart: heart(),
             start: start(self.handler, Arc::new(shop)),
+            teller: self.teller,
             worker,
             concurrency: self.concurrency,
             lease: self.lease,

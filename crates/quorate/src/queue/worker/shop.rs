@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::ask::MAX_TIME;
 use super::super::envelope::{self, Extras};
+use super::super::group::Work;
 use super::super::job::{Delivered, JobId, LeaseNumber, Settlement};
 use super::super::spec::QueueSpec;
 use super::super::work::{
@@ -42,6 +43,7 @@ pub(super) struct Running {
     attempt: u32,
     keep: Duration,
     backoff: Backoff,
+    context: JobContext,
 }
 
 /// How a handler ended.
@@ -82,7 +84,9 @@ impl<I, O> Shop<I, O> {
         } else {
             None
         };
-        let settlement = self.settlement(ran, why, running);
+        // Whatever becomes of it, it leaves nothing more.
+        let work = running.context.close();
+        let settlement = self.settlement(ran, why, running, work);
         self.leave(running.id, running.lease, settlement);
     }
 
@@ -102,16 +106,21 @@ impl<I, O> Shop<I, O> {
             (Extras::default(), it.input.clone())
         });
         let input = self.decode(&input)?;
+        let (id, lease, attempt, keep) = (it.id, it.lease, it.attempt, it.keep);
+        let backoff = extras.backoff.map_or(self.spec.backoff, Backoff::from);
+        let timeout = extras.timeout.or(self.spec.timeout);
+        let delivery = Delivery::new(it, extras, stop.clone(), self.home.clone());
+        let context = JobContext(Arc::new(delivery));
         let running = Running {
-            id: it.id,
-            lease: it.lease,
-            attempt: it.attempt,
-            keep: it.keep,
-            backoff: extras.backoff.map_or(self.spec.backoff, Backoff::from),
-            timeout: extras.timeout.or(self.spec.timeout),
-            stop: stop.clone(),
+            id,
+            lease,
+            attempt,
+            keep,
+            backoff,
+            timeout,
+            stop,
+            context: context.clone(),
         };
-        let context = JobContext(Arc::new(Delivery::new(it, extras, stop, self.home.clone())));
         Ok((Job::new(input, context), running))
     }
 
@@ -128,7 +137,13 @@ impl<I, O> Shop<I, O> {
     }
 
     /// What became of a job; `None` where its lease was lost, so that nobody wants to know.
-    fn settlement(&self, ran: Run<O>, why: Option<Why>, running: &Running) -> Option<Settlement> {
+    fn settlement(
+        &self,
+        ran: Run<O>,
+        why: Option<Why>,
+        running: &Running,
+        work: Option<Box<Work>>,
+    ) -> Option<Settlement> {
         let failed = |error: String| {
             // A queue takes no more, and refuses the whole turn.
             let after = running.backoff.delay(running.attempt).min(MAX_TIME);
@@ -136,7 +151,7 @@ impl<I, O> Shop<I, O> {
         };
         Some(match (ran, why) {
             (_, Some(Why::Lost)) => return None,
-            (Run::Returned(Ok(value)), _) => self.encode(&value, running.keep),
+            (Run::Returned(Ok(value)), _) => self.encode(&value, running.keep, work),
             // The queue knows, and lets it end as cancelled.
             (_, Some(Why::Cancelled)) => failed("it was cancelled".to_owned()),
             // What it says at last it may have said because it was told to stop.
@@ -153,15 +168,11 @@ impl<I, O> Shop<I, O> {
         })
     }
 
-    fn encode(&self, value: &O, keep: Duration) -> Settlement {
+    fn encode(&self, value: &O, keep: Duration, work: Option<Box<Work>>) -> Settlement {
         let encode = || self.spec.encode_result(value);
         let why = match std::panic::catch_unwind(AssertUnwindSafe(encode)) {
             Ok(Ok(result)) => {
-                return Settlement::Succeeded {
-                    result,
-                    keep,
-                    work: None,
-                };
+                return Settlement::Succeeded { result, keep, work };
             }
             Ok(Err(error)) => error.message().unwrap_or_default().to_owned(),
             Err(panic) => format!("its result does not encode: {}", told(&*panic)),

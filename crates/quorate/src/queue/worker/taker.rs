@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::ask::{Ask, Renewed, Turn, WorkerId};
-use super::super::job::Delivered;
+use super::super::job::{Delivered, Settled};
 use super::super::queues::Queues;
 use super::desk::{SharedDesk, Why};
 use super::heart::Heart;
 use super::status::WorkerStatus;
+use super::teller::Teller;
 use crate::backoff::Backoff;
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Outcome};
@@ -56,6 +57,8 @@ pub(super) struct Taker {
     pub(super) desk: SharedDesk,
     pub(super) heart: Heart,
     pub(super) start: Start,
+    /// Told of groups that are over.
+    pub(super) teller: Option<Teller>,
     pub(super) worker: WorkerId,
     pub(super) concurrency: usize,
     pub(super) lease: Duration,
@@ -112,7 +115,7 @@ impl Taker {
         }
     }
 
-    fn ask(&mut self, settled: Vec<super::super::job::Settled>, want: usize) -> Ask {
+    fn ask(&mut self, settled: Vec<Settled>, want: usize) -> Ask {
         self.number += 1;
         Ask {
             worker: self.worker,
@@ -120,7 +123,7 @@ impl Taker {
             settled,
             want,
             lease: self.lease,
-            takes_groups: false,
+            takes_groups: self.teller.is_some() && !self.stop.is_cancelled(),
         }
     }
 
@@ -193,6 +196,10 @@ impl Taker {
 
     /// Starts what was delivered, and sees when to ask again.
     async fn take(&mut self, turn: Turn, want: usize, asked: Instant) {
+        self.queues.bring_behind(&self.key, turn.effects, asked);
+        if let Some(teller) = &self.teller {
+            teller.tell_behind(&self.queues, &self.key, turn.groups);
+        }
         let now = Instant::now();
         self.look_at = if turn.delivered.len() < want {
             let recheck = RECHECK.delay(1);
@@ -248,8 +255,7 @@ impl Taker {
             }
             let (settled, _) = self.desk.take(self.concurrency);
             if !settled.is_empty() {
-                let ask = self.ask(settled, 0);
-                self.turn(&ask, Some(deadline)).await;
+                self.last_turn(settled, deadline).await;
                 continue;
             }
             let next = if is_told { deadline } else { told_at };
@@ -261,8 +267,19 @@ impl Taker {
         }
         // So that nobody wakes who is gone.
         let (settled, _) = self.desk.take(self.concurrency);
+        self.last_turn(settled, deadline).await;
+    }
+
+    /// One of the last turns: what is to be brought because of it is brought before the worker ends.
+    async fn last_turn(&mut self, settled: Vec<Settled>, deadline: Instant) {
         let ask = self.ask(settled, 0);
-        self.turn(&ask, Some(deadline)).await;
+        if let Some((turn, asked)) = self.turn(&ask, Some(deadline)).await
+            && !self.queues.context.closed().is_cancelled()
+        {
+            let bring = self.queues.bring_all(self.key.clone(), turn.effects, asked);
+            // Whoever comes next brings what is left.
+            let _ = tokio::time::timeout_at(deadline, bring).await;
+        }
     }
 
     /// For who has to say what a worker was asked for that it cannot be.

@@ -112,6 +112,7 @@ impl Group {
     pub(super) fn new(first: JobId, keep: Duration) -> Self {
         let mut group = Self::default();
         group.head.keep = keep;
+        group.changed.push(GroupRow::Head);
         group.put(first, Member::Open);
         group.head.seen.open = 1;
         group
