@@ -106,7 +106,8 @@ async fn a_command_does_each_job() {
 #[tokio::test]
 async fn the_exit_code_says_what_becomes_of_a_job() {
     let queue = Queue::start().await;
-    let never = queue.push("65", &[]).await;
+    // With more attempts than there is time for.
+    let never = queue.push("65", &["--max-attempts", "100"]).await;
     let fails = queue.push("3", &["--max-attempts", "1"]).await;
     let early = queue.push("75", &["--max-attempts", "1"]).await;
     let killed = queue.push("9", &["--max-attempts", "1"]).await;

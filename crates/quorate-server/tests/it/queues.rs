@@ -217,7 +217,11 @@ async fn what_a_worker_says_of_a_job_holds() {
         )
         .await
     );
-    assert_eq!(show(&served, &other).await["error"], "never");
+    let dead = show(&served, &other).await;
+    assert_eq!(
+        (&dead["state"], &dead["error"]),
+        (&json!("dead"), &json!("never"))
+    );
 }
 
 /// Two who claim at once have different jobs, and a receipt whose lease has ended is worth nothing.
