@@ -13,4 +13,5 @@ mod faults_groups;
 mod file;
 mod file_groups;
 mod fsck;
+mod history;
 mod suites;
