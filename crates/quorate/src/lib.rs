@@ -51,6 +51,7 @@
 //!
 //! | feature | default | what |
 //! | --- | --- | --- |
+//! | `cron` | yes | timetables by cron expression and time zone |
 //! | `file` | yes | the in-process home in a file, `file:path` |
 //! | `redis` | yes | the Redis and Valkey home; without it, the in-process home alone |
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::firing::{Fired, Firing, check_schedule};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
@@ -335,6 +336,34 @@ impl QueuePort for MemoryQueues {
         let (seen, ticket) = self.table.change(queue, look);
         self.written(ticket, options, Outcome::NotApplied).await?;
         Ok(seen)
+    }
+
+    async fn fire(
+        &self,
+        queue: &Key,
+        firing: &Firing,
+        options: CallOptions,
+    ) -> Result<(Fired, Micros)> {
+        firing.check()?;
+        let firing = firing.clone();
+        self.change(queue, options, |state, now| {
+            let (fired, news) = state.fire(now, firing);
+            ((fired, now), news)
+        })
+        .await
+    }
+
+    async fn schedules(&self, queue: &Key, options: CallOptions) -> Result<Vec<(String, Micros)>> {
+        let seen = self.see(queue, options, QueueState::schedules).await?;
+        Ok(seen.unwrap_or_default())
+    }
+
+    async fn unschedule(&self, queue: &Key, name: &str, options: CallOptions) -> Result<bool> {
+        check_schedule(name)?;
+        self.change(queue, options, |state, now| {
+            (state.unschedule(now, name), Vec::new())
+        })
+        .await
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

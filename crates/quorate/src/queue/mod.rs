@@ -11,6 +11,7 @@ mod claim;
 mod ear;
 mod envelope;
 mod fairness;
+mod firing;
 mod fsck;
 mod group;
 mod handle;
@@ -31,8 +32,10 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod result;
+mod schedule;
 mod spec;
 mod state;
+mod timetable;
 mod unique;
 mod view;
 mod watch;
@@ -48,6 +51,7 @@ pub use ask::{
 pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
 pub use fairness::MOST_PRIORITY;
+pub use firing::{Fired, Firing, KEEP_SCHEDULES};
 pub use fsck::{FsckPage, Stray};
 pub use group::{
     BRING_LEASE, Bring, Condition, Effect, EffectName, Gate, GroupView, Left, MAX_VALUE,
@@ -71,8 +75,10 @@ pub use record::JobRecord;
 #[cfg(feature = "redis")]
 pub(crate) use redis::RedisQueues;
 pub use result::{Ended, JobEnded, JobHandle, JobResult};
+pub use schedule::{Schedule, ScheduleView};
 pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals, TELLING};
+pub use timetable::Timetable;
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
 pub use watch::JobWatch;

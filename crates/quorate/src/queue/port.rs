@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn};
+use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::view::{JobPage, JobPlace, JobView, QueueStats};
+use crate::clock::Micros;
 use crate::error::Result;
 use crate::events::Channel;
 use crate::key::{Key, Namespace};
@@ -63,6 +65,8 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 /// * A group is over when all its members have ended, of which those count that are not queued yet. Then it is kept as long as the result of its first
 ///   job, its end is announced if it was looked at with `wait` within [`AWAITED`](super::AWAITED) before it, and otherwise told to a worker
 ///   that takes groups, until one says that it was told.
+/// * A moment of a schedule is fired once, when it has come by the backend's clock and after the one that `after` names; its job is
+///   queued if and only if it is. What was fired last is known for [`KEEP_SCHEDULES`](super::KEEP_SCHEDULES) at least.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
 /// * Every operation may be repeated when its reply was lost.
@@ -231,6 +235,30 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
         repair: bool,
         options: CallOptions,
     ) -> Result<FsckPage>;
+
+    /// Queues what a schedule says for a moment, if that is the next one and has come. Says, too, what time it is by the clock of the
+    /// home.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn fire(
+        &self,
+        queue: &Key,
+        firing: &Firing,
+        options: CallOptions,
+    ) -> Result<(Fired, Micros)>;
+
+    /// The schedules of the queue and the last moment of each, in the order of their names.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn schedules(&self, queue: &Key, options: CallOptions) -> Result<Vec<(String, Micros)>>;
+
+    /// Forgets a schedule. Returns whether there was one.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn unschedule(&self, queue: &Key, name: &str, options: CallOptions) -> Result<bool>;
 
     /// Whether jobs are delivered.
     ///

@@ -32,7 +32,7 @@ pub struct PushJob<I, O> {
 
 /// An input, as bytes, and what its spec computes from it.
 #[derive(Debug)]
-struct Input {
+pub(super) struct Input {
     encoded: Vec<u8>,
     options: JobOptions,
 }
@@ -160,7 +160,7 @@ where
 }
 
 impl Input {
-    fn new<I, O>(spec: &QueueSpec<I, O>, input: &I) -> Result<Self> {
+    pub(super) fn new<I, O>(spec: &QueueSpec<I, O>, input: &I) -> Result<Self> {
         let encoded = spec.encode_input(input)?;
         Ok(Self {
             encoded,
@@ -169,7 +169,7 @@ impl Input {
     }
 
     /// The job, with these options before its own.
-    fn job(mut self, options: JobOptions, parent: Option<JobId>) -> Result<NewJob> {
+    pub(super) fn job(mut self, options: JobOptions, parent: Option<JobId>) -> Result<NewJob> {
         let options = options.or(self.options);
         options.check()?;
         Extras::of(&options, parent).close(&mut self.encoded);

@@ -184,3 +184,19 @@ local function queue_jobs(queue, new, time)
   end
   return replies, same
 end
+
+-- Writes what was put aside by a push, and wakes one who is idle if there is something for it.
+local function put_down_pushed(queue, channel, time)
+  local before = queue.soonest and first(KEYS[4])
+  if #queue.ready > 0 or queue.soonest and (not before or queue.soonest <= before) then
+    wake(queue, channel, time)
+  end
+  local is_changed, timed = queue.is_new or queue.fading == 1 or #queue.outdated > 0, queue.timed
+  if queue.is_new then
+    redis.call('DEL', KEYS[9])
+  end
+  put_down(queue, time)
+  if is_changed or queue.timed ~= timed then
+    write(queue)
+  end
+end

@@ -43,6 +43,15 @@ pub(super) static SETTLE: Operation = operation("queue.settle", "settle");
 pub(super) static NOTE: Operation = operation("queue.note", "note");
 /// Once more would be one more.
 pub(super) static NOTE_LINE: Operation = once("queue.note", "note");
+pub(super) static FIRE: Operation = operation("queue.fire", "fire");
+pub(super) static SCHEDULES: Operation = operation("queue.schedules", "schedules");
+/// Once more would say that there was none.
+pub(super) static UNSCHEDULE: Operation = Operation::new(
+    "queue.unschedule",
+    "queue",
+    "unschedule",
+    Repeat::OnlyIfNotApplied,
+);
 pub(super) static RENEW: Operation = operation("queue.renew", "renew");
 pub(super) static STATS: Operation = operation("queue.stats", "stats");
 pub(super) static LIST: Operation = operation("queue.list", "list");

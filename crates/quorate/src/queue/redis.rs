@@ -1,5 +1,6 @@
 //! Queues on Redis and Valkey: few keys in one slot, each with many jobs in it, and one script per transition, for a batch.
 
+mod firing;
 mod fsck;
 mod groups;
 mod packed;
@@ -12,15 +13,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use quorate_link::{Frame, Lane, Link};
+use quorate_link::{Frame, Link};
 
 use self::fsck::{read_fsck, to_fsck};
 use self::groups::{pack_bring, to_effects, to_group, works_of};
 use self::packed::{
     bytes, each, flags, pack_delivery, pack_jobs, pack_settled, state, to_pushed, to_turn,
 };
-use self::views::{key_of, pack_spot, to_names, to_page, to_stats, to_view};
+use self::views::{key_of, pack_spot, to_page, to_stats, to_view};
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
@@ -30,16 +32,14 @@ use super::state::AWAITED;
 use super::view::{
     JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot, check_most, check_purged,
 };
+use crate::clock::Micros;
 use crate::error::Result;
 use crate::events::Channel;
-use crate::glob;
-use crate::key::{Key, Namespace, hash_tag};
+use crate::key::{Key, Namespace};
 use crate::port::CallOptions;
-use crate::redis::{Script, ScriptRunner, from_link, micros, unexpected};
+use crate::redis::{Script, ScriptRunner, micros, unexpected};
 use crate::scan::{ScanCursor, ScanPage};
 
-/// Keys that a server looks at for one page of a scan.
-const LOOKED_AT: &[u8] = b"500";
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
 /// The same, for those in which jobs come or end.
@@ -112,7 +112,6 @@ const UNTOLD: [&str; 2] = [":untold", ":telling"];
 fn group_keys(queue: &Key, group: JobId) -> [String; 2] {
     ["group", "members"].map(|kind| queue.unit("queue", &format!(":{kind}:{group}")))
 }
-
 /// Queues of one server.
 pub(crate) struct RedisQueues {
     link: Link,
@@ -329,22 +328,7 @@ impl QueuePort for RedisQueues {
         from: Option<&ScanCursor>,
         options: CallOptions,
     ) -> Result<ScanPage> {
-        let area = glob::escape(&namespace.qualify("queue:{"));
-        let pattern = format!("{area}{}*}}", glob::escape(&hash_tag(prefix)));
-        let cursor = from.map_or("0", ScanCursor::as_str);
-        let parts: [&[u8]; 8] = [
-            b"SCAN",
-            cursor.as_bytes(),
-            b"MATCH",
-            pattern.as_bytes(),
-            b"COUNT",
-            LOOKED_AT,
-            b"TYPE",
-            b"string",
-        ];
-        let options = options.link().lane(Lane::Bulk);
-        let reply = self.link.call(&parts, &options).await.map_err(from_link)?;
-        to_names(&reply, namespace).ok_or_else(|| unexpected(&reply))
+        self.scan(namespace, prefix, from, options).await
     }
 
     async fn redrive(&self, queue: &Key, ids: &[JobId], options: CallOptions) -> Result<Vec<bool>> {
@@ -462,6 +446,23 @@ impl QueuePort for RedisQueues {
             Frame::Null => Ok(None),
             reply => to_group(&reply).map(Some).ok_or_else(|| unexpected(&reply)),
         }
+    }
+
+    async fn fire(
+        &self,
+        queue: &Key,
+        firing: &Firing,
+        options: CallOptions,
+    ) -> Result<(Fired, Micros)> {
+        self.fire_moment(queue, firing, options).await
+    }
+
+    async fn schedules(&self, queue: &Key, options: CallOptions) -> Result<Vec<(String, Micros)>> {
+        self.list_schedules(queue, options).await
+    }
+
+    async fn unschedule(&self, queue: &Key, name: &str, options: CallOptions) -> Result<bool> {
+        self.forget_schedule(queue, name, options).await
     }
 
     async fn pause(&self, queue: &Key, paused: bool, options: CallOptions) -> Result<()> {

@@ -13,6 +13,7 @@ mod places;
 mod push;
 #[cfg(feature = "file")]
 mod rows;
+mod schedules;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod unique;
 mod view;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::time::Duration;
 
 use self::groups::Groups;
@@ -30,6 +32,7 @@ pub use self::groups::TELLING;
 use self::notes::AllNotes;
 use self::outbox::Outbox;
 use self::places::{Job, Place};
+use self::schedules::Schedules;
 use self::side::Side;
 pub use self::totals::QueueTotals;
 use self::unique::Uniques;
@@ -76,6 +79,7 @@ pub(crate) struct QueueState {
     awaited: HashMap<JobId, Micros>,
     awaited_by: BTreeSet<(Micros, JobId)>,
     uniques: Uniques,
+    schedules: Schedules,
     notes: AllNotes,
     groups: Groups,
     outbox: Outbox,
@@ -423,7 +427,7 @@ impl QueueState {
         let is_empty = self.jobs.is_empty() && self.uniques.is_empty() && self.outbox.is_empty();
         if is_empty && !self.paused && !self.has_open_groups() {
             let last = self.groups.last_end().unwrap_or_default();
-            return Some(self.until.max(last));
+            return Some(self.until.max(last).max(self.schedules.until()));
         }
         let (ended, dead) = (self.ended.first(), self.dead.first());
         let kept = ended.into_iter().chain(dead).map(|(at, _)| *at);
@@ -439,27 +443,27 @@ impl QueueState {
             || !self.notes.changed().is_empty()
             || !self.groups.changed().is_empty()
             || !self.outbox.changed().is_empty()
+            || !self.schedules.changed().is_empty()
     }
 
     /// The names of the side rows of what came, changed or went since this was last asked.
     pub(super) fn take_changed(&mut self) -> Vec<String> {
-        let jobs: HashSet<_> = std::mem::take(&mut self.changed).into_iter().collect();
-        let keys: HashSet<_> = self.uniques.changed().drain(..).collect();
-        let notes: HashSet<_> = self.notes.changed().drain(..).collect();
-        let jobs = jobs.into_iter().map(|id| Side::Job(id).to_string());
-        let notes = notes.into_iter().map(|id| Side::Notes(id).to_string());
-        let keys = keys.into_iter().map(|key| Side::Unique(&key).to_string());
-        let groups: HashSet<_> = self.groups.changed().drain(..).collect();
-        let effects: HashSet<_> = self.outbox.changed().drain(..).collect();
-        let groups = groups
-            .into_iter()
-            .map(|(id, part)| Side::Group(id, part).to_string());
-        let effects = effects
-            .into_iter()
-            .map(|name| Side::Effect(name).to_string());
-        let sides = jobs.chain(keys).chain(notes);
-        sides.chain(groups).chain(effects).collect()
+        let mut names = named(&mut self.changed, |id| Side::Job(*id));
+        names.extend(named(self.uniques.changed(), |key| Side::Unique(key)));
+        names.extend(named(self.notes.changed(), |id| Side::Notes(*id)));
+        names.extend(named(self.groups.changed(), |(id, part)| {
+            Side::Group(*id, *part)
+        }));
+        names.extend(named(self.outbox.changed(), |name| Side::Effect(*name)));
+        names.extend(named(self.schedules.changed(), |name| Side::Schedule(name)));
+        names
     }
+}
+
+/// The names of side rows that changed, each once, and takes note that they were asked for.
+fn named<T: Eq + Hash>(changed: &mut Vec<T>, side: impl Fn(&T) -> Side<'_>) -> Vec<String> {
+    let changed: HashSet<_> = changed.drain(..).collect();
+    changed.iter().map(|it| side(it).to_string()).collect()
 }
 
 /// Whether it is shorter than a home can tell.

@@ -1,196 +1,19 @@
 //! The scripts of queues do what the pure functions do.
 
+mod steps;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::prelude::*;
 use quorate::queue::{
-    Ask, Delivered, JobId, JobPlace, JobState, JobView, LeaseNumber, MemberOf, NewJob, Note,
-    QueuePort, Settled, Settlement, Unique, UniqueScope,
+    Ask, Delivered, Firing, JobId, JobState, JobView, LeaseNumber, MemberOf, NewJob, QueuePort,
+    Settled, Settlement,
 };
 use quorate::{Key, Micros};
 use quorate_testing::servers::ServerKind;
 
+use self::steps::{HOUR, How, IDS, Pushed, Step, steps};
 use crate::agreement::{Home, Subject, agree, halves, options};
-
-/// Steps are so long that the real time which passes on the server between two of them is nothing.
-const HOUR: Duration = Duration::from_secs(3600);
-const WORKERS: u8 = 3;
-const IDS: u8 = 8;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Push(Vec<Pushed>),
-    Turn {
-        worker: u8,
-        /// What it says of the first of what it has or had, in order.
-        settled: Vec<How>,
-        want: usize,
-        hours: u32,
-        again: bool,
-    },
-    Renew(u8, u32),
-    Cancel(u8),
-    Look(u8, bool),
-    Pause(bool),
-    Redrive(Vec<u8>),
-    RedriveDead(usize),
-    Edit(u8, u8),
-    Remove(Vec<u8>),
-    Purge(JobPlace, usize),
-    /// So many on a page.
-    List(JobPlace, usize),
-    Inspect(u8),
-    Stats,
-    /// Nothing is ever wrong.
-    Fsck,
-    /// Of the first that the worker has or had.
-    Note(u8, Note),
-    Elapse {
-        halves: u32,
-    },
-}
-
-#[derive(Clone, Debug)]
-struct Pushed {
-    id: u8,
-    group: String,
-    priority: u8,
-    hours: u32,
-    attempts: u32,
-    expires: Option<u32>,
-    keep: u32,
-    is_member: bool,
-    unique: Option<Unique>,
-}
-
-#[derive(Clone, Debug)]
-enum How {
-    Succeeded(u32),
-    Failed(u32),
-    Deferred(u32),
-    Dead,
-    /// Says nothing: its lease runs out.
-    Silent,
-}
-
-fn pushed() -> impl Strategy<Value = Pushed> {
-    let hours = prop_oneof![2 => Just(0), 1 => 1..4_u32];
-    let expires = proptest::option::weighted(0.2, 1..6_u32);
-    (
-        0..IDS,
-        "[a-c]?",
-        0..4_u8,
-        hours,
-        1..4_u32,
-        expires,
-        0..4_u32,
-        proptest::bool::weighted(0.2),
-        proptest::option::weighted(0.3, unique()),
-    )
-        .prop_map(
-            |(id, group, priority, hours, attempts, expires, keep, is_member, unique)| Pushed {
-                id,
-                group,
-                priority,
-                hours,
-                attempts,
-                expires,
-                keep,
-                is_member,
-                unique,
-            },
-        )
-}
-
-/// Jobs that differ in nothing but their ids and attempts, which scripts take in without a look at each.
-fn alike() -> impl Strategy<Value = Vec<Pushed>> {
-    let ids = proptest::collection::vec((0..IDS, 1..4_u32), 1..5);
-    let like = ("[a-c]?", prop_oneof![3 => Just(0), 1 => 1..4_u8], 0..4_u32);
-    (ids, like).prop_map(|(ids, (group, priority, keep))| {
-        let one = |(id, attempts)| Pushed {
-            id,
-            group: group.clone(),
-            priority,
-            hours: 0,
-            attempts,
-            expires: None,
-            keep,
-            is_member: false,
-            unique: None,
-        };
-        ids.into_iter().map(one).collect()
-    })
-}
-
-fn note() -> impl Strategy<Value = Note> {
-    prop_oneof![
-        (0..9_u8).prop_map(|value| Note::Progress(Bytes::from(vec![value]))),
-        (0..9_u8).prop_map(|value| Note::Checkpoint(Bytes::from(vec![value; 9]))),
-        (0..9_usize).prop_map(|times| Note::Log("é".repeat(times * 200))),
-    ]
-}
-
-fn place() -> impl Strategy<Value = JobPlace> {
-    proptest::sample::select(vec![
-        JobPlace::Ready,
-        JobPlace::Due,
-        JobPlace::Active,
-        JobPlace::Ended,
-        JobPlace::Dead,
-    ])
-}
-
-fn unique() -> impl Strategy<Value = Unique> {
-    let scope = prop_oneof![
-        Just(UniqueScope::UntilEnded),
-        Just(UniqueScope::UntilForgotten),
-        (1..4_u32).prop_map(|hours| UniqueScope::Throttle(HOUR * hours)),
-        Just(UniqueScope::Debounce),
-    ];
-    ("[k-l]", scope).prop_map(|(key, scope)| Unique { key, scope })
-}
-
-fn how() -> impl Strategy<Value = How> {
-    prop_oneof![
-        2 => (0..4_u32).prop_map(How::Succeeded),
-        3 => (0..3_u32).prop_map(How::Failed),
-        1 => (0..3_u32).prop_map(How::Deferred),
-        1 => Just(How::Dead),
-        2 => Just(How::Silent),
-    ]
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let settled = || proptest::collection::vec(how(), 0..4);
-    let step = prop_oneof![
-        4 => proptest::collection::vec(pushed(), 0..5).prop_map(Step::Push),
-        3 => alike().prop_map(Step::Push),
-        7 => (0..WORKERS, settled(), 0..4_usize, 1..5_u32, proptest::bool::weighted(0.3)).prop_map(
-            |(worker, settled, want, hours, again)| Step::Turn { worker, settled, want, hours, again }
-        ),
-        1 => (0..WORKERS, 1..5_u32).prop_map(|(worker, hours)| Step::Renew(worker, hours)),
-        1 => (0..IDS).prop_map(Step::Cancel),
-        1 => (0..IDS, any::<bool>()).prop_map(|(id, wait)| Step::Look(id, wait)),
-        1 => proptest::bool::weighted(0.3).prop_map(Step::Pause),
-        1 => proptest::collection::vec(0..IDS, 1..4).prop_map(Step::Redrive),
-        1 => (1..3_usize).prop_map(Step::RedriveDead),
-        1 => (0..IDS, any::<u8>()).prop_map(|(id, input)| Step::Edit(id, input)),
-        1 => proptest::collection::vec(0..IDS, 1..4).prop_map(Step::Remove),
-        1 => (place(), 1..3_usize)
-            .prop_filter("nobody has them", |(place, _)| *place != JobPlace::Active)
-            .prop_map(|(place, most)| Step::Purge(place, most)),
-        2 => (place(), 1..4_usize).prop_map(|(place, limit)| Step::List(place, limit)),
-        1 => (0..IDS).prop_map(Step::Inspect),
-        2 => Just(Step::Stats),
-        2 => Just(Step::Fsck),
-        2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
-        // Odd halves: a moment never falls on an end, where microseconds would decide.
-        4 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
-    ];
-    proptest::collection::vec(step, 1..80)
-}
 
 fn id(number: u8) -> JobId {
     JobId::from_bytes([number; 16])
@@ -443,6 +266,27 @@ impl Subject for Queues {
                     }
                     None => String::new(),
                 }
+            }
+            Step::Fire {
+                schedule,
+                after,
+                moment,
+                job,
+            } => {
+                let moment_of = |number: u8| Micros::new(u64::from(number) + 1);
+                let firing = Firing {
+                    schedule: schedule.clone(),
+                    after: after.map(moment_of),
+                    moment: Some(moment_of(*moment)),
+                    job: job.as_ref().map(new),
+                };
+                let (fired, _) = port.fire(&key, &firing, options()).await.unwrap();
+                format!("{fired:?}")
+            }
+            Step::Unschedule(name) => {
+                let gone = port.unschedule(&key, name, options()).await.unwrap();
+                let left = port.schedules(&key, options()).await.unwrap();
+                format!("{gone} {left:?}")
             }
             operating @ (Step::Redrive(_)
             | Step::RedriveDead(_)

@@ -1,9 +1,11 @@
 //! Replies are lost: what operators change is changed once, and they are told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::queue::JobPlace;
-use quorate::{Error, ErrorKind, Fleet, JobError, Outcome, QueueSpec};
+use futures_util::TryStreamExt;
+use quorate::queue::{JobPlace, Timetable};
+use quorate::{CancellationToken, Error, ErrorKind, Fleet, JobError, Outcome, QueueSpec};
 use quorate_testing::proxy::Proxy;
 use quorate_testing::servers::{Server, ServerKind};
 
@@ -50,4 +52,34 @@ async fn fault_what_an_operator_changes_is_not_repeated() {
     is_unknown(&queue.remove(&ids).await.unwrap_err());
     let stats = queue.stats().await.unwrap();
     assert_eq!((stats.ready, stats.dead), (0, 0));
+}
+
+/// The reply to each firing is lost, and it is asked for again.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_time_is_fired_once_though_the_reply_is_lost() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Arc::new(Proxy::start(server.addr()).await.unwrap());
+    let fleet = Fleet::builder()
+        .url(proxy.url())
+        .command_timeout(Duration::from_secs(1))
+        .retry_delay(Duration::from_millis(50));
+    let queue = fleet.build().await.unwrap().queue(&NUMBERS);
+    let begun = queue.schedule("begun", Timetable::following(|_| None), |_| 0);
+    begun.run(CancellationToken::new()).await.unwrap();
+    let now = queue.schedules().await.unwrap()[0].last;
+    let soon = Timetable::following(move |after| {
+        let mut times = (1..=3).map(|nth| now + Duration::from_millis(200 * nth));
+        times.find(|time| *time > after)
+    });
+    let cut = proxy.clone();
+    let schedule = queue.schedule("soon", soon, move |time| {
+        // The last thing before the call.
+        cut.cut_before_reply();
+        let since = time.duration_since(now).unwrap().as_micros();
+        u32::try_from((since + 500) / 1_000).unwrap()
+    });
+    schedule.run(CancellationToken::new()).await.unwrap();
+    let jobs: Vec<_> = queue.list(JobPlace::Ready).try_collect().await.unwrap();
+    let inputs = jobs.iter().map(|job| job.input().unwrap().unwrap());
+    assert_eq!(inputs.collect::<Vec<_>>(), [200, 400, 600]);
 }

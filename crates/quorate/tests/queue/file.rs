@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, JobEnd, JobId, JobState, NewJob, Note, Pushed, Settled, Settlement, Turn, Unique,
-    UniqueScope, WorkerId,
+    Ask, Fired, Firing, JobEnd, JobId, JobState, NewJob, Note, Pushed, Settled, Settlement, Turn,
+    Unique, UniqueScope, WorkerId,
 };
-use quorate::{CallOptions, Fleet, Key, TestClock};
+use quorate::{CallOptions, Fleet, Key, Micros, TestClock};
 use quorate_testing::harness::file_url;
 use tempfile::TempDir;
 
@@ -244,6 +244,40 @@ async fn what_was_noted_is_there_again() {
     let again = turn(&fleet, 1, 1, 9, Vec::new()).await.delivered;
     let checkpoints: Vec<_> = again.into_iter().map(|it| it.checkpoint).collect();
     assert_eq!(checkpoints, [Some(checkpoint.clone()), Some(checkpoint)]);
+}
+
+/// And one that was forgotten is not.
+#[tokio::test]
+async fn schedules_are_there_again() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    let firing = |name: &str, moment| Firing {
+        schedule: name.to_owned(),
+        after: None,
+        moment: Some(Micros::new(moment)),
+        job: None,
+    };
+    for (name, moment) in [("a", 7), ("b", 8)] {
+        let (key, port) = (key(&fleet), fleet.queue_port());
+        let (fired, _) = port
+            .fire(&key, &firing(name, moment), options())
+            .await
+            .unwrap();
+        assert_eq!(fired, Fired::Done(None));
+    }
+    let gone = fleet
+        .queue_port()
+        .unschedule(&key(&fleet), "b", options())
+        .await;
+    assert!(gone.unwrap());
+    fleet.close().await;
+    for (days, expected) in [(0, true), (399, true), (401, false)] {
+        let fleet = place.open_ahead(24 * HOUR * days).await;
+        let left = fleet.queue_port().schedules(&key(&fleet), options()).await;
+        let expected = expected.then(|| ("a".to_owned(), Micros::new(7)));
+        assert_eq!(left.unwrap(), Vec::from_iter(expected), "{days}");
+        fleet.close().await;
+    }
 }
 
 /// Nothing is left in the file of what is over.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use quorate::queue::{JobEnd, JobId, JobState};
@@ -14,6 +14,8 @@ use quorate_testing::proxy::{Direction, Proxy};
 use quorate_testing::servers::{Server, ServerKind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const NAME: &str = "history::fault_no_job_is_lost_whatever_breaks";
 /// In a process that works: where the queue is, and where it writes down what it does.
@@ -316,7 +318,8 @@ async fn try_everything(jobs: u64, seed: u64) {
         random,
     };
 
-    let mut pushing = tokio::spawn(push(fleet.clone(), jobs));
+    let mut pushing = JoinSet::new();
+    pushing.spawn(push(fleet.clone(), jobs));
     let begin = Instant::now();
     let mut pushed = None;
     let stats = loop {
@@ -325,12 +328,11 @@ async fn try_everything(jobs: u64, seed: u64) {
         }
         scene.revive();
         tokio::select! {
-            all = &mut pushing, if pushed.is_none() => pushed = Some(all.unwrap()),
+            Some(all) = pushing.join_next() => pushed = Some(all.unwrap()),
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
-        let stats = match fleet.queue(&NUMBERS).stats().await {
-            Ok(stats) => stats,
-            Err(_) => continue,
+        let Ok(stats) = fleet.queue(&NUMBERS).stats().await else {
+            continue;
         };
         let open = stats.ready + stats.due + stats.active;
         if pushed.is_some() && open == 0 {

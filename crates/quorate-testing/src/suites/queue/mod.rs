@@ -5,6 +5,7 @@ mod bringing;
 mod concluding;
 mod delivering;
 mod ending;
+mod firing;
 mod groups;
 mod looking;
 mod noting;
@@ -28,6 +29,7 @@ pub use self::bringing::*;
 pub use self::concluding::*;
 pub use self::delivering::*;
 pub use self::ending::*;
+pub use self::firing::*;
 pub use self::looking::*;
 pub use self::noting::*;
 pub use self::operating::*;
@@ -117,6 +119,11 @@ macro_rules! queue_suite {
                 work_that_breaks_a_rule_is_refused,
                 many_jobs_are_left_together,
                 groups_and_what_is_to_be_brought_are_no_strays,
+                a_moment_is_fired_once,
+                a_moment_that_has_not_come_is_not_fired,
+                what_is_fired_is_pushed_as_it_says,
+                schedules_are_listed_and_forgotten,
+                a_moment_that_cannot_be_is_refused,
             ]
         );
     };
@@ -188,7 +195,7 @@ impl Queue {
     }
 }
 
-pub(super) fn options() -> CallOptions {
+pub(in crate::suites) fn options() -> CallOptions {
     CallOptions::until(tokio::time::Instant::now() + Duration::from_secs(5))
 }
 

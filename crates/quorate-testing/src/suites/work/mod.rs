@@ -12,6 +12,7 @@ mod failing;
 mod leaving;
 mod operating;
 mod running;
+mod scheduling;
 mod stopping;
 mod waiting;
 
@@ -31,6 +32,7 @@ pub use self::failing::*;
 pub use self::leaving::*;
 pub use self::operating::*;
 pub use self::running::*;
+pub use self::scheduling::*;
 pub use self::stopping::*;
 pub use self::waiting::*;
 use crate::harness::within;
@@ -102,6 +104,11 @@ macro_rules! work_suite {
                 a_group_that_nobody_waits_for_is_told,
                 what_cannot_be_left_is_refused,
                 many_groups_go_on_at_once,
+                each_time_of_a_schedule_is_one_job,
+                missed_times_are_made_up_for,
+                a_new_schedule_makes_up_for_nothing,
+                jobs_of_a_schedule_have_options,
+                a_schedule_that_cannot_run_is_refused,
             ]
         );
     };

@@ -2,16 +2,24 @@
 
 use std::time::Duration;
 
-use quorate_link::Frame;
+use quorate_link::{Frame, Lane};
 
 use super::super::job::{JobId, JobState, LeaseNumber};
 use super::super::note::LogLine;
 use super::super::state::QueueTotals;
 use super::super::view::{JobDetails, JobPage, JobPlace, JobView, QueueStats, Spot};
+use super::RedisQueues;
 use super::packed::{Body, bytes, double, maybe, to_body, to_end, to_state, whole};
 use crate::clock::Micros;
-use crate::key::{Namespace, untag};
+use crate::error::Result;
+use crate::glob;
+use crate::key::{Namespace, hash_tag, untag};
+use crate::port::CallOptions;
+use crate::redis::{from_link, unexpected};
 use crate::scan::{ScanCursor, ScanPage};
+
+/// Keys that a server looks at for one page of a scan.
+const LOOKED_AT: &[u8] = b"500";
 
 /// The number of the key that has the jobs of a place.
 pub(super) const fn key_of(place: JobPlace) -> &'static [u8] {
@@ -155,8 +163,36 @@ fn to_log(mut log: &[u8]) -> Option<Vec<LogLine>> {
     Some(lines)
 }
 
+impl RedisQueues {
+    /// Some of the queues of a namespace.
+    pub(super) async fn scan(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        from: Option<&ScanCursor>,
+        options: CallOptions,
+    ) -> Result<ScanPage> {
+        let area = glob::escape(&namespace.qualify("queue:{"));
+        let pattern = format!("{area}{}*}}", glob::escape(&hash_tag(prefix)));
+        let cursor = from.map_or("0", ScanCursor::as_str);
+        let parts: [&[u8]; 8] = [
+            b"SCAN",
+            cursor.as_bytes(),
+            b"MATCH",
+            pattern.as_bytes(),
+            b"COUNT",
+            LOOKED_AT,
+            b"TYPE",
+            b"string",
+        ];
+        let options = options.link().lane(Lane::Bulk);
+        let reply = self.link.call(&parts, &options).await.map_err(from_link)?;
+        to_names(&reply, namespace).ok_or_else(|| unexpected(&reply))
+    }
+}
+
 /// Names of queues, and where the next page of them begins.
-pub(super) fn to_names(reply: &Frame, namespace: &Namespace) -> Option<ScanPage> {
+fn to_names(reply: &Frame, namespace: &Namespace) -> Option<ScanPage> {
     let [next, keys] = reply.as_array()? else {
         return None;
     };

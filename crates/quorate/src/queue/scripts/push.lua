@@ -53,16 +53,5 @@ if count == 0 then
   return {'', {}}
 end
 local reply = are_alike and not is_any_known() and queue_alike() or queue_each()
-local before = queue.soonest and first(KEYS[4])
-if #queue.ready > 0 or queue.soonest and (not before or queue.soonest <= before) then
-  wake(queue, channel, time)
-end
-local is_changed, timed = queue.is_new or queue.fading == 1 or #queue.outdated > 0, queue.timed
-if queue.is_new then
-  redis.call('DEL', KEYS[9])
-end
-put_down(queue, time)
-if is_changed or queue.timed ~= timed then
-  write(queue)
-end
+put_down_pushed(queue, channel, time)
 return reply

@@ -14,7 +14,7 @@ impl QueueState {
     pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
         let has_jobs = !self.jobs.is_empty() || !self.uniques.is_empty();
         let has_groups = !self.groups.is_empty() || !self.outbox.is_empty();
-        let is_there = self.paused || has_jobs || has_groups;
+        let is_there = self.paused || has_jobs || has_groups || !self.schedules.is_empty();
         let numbers = || (self.fairness.turn(), self.lease, self.paused, self.totals);
         is_there.then(|| encode(1, &numbers()))
     }
@@ -43,6 +43,10 @@ impl QueueState {
             }
             Side::Group(id, part) => self.groups.row(id, part),
             Side::Effect(name) => self.outbox.get(name).map(|effect| encode(1, effect)),
+            Side::Schedule(name) => {
+                let moment = self.schedules.get(name)?;
+                Some(encode(1, &(moment, self.schedules.until())))
+            }
         }
     }
 
@@ -62,6 +66,11 @@ impl QueueState {
             }
             Side::Group(id, part) => self.groups.put_back(id, part, row),
             Side::Effect(_) => self.take_effect(row),
+            Side::Schedule(name) => {
+                let (moment, until): (Micros, Micros) = decode(1, row)?;
+                self.schedules.put_back(name, moment, until);
+                Some(())
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Side<'a> {
     Group(JobId, GroupRow),
     /// What is to be brought elsewhere.
     Effect(EffectName),
+    /// The last moment of a schedule.
+    Schedule(&'a str),
 }
 
 #[cfg(feature = "file")]
@@ -27,6 +29,7 @@ impl<'a> Side<'a> {
     pub(super) fn parse(name: &'a str) -> Option<Self> {
         match name.split_once(' ') {
             Some(("unique", key)) => Some(Self::Unique(key)),
+            Some(("schedule", name)) => Some(Self::Schedule(name)),
             Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
             Some(("group", id)) => Some(Self::Group(JobId::parse(id)?, GroupRow::Head)),
             Some(("member", ids)) => {
@@ -58,6 +61,7 @@ impl fmt::Display for Side<'_> {
             Self::Group(id, GroupRow::Value(nth)) => write!(f, "value {id} {nth}"),
             Self::Effect(EffectName::Ended(id)) => write!(f, "tells {id}"),
             Self::Effect(EffectName::Push(id)) => write!(f, "pushes {id}"),
+            Self::Schedule(name) => write!(f, "schedule {name}"),
         }
     }
 }
