@@ -92,7 +92,8 @@ impl JobContext {
     /// Leaves a job to a queue: it is queued when this one has succeeded, together with that, and belongs to the same group. If this one fails,
     /// is cancelled or lost, nothing is left; the next attempt begins with nothing.
     ///
-    /// Its id is known at once, for whoever is to wait for it. At most 1 000 jobs, and 32 MiB of inputs.
+    /// Its id is known at once, for what is to be done [after](Self::after) it. But it is in its queue only when it is queued: who looks for it before that is
+    /// told that there is none, and it can't be cancelled yet. The [group](Self::group) knows it. At most 1 000 jobs, and 32 MiB of inputs.
     ///
     /// # Errors
     /// As a [push](Queue::push) of it; `InvalidInput` also for a job with a uniqueness key, and for more than that. `Closed` when the handler has

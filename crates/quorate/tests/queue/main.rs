@@ -6,10 +6,12 @@
 #[expect(dead_code, reason = "what queues do not need of it, others do")]
 #[path = "../it/agreement.rs"]
 mod agreement;
+mod cost;
 mod differential;
 mod differential_groups;
 mod faults;
 mod faults_groups;
+mod faults_killed;
 mod file;
 mod file_groups;
 mod fsck;
