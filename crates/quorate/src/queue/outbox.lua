@@ -25,10 +25,18 @@ end
 -- Begins the group of a job, unless it has begun before.
 local function begin_group(it, time)
   local key, group = it.work.key, string.sub(it.member, -16)
-  if redis.call('HSETNX', KEYS[key], 'h', struct.pack(GROUP, it.keep, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0)) == 1 then
-    redis.call('HSET', KEYS[key + 1], it.id, 'O')
-    redis.call('ZADD', KEYS[19], time, group)
+  local known = redis.call('HGET', KEYS[key], 'h')
+  if known then
+    local _, until_when = struct.unpack('<dd', known)
+    if until_when == 0 or until_when > time then
+      return
+    end
+    -- It is kept no longer.
+    redis.call('UNLINK', KEYS[key])
   end
+  redis.call('HSET', KEYS[key], 'h', struct.pack(GROUP, it.keep, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0))
+  redis.call('HSET', KEYS[key + 1], it.id, 'O')
+  redis.call('ZADD', KEYS[19], time, group)
 end
 
 put_reports = function(queue, time)

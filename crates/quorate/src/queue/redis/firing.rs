@@ -9,7 +9,7 @@ use super::super::firing::{Fired, Firing, KEEP_SCHEDULES, check_schedule};
 use super::super::job::{JobId, NewJob};
 use super::super::port::announcement;
 use super::packed::{bytes, maybe, pack};
-use super::{KEYS, PUSHING, RedisQueues};
+use super::{PUSHING, RedisQueues};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::key::Key;
@@ -29,9 +29,7 @@ impl RedisQueues {
         options: CallOptions,
     ) -> Result<(Fired, Micros)> {
         firing.check()?;
-        let mut keys = KEYS.map(|rest| queue.unit("queue", rest)).to_vec();
-        keys.push(queue.unit("queue", SCHEDULES));
-        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        let schedules = vec![queue.unit("queue", SCHEDULES)];
         let channel = announcement(queue);
         let number = |it: Micros| it.get().to_string();
         let (after, moment) = (firing.after.map(number), firing.moment.map(number));
@@ -45,7 +43,8 @@ impl RedisQueues {
         ];
         let job = firing.job.as_ref().map(pack_job);
         arguments.extend(job.iter().flatten().map(Vec::as_slice));
-        let reply = self.scripts.run(&FIRE, &keys, &arguments, options).await?;
+        let fired = self.run_with_outbox(&FIRE, queue, schedules, &arguments, options);
+        let reply = fired.await?;
         to_fired(&reply).ok_or_else(|| unexpected(&reply))
     }
 

@@ -1,6 +1,6 @@
 #!lua
 -- Queues what a schedule says for a moment, if that is the next one and has come. Mirrors `QueueState::fire`.
--- KEYS     see library.lua and unique.lua; behind those the last moments of the schedules, a hash by name
+-- KEYS     see library.lua, unique.lua and outbox.lua; behind those the last moments of the schedules, a hash by name
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  name of the schedule
 -- ARGV[3]  the moment before it, us; empty: none

@@ -32,7 +32,9 @@ pub(super) struct Groups {
 
 impl Groups {
     /// One begins with this job, unless it has begun before.
-    pub(super) fn begin(&mut self, id: JobId, first: JobId, keep: Duration) {
+    pub(super) fn begin(&mut self, now: Micros, id: JobId, first: JobId, keep: Duration) {
+        // Of one that is kept no longer nothing is known.
+        self.forget(now, usize::MAX);
         let begin = || Group::new(first, keep);
         self.all.entry(id).or_insert_with(begin);
         self.took(id);

@@ -199,7 +199,7 @@ impl QueueState {
             .get(&id)
             .is_some_and(|job| job.member_of.is_some());
         if let Some(work) = work.filter(|_| !is_member) {
-            self.groups.begin(work.group.group, id, keep);
+            self.groups.begin(now, work.group.group, id, keep);
         }
         self.tell_group(now, id, MemberEnd::Succeeded, work.cloned());
         self.put_away(now, id, end, keep, news);
