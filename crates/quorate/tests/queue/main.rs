@@ -16,4 +16,5 @@ mod file;
 mod file_groups;
 mod fsck;
 mod history;
+mod permissions;
 mod suites;

@@ -1,0 +1,86 @@
+//! What a user of a server must be allowed to do for queues.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test ends before its runtime does"
+)]
+
+use std::time::Duration;
+
+use quorate::{CancellationToken, Fleet, Job, JobError, QueueSpec};
+use quorate_testing::servers::{Server, ServerKind};
+
+const WHOLES: QueueSpec<u32> = QueueSpec::new("wholes").max_attempts(1);
+const PARTS: QueueSpec<u32> = QueueSpec::new("parts").max_attempts(1);
+
+/// The permissions in the operations document are enough for jobs that are pushed, done, left to others, noted of and watched over.
+#[tokio::test]
+async fn the_documented_permissions_are_enough_for_queues() {
+    let document = include_str!("../../../../docs/operations.md");
+    let rule = document.split_once("ACL SETUSER quorate").expect("it").1;
+    let rule = rule.split_once("```").expect("the end of the block").0;
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let rule = rule.replace(">PASSWORD", ">secret");
+    let mut command = vec!["ACL", "SETUSER", "quorate"];
+    command.extend(rule.split_whitespace());
+    server.command(&command).await.unwrap();
+    let url = server.url().replace("redis://", "redis://quorate:secret@");
+    let fleet = Fleet::connect(&url).await.unwrap();
+    let (wholes, parts) = (fleet.queue(&WHOLES), fleet.queue(&PARTS));
+
+    let job = wholes.push(&1).unique("one").await.unwrap();
+    wholes
+        .push(&2)
+        .delay(Duration::from_secs(60))
+        .await
+        .unwrap();
+    let (stop, left) = (CancellationToken::new(), parts.clone());
+    let divides = wholes.worker(move |job: Job<u32>| {
+        let left = left.clone();
+        async move {
+            assert!(
+                job.progress(&0.5).await? && job.log("half").await? && job.checkpoint(&1).await?
+            );
+            job.leave(&left, &job.input)?;
+            Ok(())
+        }
+    });
+    let fails = parts.worker(|_| async { Err::<(), _>(JobError::abort("never")) });
+    let workers = [
+        tokio::spawn(divides.run(stop.clone())),
+        tokio::spawn(fails.run(stop.clone())),
+    ];
+    let over = job.group().ended().await.unwrap().unwrap();
+    assert_eq!((over.succeeded, over.dead), (1, 1));
+    stop.cancel();
+    for worker in workers {
+        worker.await.unwrap().unwrap();
+    }
+
+    assert_eq!(parts.redrive_dead(9).await.unwrap(), 1);
+    let claimed = parts.claim(1).await.unwrap().remove(0);
+    assert!(
+        parts
+            .job(claimed.job.id())
+            .cancel()
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let settled = parts.settle([(claimed.receipt, Ok(()))]).await.unwrap();
+    assert_eq!(settled, [true]);
+    let stats = wholes.stats().await.unwrap();
+    assert_eq!((stats.due, stats.totals.succeeded), (1, 1));
+    let port = fleet.queue_port();
+    let key = quorate::Key::new(fleet.namespace(), "wholes").unwrap();
+    let mut next = None;
+    loop {
+        let page = port.fsck(&key, next.as_ref(), false, crate::agreement::options());
+        let page = page.await.unwrap();
+        assert_eq!(page.strays, []);
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+}
