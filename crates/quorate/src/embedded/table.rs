@@ -30,6 +30,11 @@ pub(crate) trait State: Default {
     fn changed_sides(&mut self) -> Vec<Arc<str>> {
         Vec::new()
     }
+
+    /// The same where there is no file, so that nobody wants the names.
+    fn forget_changed_sides(&mut self) {
+        drop(self.changed_sides());
+    }
 }
 
 /// Parts of a table, each with a lock of its own: enough that few tasks meet at one.
@@ -265,11 +270,13 @@ impl<S: State, K: Clone + Eq + Hash> Rows<S, K> {
             due = state.forgotten_at(now);
         }
         // Before the state may go.
-        let sides = state.changed_sides();
-        if !sides.is_empty()
-            && let Some(round) = round
-        {
-            self.changed.mark_sides(kept.clone(), sides, round);
+        if let Some(round) = round {
+            let sides = state.changed_sides();
+            if !sides.is_empty() {
+                self.changed.mark_sides(kept.clone(), sides, round);
+            }
+        } else {
+            state.forget_changed_sides();
         }
         if due.is_some_and(|at| at <= now) {
             self.states.remove(hash, key);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ask::WorkerId;
-use super::job::JobId;
+use super::job::{ById, JobId};
 use super::news::News;
 use super::queues::Queues;
 use crate::backoff::Backoff;
@@ -53,7 +53,7 @@ pub(super) struct Ear {
 #[derive(Default)]
 struct Waiting {
     workers: HashMap<WorkerId, Arc<dyn Hears>>,
-    jobs: HashMap<JobId, Vec<Waits>>,
+    jobs: ById<Vec<Waits>>,
 }
 
 /// One who waits for news of a job.

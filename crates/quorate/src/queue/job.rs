@@ -1,9 +1,11 @@
 //! What a queue is told of a job, and what it tells of one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::group::Work;
@@ -47,6 +49,9 @@ impl JobId {
         digits.then_some(number).flatten().map(Self)
     }
 }
+
+/// What is kept of each of many jobs. Ids are 16 bytes, most of them random: the usual hash would take longer than the rest.
+pub(super) type ById<T> = HashMap<JobId, T, RandomState>;
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

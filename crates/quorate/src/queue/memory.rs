@@ -39,6 +39,10 @@ impl State for QueueState {
     fn changed_sides(&mut self) -> Vec<Arc<str>> {
         self.take_changed().into_iter().map(Into::into).collect()
     }
+
+    fn forget_changed_sides(&mut self) {
+        self.forget_changed();
+    }
 }
 
 /// Each job has a side row, and so has each uniqueness key, so that a change of one does not write the others.

@@ -39,7 +39,7 @@ use self::unique::Uniques;
 use super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::fairness::{Fairness, Rank};
 use super::group::MOST_BROUGHT;
-use super::job::{Delivered, JobEnd, JobId, JobState, LeaseNumber, Settled, Settlement};
+use super::job::{ById, Delivered, JobEnd, JobId, JobState, LeaseNumber, Settled, Settlement};
 use super::news::News;
 use crate::clock::Micros;
 
@@ -61,7 +61,7 @@ pub(super) const RAN_OUT: &str = "its lease ran out";
 /// Everything remembered of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueueState {
-    jobs: HashMap<JobId, Job>,
+    jobs: ById<Job>,
     ready: BTreeSet<(Rank, JobId)>,
     due: BTreeSet<(Micros, JobId)>,
     active: BTreeSet<(Micros, LeaseNumber, JobId)>,
@@ -76,7 +76,7 @@ pub(crate) struct QueueState {
     /// Who is idle, the longest first, by until when they count.
     parked: VecDeque<(WorkerId, Micros)>,
     /// Whose ends are waited for, and until when.
-    awaited: HashMap<JobId, Micros>,
+    awaited: ById<Micros>,
     awaited_by: BTreeSet<(Micros, JobId)>,
     uniques: Uniques,
     schedules: Schedules,
@@ -444,6 +444,16 @@ impl QueueState {
             || !self.groups.changed().is_empty()
             || !self.outbox.changed().is_empty()
             || !self.schedules.changed().is_empty()
+    }
+
+    /// Forgets what came, changed or went since this was last asked.
+    pub(super) fn forget_changed(&mut self) {
+        self.changed.clear();
+        self.uniques.changed().clear();
+        self.notes.changed().clear();
+        self.groups.changed().clear();
+        self.outbox.changed().clear();
+        self.schedules.changed().clear();
     }
 
     /// The names of the side rows of what came, changed or went since this was last asked.

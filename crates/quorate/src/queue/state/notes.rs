@@ -1,11 +1,11 @@
 //! What was noted of jobs: a pure function of what their workers say. `note.lua` mirrors it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::job::{JobId, LeaseNumber};
+use super::super::job::{ById, JobId, LeaseNumber};
 use super::super::news::News;
 use super::super::note::{LogLine, MAX_LOG, MOST_LINES, Note};
 use super::{QueueState, Told};
@@ -22,7 +22,7 @@ pub(super) struct Notes {
 /// What was noted of the jobs of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct AllNotes {
-    of: HashMap<JobId, Notes>,
+    of: ById<Notes>,
     /// Of whom that changed since this was last asked.
     changed: Vec<JobId>,
 }

@@ -1,6 +1,5 @@
 //! What the parts of a worker share: which jobs it has, and what became of those that are over.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::ask::MOST_AT_ONCE;
 use super::super::ear::Hears;
-use super::super::job::{JobId, LeaseNumber, Settled, Settlement};
+use super::super::job::{ById, JobId, LeaseNumber, Settled, Settlement};
 
 /// Why a handler ought to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ struct Held {
 
 #[derive(Debug, Default)]
 struct State {
-    held: HashMap<JobId, Held>,
+    held: ById<Held>,
     settled: Vec<Settled>,
 }
 
