@@ -159,6 +159,8 @@ mod documents {
     struct Locks;
     #[doc = include_str!("../../../docs/guide/queue.md")]
     struct Queues;
+    #[doc = include_str!("../../../docs/guide/migrate-queue.md")]
+    struct ComingFromAnotherQueue;
     #[doc = include_str!("../../../docs/guide/sessions.md")]
     struct Sessions;
     #[doc = include_str!("../../../docs/guide/presence.md")]
