@@ -1,5 +1,6 @@
 //! Doing what was ordered.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use image::{ImageError, ImageResult};
@@ -128,7 +129,10 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, JobError> {
     match tokio::task::spawn_blocking(run).await? {
         Ok(value) => Ok(value),
-        Err(ImageError::IoError(error)) => Err(error.into()),
+        // A file that ends too soon does so next time as well.
+        Err(ImageError::IoError(error)) if error.kind() != ErrorKind::UnexpectedEof => {
+            Err(error.into())
+        }
         Err(error) => Err(JobError::abort(error)),
     }
 }

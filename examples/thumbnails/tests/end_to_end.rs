@@ -191,12 +191,14 @@ async fn one_process_with_a_file_goes_on_after_it_was_killed() {
 async fn an_image_that_is_none_ends_the_order_without_a_sheet() {
     let folder = images();
     std::fs::write(folder.path().join("from/broken.png"), "no image").unwrap();
+    // Too short to say even that.
+    std::fs::write(folder.path().join("from/short.png"), "no").unwrap();
     let refused = thumbnails(&folder, &["run", "from", "to"]).output().await;
     let refused = refused.unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success());
     assert!(
-        said.contains("1 jobs failed for good, and 1 were cancelled"),
+        said.contains("2 jobs failed for good, and 1 were cancelled"),
         "{said}"
     );
     let mut expected: BTreeSet<_> = expected().into_iter().collect();
