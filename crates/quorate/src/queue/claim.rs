@@ -274,13 +274,16 @@ impl<I, O> ClaimJobs<I, O> {
             }
         }
         if !refused.is_empty() {
+            let shared = &self.queue.shared;
             let ask = Ask {
                 settled: refused,
                 ..ask(rand::random(), 1, 0, self.lease)
             };
             // The others are claimed all the same; these come again when their leases end.
-            if let Err(error) = self.queue.shared.turn(key, &ask).await {
-                self.queue.shared.report(&error);
+            let asked = Instant::now();
+            match shared.turn(key, &ask).await {
+                Ok(turn) => shared.bring_behind(key, turn.effects, asked),
+                Err(error) => shared.report(&error),
             }
         }
         Ok(claimed)
@@ -391,8 +394,11 @@ impl Drop for Gone {
         // The greatest number there is: whatever is still on its way does nothing any more.
         let last = ask(self.worker, 1 << 53, 0, LEASE);
         self.shared.context.spawn(async move {
-            if let Err(error) = shared.turn(&key, &last).await {
-                shared.report(&error);
+            let asked = Instant::now();
+            match shared.turn(&key, &last).await {
+                // Nobody else is handed them for a while.
+                Ok(turn) => shared.bring_all(key, turn.effects, asked).await,
+                Err(error) => shared.report(&error),
             }
         });
     }
