@@ -317,7 +317,9 @@ impl QueuePort for RedisQueues {
     }
 
     async fn stats(&self, queue: &Key, options: CallOptions) -> Result<QueueStats> {
-        let reply = self.run(&STATS, queue, &[], options).await?;
+        let reply = self
+            .run_with_outbox(&STATS, queue, Vec::new(), &[], options)
+            .await?;
         to_stats(&reply).ok_or_else(|| unexpected(&reply))
     }
 

@@ -109,6 +109,12 @@ pub struct QueueStats {
     pub waited: Option<Duration>,
     /// In how long the next is due.
     pub next_due: Option<Duration>,
+    /// How many groups that began here are not over.
+    pub open_groups: u64,
+    /// How many [effects](super::Effect) wait here until somebody says that they were performed.
+    pub effects: u64,
+    /// For how long the next of them has waited for somebody to bring it; `None` if each that there is, somebody is bringing.
+    pub effects_waited: Option<Duration>,
     /// What has happened so far.
     pub totals: QueueTotals,
 }

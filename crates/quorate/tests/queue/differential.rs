@@ -147,7 +147,11 @@ async fn operate(port: &dyn QueuePort, key: &Key, step: &Step) -> String {
         }
         _ => {
             let mut stats = port.stats(key, options()).await.unwrap();
-            let times = [stats.waited.take(), stats.next_due.take()];
+            let times = [
+                stats.waited.take(),
+                stats.next_due.take(),
+                stats.effects_waited.take(),
+            ];
             format!("{stats:?} {:?}", times.map(|it| it.map(halves)))
         }
     }

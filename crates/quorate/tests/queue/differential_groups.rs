@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::queue::{
     Ask, Bring, Condition, Effect, EffectName, Gate, JobId, JobPlace, JobState, LeaseNumber, Left,
-    MOST_BROUGHT, MemberOf, NewJob, Said, Settled, Settlement, Work,
+    MOST_BROUGHT, MemberOf, NewJob, QueueStats, Said, Settled, Settlement, Work,
 };
 use quorate::{Key, Micros};
 use quorate_testing::servers::ServerKind;
@@ -34,6 +34,7 @@ enum Step {
     Purge(bool, JobPlace),
     Redrive(bool, u8),
     Fsck(bool),
+    Stats(bool),
     Elapse(u32),
 }
 
@@ -125,6 +126,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (queue(), place()).prop_map(|(queue, place)| Step::Purge(queue, place)),
         1 => (queue(), 0..IDS).prop_map(|(queue, id)| Step::Redrive(queue, id)),
         2 => queue().prop_map(Step::Fsck),
+        2 => queue().prop_map(Step::Stats),
         3 => (0..3_u32).prop_map(|halves| Step::Elapse(2 * halves + 1)),
     ];
     proptest::collection::vec(step, 1..100)
@@ -331,6 +333,13 @@ fn left_job(home: &Home, group: &MemberOf, it: &Leaves) -> Left {
     }
 }
 
+/// With whether anybody is late for what is to be brought, but without moments.
+fn counted(mut stats: QueueStats) -> String {
+    let is_late = stats.effects_waited.take().is_some();
+    (stats.waited, stats.next_due) = (None, None);
+    format!("{stats:?} {is_late}")
+}
+
 /// Without moments.
 fn shown(state: Option<JobState>) -> String {
     match state {
@@ -421,9 +430,13 @@ impl Subject for Groups {
                     }
                 }
             }
+            Step::Stats(queue) => counted(port.stats(&key(queue), options()).await.unwrap()),
             Step::Elapse(halves) => home.elapse_with_keys(HOUR / 2 * *halves).await,
         };
-        let is_looked_at = !matches!(step, Step::LookGroup(..) | Step::Fsck(_) | Step::Take(..));
+        let is_looked_at = !matches!(
+            step,
+            Step::LookGroup(..) | Step::Fsck(_) | Step::Stats(_) | Step::Take(..)
+        );
         let mut states = Vec::new();
         for number in (0..IDS).filter(|_| is_looked_at) {
             let queue = key(&(number % 2 == 0));

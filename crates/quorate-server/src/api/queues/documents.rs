@@ -111,6 +111,12 @@ pub(crate) struct QueueDocument {
     waited_ms: Option<u64>,
     /// In how many milliseconds the next is due.
     next_due_ms: Option<u64>,
+    /// How many groups that began here are not over.
+    open_groups: u64,
+    /// How much is to be brought to other queues: that a job of a group has ended, or that one is to be queued.
+    effects: u64,
+    /// For how long the next of that has waited for somebody to bring it, in milliseconds; `null` if somebody is bringing all of it.
+    effects_waited_ms: Option<u64>,
     totals: TotalsDocument,
 }
 
@@ -146,6 +152,9 @@ impl QueueDocument {
             paused: stats.paused,
             waited_ms: stats.waited.map(millis),
             next_due_ms: stats.next_due.map(millis),
+            open_groups: stats.open_groups,
+            effects: stats.effects,
+            effects_waited_ms: stats.effects_waited.map(millis),
             totals: stats.totals.into(),
         }
     }

@@ -10,6 +10,7 @@ use quorate::queue::{
     MOST_LISTED, MemberOf, NewJob, Note, QueueStats, ScanCursor, Settlement, Unique, UniqueScope,
 };
 
+use super::groups::{Two, left, next, settle};
 use super::{HOUR, MINUTE, Queue, ended, failed, job, options, succeeded};
 use crate::harness::Home;
 
@@ -275,6 +276,37 @@ pub async fn a_queue_is_counted(home: Home) {
     home.elapse(MINUTE / 2).await;
     let waited = queue.stats().await.waited.unwrap();
     assert!(waited >= MINUTE / 2 && waited < HOUR, "{waited:?}");
+}
+
+/// A group until it is over; what is to be brought until somebody says that it was, and late as long as nobody was handed it.
+pub async fn groups_and_what_is_to_be_brought_are_counted(home: Home) {
+    let two = Two::new(&home);
+    let counted = async |queue: &Queue| {
+        let stats = queue.stats().await;
+        (stats.open_groups, stats.effects, stats.effects_waited)
+    };
+    let first = job("first");
+    two.mail.push(std::slice::from_ref(&first)).await;
+    let taken = two.mail.take(50, next(), 1).await;
+    assert_eq!(counted(&two.mail).await, (0, 0, None));
+    let turn = settle(&two.mail, &taken[0], vec![left("post", job("a"))], vec![]).await;
+    assert_eq!(turn.effects.len(), 1);
+    assert_eq!(counted(&two.mail).await, (1, 1, None));
+    home.elapse(MINUTE).await;
+    let (groups, effects, waited) = counted(&two.mail).await;
+    let waited = waited.unwrap();
+    assert!(waited > MINUTE / 2 && waited < HOUR, "{waited:?}");
+    assert_eq!((groups, effects), (1, 1));
+    // The group is here, and only what is to be told is there.
+    two.settle_down().await;
+    assert_eq!(counted(&two.mail).await, (1, 0, None));
+    let taken = two.post.take(50, next(), 1).await;
+    assert!(two.post.settle(50, next(), &taken[0], succeeded()).await);
+    assert_eq!(counted(&two.post).await, (0, 1, None));
+    home.elapse(MINUTE).await;
+    two.settle_down().await;
+    assert_eq!(counted(&two.post).await, (0, 0, None));
+    assert_eq!(counted(&two.mail).await, (0, 0, None));
 }
 
 /// Those of other namespaces are not.

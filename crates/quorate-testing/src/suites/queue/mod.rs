@@ -87,6 +87,7 @@ macro_rules! queue_suite {
                 jobs_are_listed_by_place,
                 a_long_list_has_pages,
                 a_queue_is_counted,
+                groups_and_what_is_to_be_brought_are_counted,
                 queues_are_found_by_name,
                 a_list_that_cannot_be_given_is_refused,
                 a_dead_job_is_redriven,

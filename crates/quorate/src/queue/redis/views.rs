@@ -229,6 +229,9 @@ pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
         cancelled,
         expired,
         deferred,
+        open_groups,
+        effects,
+        effects_waited,
     ] = numbers[..]
     else {
         return None;
@@ -245,6 +248,9 @@ pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
         paused: paused == 1,
         waited: span(waited),
         next_due: span(next_due),
+        open_groups: count(open_groups),
+        effects: count(effects),
+        effects_waited: span(effects_waited),
         totals: QueueTotals {
             pushed: count(pushed),
             succeeded: count(succeeded),

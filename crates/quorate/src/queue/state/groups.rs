@@ -88,6 +88,11 @@ impl Groups {
         self.all.is_empty()
     }
 
+    /// How many are not over.
+    pub(super) fn open(&self) -> usize {
+        self.all.len() - self.kept.len()
+    }
+
     /// When the next is forgotten.
     pub(super) fn next_end(&self) -> Option<Micros> {
         self.kept.first().map(|(until, _)| *until)
@@ -183,7 +188,7 @@ impl QueueState {
 
     /// Whether there is a group that is not over.
     pub(super) fn has_open_groups(&self) -> bool {
-        self.groups.kept.len() < self.groups.all.len()
+        self.groups.open() > 0
     }
 
     /// A group; `None` if there is none, or not any more. With `wait`, its end is announced if it comes soon.

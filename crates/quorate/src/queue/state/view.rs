@@ -47,6 +47,7 @@ impl QueueState {
     pub(in crate::queue) fn stats(&self, now: Micros) -> QueueStats {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let next = self.ready.first().and_then(|(_, id)| self.jobs.get(id));
+        let unbrought = self.outbox.next_due().filter(|at| *at <= now);
         QueueStats {
             ready: count(self.ready.len()),
             due: count(self.due.len()),
@@ -57,6 +58,9 @@ impl QueueState {
             paused: self.paused,
             waited: next.map(|job| now.since(job.queued)),
             next_due: self.due.first().map(|(at, _)| at.since(now)),
+            open_groups: count(self.groups.open()),
+            effects: count(self.outbox.len()),
+            effects_waited: unbrought.map(|at| now.since(at)),
             totals: self.totals,
         }
     }
