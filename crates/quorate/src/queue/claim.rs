@@ -18,17 +18,16 @@ use super::ask::{Ask, MOST_AT_ONCE, Renewed, Turn, WorkerId};
 use super::ear::Hears;
 use super::envelope::{self, Extras, Pauses};
 use super::handle::Queue;
-use super::job::{Delivered, JobId, LeaseNumber, Settled, Settlement};
-use super::leave::Leaving;
-use super::queues::{CLAIM, Queues, RENEW, SETTLE};
-use super::work::{Delivery, Job, JobContext, JobError, JobHome, settlement_of, shorten, tell};
+use super::job::{Delivered, JobId, LeaseNumber, MemberOf, Settled, Settlement};
+use super::queues::{CLAIM, Queues, RENEW};
+use super::work::{Delivery, Job, JobContext, JobHome, shorten, tell};
 use crate::backoff::Backoff;
 use crate::clock::after;
 use crate::error::{Error, Result};
 use crate::key::Key;
 
 /// How long a claimed job is had, unless told otherwise.
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// Who waits asks at least this often, in case a wake-up was lost.
 const RECHECK: Backoff = Backoff {
@@ -43,12 +42,15 @@ const RECHECK: Backoff = Backoff {
 /// It names one delivery, and is worth nothing when its lease has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
-    id: JobId,
-    lease: LeaseNumber,
-    attempt: u32,
-    keep: Duration,
+    pub(super) id: JobId,
+    pub(super) lease: LeaseNumber,
+    pub(super) attempt: u32,
+    pub(super) keep: Duration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    backoff: Option<Pauses>,
+    pub(super) backoff: Option<Pauses>,
+    /// The group that what it leaves belongs to, if that does not begin with the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) member_of: Option<MemberOf>,
 }
 
 impl Receipt {
@@ -62,6 +64,12 @@ impl Receipt {
     #[must_use]
     pub const fn lease(&self) -> LeaseNumber {
         self.lease
+    }
+
+    /// The job group it belongs to; `None` if one begins with it when it leaves anything.
+    #[must_use]
+    pub const fn member_of(&self) -> Option<&MemberOf> {
+        self.member_of.as_ref()
     }
 }
 
@@ -142,55 +150,6 @@ impl<I, O> Queue<I, O> {
         self.shared.renew(key, &held, lease, time).await
     }
 
-    /// Says what became of claimed jobs, as a handler does. `false`: the lease of that one had ended, and nothing was changed. At
-    /// most 1 000.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a result that is too large, `Encode` for one that cannot be encoded, and those of the backend.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, the jobs may or may not be settled.
-    pub async fn settle(
-        &self,
-        settled: impl IntoIterator<Item = (Receipt, Result<O, JobError>)>,
-    ) -> Result<Vec<bool>> {
-        let key = self.key(&SETTLE)?;
-        let named = |error: Error| error.with_operation(SETTLE.name).with_target(self.name());
-        let settled = settled.into_iter();
-        let settled = settled.map(|(receipt, result)| self.settled(&receipt, result));
-        let settled: Vec<_> = settled.collect::<Result<_>>().map_err(named)?;
-        if settled.is_empty() {
-            return Ok(Vec::new());
-        }
-        let ask = Ask {
-            settled,
-            ..ask(rand::random(), 1, 0, LEASE)
-        };
-        let asked = Instant::now();
-        let turn = self.shared.turn(key, &ask).await?;
-        self.shared.bring_behind(key, turn.effects, asked);
-        Ok(turn.settled)
-    }
-
-    fn settled(&self, receipt: &Receipt, result: Result<O, JobError>) -> Result<Settled> {
-        let settlement = match result {
-            Ok(value) => Settlement::Succeeded {
-                result: self.spec.encode_result(&value)?,
-                keep: receipt.keep,
-                work: None,
-            },
-            Err(error) => {
-                let backoff = receipt.backoff.map_or(self.spec.backoff, Backoff::from);
-                settlement_of(error, || backoff.delay(receipt.attempt))
-            }
-        };
-        Ok(Settled {
-            id: receipt.id,
-            lease: receipt.lease,
-            settlement,
-        })
-    }
-
     /// The job as who claimed it gets it, or why it never will.
     fn claimed(&self, it: Delivered, home: &Arc<JobHome>) -> Result<Claimed<I>, Settled> {
         let (extras, input) =
@@ -209,11 +168,12 @@ impl<I, O> Queue<I, O> {
             attempt: it.attempt,
             keep: it.keep,
             backoff: extras.backoff,
+            member_of: it.member_of.clone(),
         };
         let timeout = extras.timeout.or(self.spec.timeout);
-        let mut delivery = Delivery::new(it, extras, CancellationToken::new(), home.clone());
-        // A receipt says nothing of it.
-        delivery.leaving = Leaving::closed();
+        let delivery = Delivery::new(it, extras, CancellationToken::new(), home.clone());
+        // A receipt says nothing of it: what is done with the job does.
+        delivery.leaves.close();
         let context = JobContext(Arc::new(delivery));
         Ok(Claimed {
             job: Job::new(input, context),
@@ -342,7 +302,7 @@ where
     }
 }
 
-const fn ask(worker: WorkerId, number: u64, want: usize, lease: Duration) -> Ask {
+pub(super) const fn ask(worker: WorkerId, number: u64, want: usize, lease: Duration) -> Ask {
     Ask {
         worker,
         number,

@@ -89,7 +89,7 @@ impl<I, O> Queue<I, O> {
         JobHandle::new(self, id, false)
     }
 
-    /// The group that began with a job of this queue: see [`JobContext::leave`](super::JobContext::leave).
+    /// The group that began with a job of this queue: see [`Leaves::leave`](super::Leaves::leave).
     #[must_use]
     pub fn group(&self, id: JobId) -> JobGroup {
         self.job(id).group()

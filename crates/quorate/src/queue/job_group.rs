@@ -18,7 +18,7 @@ use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 
-/// A job, and all that it and what it leaves [leave](super::JobContext::leave): what becomes of them together, from any instance.
+/// A job, and all that it and what it leaves [leave](super::Leaves::leave): what becomes of them together, from any instance.
 ///
 /// # Clone
 /// Clones are the same group. Dropping one does nothing to the group.
@@ -27,13 +27,6 @@ pub struct JobGroup {
     shared: Arc<Queues>,
     key: std::result::Result<Key, Arc<Error>>,
     id: JobId,
-}
-
-/// How it stands with a group.
-enum Found {
-    Over(GroupView),
-    NotYet,
-    Forgotten,
 }
 
 impl JobGroup {
@@ -60,7 +53,8 @@ impl JobGroup {
         }
     }
 
-    /// How it stands; `None` if its first job has not succeeded yet or left nothing, and when it is not kept any longer.
+    /// How it stands; `None` if that is not kept any longer, or there never was such a job. A job that is not over yet, or left nothing, is a group
+    /// of one.
     ///
     /// # Errors
     /// Those of the backend.
@@ -68,7 +62,7 @@ impl JobGroup {
     /// # Cancel safety
     /// Yes.
     pub async fn state(&self) -> Result<Option<GroupView>> {
-        self.shared.look_group(self.key()?, self.id, false).await
+        self.look(self.key()?, false).await
     }
 
     fn key(&self) -> Result<&Key> {
@@ -79,25 +73,24 @@ impl JobGroup {
         })
     }
 
-    async fn look(&self, key: &Key) -> Result<Found> {
-        if let Some(view) = self.shared.look_group(key, self.id, true).await? {
-            return Ok(Found::of(view));
+    async fn look(&self, key: &Key, wait: bool) -> Result<Option<GroupView>> {
+        if let Some(view) = self.shared.look_group(key, self.id, wait).await? {
+            return Ok(Some(view));
         }
-        let end = match self.shared.look(key, self.id, true).await? {
-            Some(JobState::Ended(end)) => end,
-            Some(_) => return Ok(Found::NotYet),
-            None => return Ok(Found::Forgotten),
+        let Some(state) = self.shared.look(key, self.id, wait).await? else {
+            return Ok(None);
         };
-        // It may have ended between the two looks.
-        let begun = self.shared.look_group(key, self.id, true).await?;
-        Ok(begun.map_or_else(
-            || {
-                let mut one = GroupView::default();
-                one.count(MemberEnd::of(&end));
-                Found::Over(one)
-            },
-            Found::of,
-        ))
+        let mut one = GroupView::default();
+        match &state {
+            JobState::Ended(end) => one.count(MemberEnd::of(end)),
+            _ => one.open = 1,
+        }
+        if !one.is_over() {
+            return Ok(Some(one));
+        }
+        // It may have ended between the two looks, and left something.
+        let begun = self.shared.look_group(key, self.id, wait).await?;
+        Ok(Some(begun.unwrap_or(one)))
     }
 
     /// `None` if it is not over by then.
@@ -106,10 +99,9 @@ impl JobGroup {
         let waiter = self.shared.wait_for(key, self.id);
         let (deadline, mut asked) = (after(Instant::now(), timeout), 0);
         loop {
-            match self.look(key).await? {
-                Found::Over(view) => return Ok(Some(Some(view))),
-                Found::Forgotten => return Ok(Some(None)),
-                Found::NotYet => {}
+            let seen = self.look(key, true).await?;
+            if seen.as_ref().is_none_or(GroupView::is_over) {
+                return Ok(Some(seen));
             }
             asked += 1;
             let pause = if waiter.hears() {
@@ -127,16 +119,6 @@ impl JobGroup {
                     return Err(Error::closed("the fleet"));
                 }
             }
-        }
-    }
-}
-
-impl Found {
-    fn of(view: GroupView) -> Self {
-        if view.is_over() {
-            Self::Over(view)
-        } else {
-            Self::NotYet
         }
     }
 }

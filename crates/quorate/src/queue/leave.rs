@@ -1,6 +1,8 @@
-//! What a handler leaves to others, in the job group of its job.
+//! What a job leaves to others, in its job group.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,19 +16,24 @@ use super::options::JobOptions;
 use super::push::left_job;
 use super::queues::LEAVE;
 use super::result::JobHandle;
-use super::work::JobContext;
+use super::work::{JobContext, JobHome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 
-/// How many jobs a handler leaves at most.
+/// How many jobs a job leaves at most.
 const MOST_LEFT: usize = super::ask::MOST_AT_ONCE;
 
-/// What is left so far.
-#[derive(Debug, Default)]
-pub(super) struct Leaving(
+/// What a job leaves to others when it succeeds: jobs of its group, and what it says of the value of that.
+///
+/// A handler has it in its [`JobContext`]; who [claimed](Queue::claim) a job by hand, in what is [`Done`](super::Done) with it.
+#[derive(Debug)]
+pub struct Leaves {
+    home: Arc<JobHome>,
+    id: JobId,
+    member_of: Option<MemberOf>,
     // A short lock: what is put under it was made before.
-    Mutex<Parts>,
-);
+    parts: Mutex<Parts>,
+}
 
 #[derive(Debug, Default)]
 enum Parts {
@@ -41,34 +48,20 @@ enum Parts {
     Closed,
 }
 
-impl Leaving {
-    /// Of one that takes nothing.
-    pub(super) const fn closed() -> Self {
-        Self(Mutex::new(Parts::Closed))
-    }
-
-    /// Takes nothing more. Returns what is left, if anything is.
-    pub(super) fn close(&self) -> Option<(Vec<Left>, Vec<Said>)> {
-        match std::mem::replace(&mut *self.0.lock(), Parts::Closed) {
-            Parts::Some { left, said, .. } => Some((left, said)),
-            Parts::Nothing | Parts::Closed => None,
-        }
-    }
-
+impl Parts {
     fn add(
-        &self,
+        &mut self,
         more: usize,
         add: impl FnOnce(&mut Vec<Left>, &mut Vec<Said>) -> Result<()>,
     ) -> Result<()> {
-        let mut parts = self.0.lock();
-        if matches!(*parts, Parts::Nothing) {
-            *parts = Parts::Some {
+        if matches!(self, Self::Nothing) {
+            *self = Self::Some {
                 left: Vec::new(),
                 said: Vec::new(),
                 bytes: 0,
             };
         }
-        let Parts::Some { left, said, bytes } = &mut *parts else {
+        let Self::Some { left, said, bytes } = self else {
             return Err(Error::closed("the job"));
         };
         if *bytes + more > MAX_WORK {
@@ -81,12 +74,30 @@ impl Leaving {
     }
 }
 
-impl JobContext {
+impl Deref for JobContext {
+    type Target = Leaves;
+
+    fn deref(&self) -> &Leaves {
+        &self.0.leaves
+    }
+}
+
+impl Leaves {
+    /// Of the job `id` of a queue, and of the group it belongs to.
+    pub(super) fn new(home: Arc<JobHome>, id: JobId, member_of: Option<MemberOf>) -> Self {
+        Self {
+            home,
+            id,
+            member_of,
+            parts: Mutex::default(),
+        }
+    }
+
     /// The group that the job belongs to, or that begins with it if it leaves anything.
     #[must_use]
     pub fn group(&self) -> JobGroup {
         let (key, id) = self.group_key();
-        JobGroup::new(self.0.home.queues.clone(), Ok(key), id)
+        JobGroup::new(self.home.queues.clone(), Ok(key), id)
     }
 
     /// Leaves a job to a queue: it is queued when this one has succeeded, together with that, and belongs to the same group. If this one fails,
@@ -97,7 +108,7 @@ impl JobContext {
     ///
     /// # Errors
     /// As a [push](Queue::push) of it; `InvalidInput` also for a job with a uniqueness key, and for more than that. `Closed` when the handler has
-    /// returned, and for a job that was [claimed](Queue::claim) by hand.
+    /// returned; and of a job that was [claimed](Queue::claim) by hand, which leaves something with what is [`Done`](super::Done) with it.
     ///
     /// # Example
     /// ```
@@ -164,8 +175,8 @@ impl JobContext {
         self.leave_after(queue, input, options, None)
     }
 
-    /// Jobs to be left that wait for others of the group: for those that are left here, for this one, and for those of which the handler
-    /// knows otherwise. Each is queued once, when the condition holds; when it can't hold any more, the job is cancelled. One that the group does not know counts as
+    /// Jobs to be left that wait for others of the group: for those that are left here, for this one, and for those that are known
+    /// otherwise. Each is queued once, when the condition holds; when it can't hold any more, the job is cancelled. One that the group does not know counts as
     /// one that ended without success.
     pub fn after(&self, condition: Condition, jobs: impl IntoIterator<Item = JobId>) -> After<'_> {
         let mut on = Vec::new();
@@ -175,7 +186,7 @@ impl JobContext {
             }
         }
         After {
-            job: self,
+            leaves: self,
             gate: Gate { condition, on },
         }
     }
@@ -207,15 +218,24 @@ impl JobContext {
 
     /// Takes nothing more. Returns what it leaves, if that is anything.
     pub(super) fn close(&self) -> Option<Box<Work>> {
-        let (left, said) = self.0.leaving.close()?;
-        let group = self.member_of();
-        Some(Box::new(Work { group, left, said }))
+        match std::mem::replace(&mut *self.parts.lock(), Parts::Closed) {
+            Parts::Some { left, said, .. } => {
+                let group = self.member_of();
+                Some(Box::new(Work { group, left, said }))
+            }
+            Parts::Nothing | Parts::Closed => None,
+        }
+    }
+
+    /// Whether it is what a job of this queue leaves.
+    pub(super) fn is_of(&self, queue: &Key) -> bool {
+        self.home.key == *queue
     }
 
     fn group_key(&self) -> (Key, JobId) {
-        let (home, own) = (&self.0.home.key, self.0.id);
-        match &self.0.member_of {
-            None => (home.clone(), own),
+        let home = &self.home.key;
+        match &self.member_of {
+            None => (home.clone(), self.id),
             Some(it) => {
                 let key = Key::new(home.namespace(), &it.queue);
                 // A queue refuses jobs with another name.
@@ -226,10 +246,10 @@ impl JobContext {
 
     fn member_of(&self) -> MemberOf {
         let own = || MemberOf {
-            queue: self.0.home.key.name().to_owned(),
-            group: self.0.id,
+            queue: self.home.key.name().to_owned(),
+            group: self.id,
         };
-        self.0.member_of.clone().unwrap_or_else(own)
+        self.member_of.clone().unwrap_or_else(own)
     }
 
     fn leave_after<I, O>(
@@ -241,7 +261,7 @@ impl JobContext {
     ) -> Result<JobHandle<O>> {
         let named = |error: Error| error.with_operation(LEAVE.name).with_target(queue.name());
         queue.key(&LEAVE)?;
-        let job = left_job(queue, input, options, self.0.id, self.member_of()).map_err(named)?;
+        let job = left_job(queue, input, options, self.id, self.member_of()).map_err(named)?;
         let (id, bytes) = (job.id, job.input.len());
         let one = Left {
             queue: queue.name().to_owned(),
@@ -256,7 +276,7 @@ impl JobContext {
             left.push(one);
             Ok(())
         };
-        self.0.leaving.add(bytes, add).map_err(named)?;
+        self.parts.lock().add(bytes, add).map_err(named)?;
         Ok(JobHandle::new(queue, id, true).in_group(self.group()))
     }
 
@@ -277,14 +297,14 @@ impl JobContext {
             all.push(said(json.into()));
             Ok(())
         };
-        self.0.leaving.add(bytes, add).map_err(named)
+        self.parts.lock().add(bytes, add).map_err(named)
     }
 }
 
-/// Jobs to be left that wait for others: [`JobContext::after`].
+/// Jobs to be left that wait for others: [`Leaves::after`].
 #[must_use = "nothing is left by this alone"]
 pub struct After<'a> {
-    job: &'a JobContext,
+    leaves: &'a Leaves,
     gate: Gate,
 }
 
@@ -292,7 +312,7 @@ impl After<'_> {
     /// Leaves a job that waits for them.
     ///
     /// # Errors
-    /// Those of [`JobContext::leave`], and `InvalidInput` for a condition that wants more jobs than there are.
+    /// Those of [`Leaves::leave`], and `InvalidInput` for a condition that wants more jobs than there are.
     pub fn leave<I, O>(&self, queue: &Queue<I, O>, input: &I) -> Result<JobHandle<O>> {
         self.leave_with(queue, input, JobOptions::new())
     }
@@ -311,14 +331,14 @@ impl After<'_> {
             .check()
             .map_err(|error| error.with_operation(LEAVE.name))?;
         let gate = Some(self.gate.clone());
-        self.job.leave_after(queue, input, options, gate)
+        self.leaves.leave_after(queue, input, options, gate)
     }
 }
 
 impl fmt::Debug for After<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("After")
-            .field("job", &self.job.id())
+            .field("job", &self.leaves.id)
             .field("gate", &self.gate)
             .finish()
     }

@@ -33,6 +33,7 @@ mod record;
 mod redis;
 mod result;
 mod schedule;
+mod settle;
 mod spec;
 mod state;
 mod timetable;
@@ -62,7 +63,7 @@ pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
 pub use job_group::{GroupEnded, JobGroup};
-pub use leave::After;
+pub use leave::{After, Leaves};
 pub use list::{JobList, JobRecords};
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;
@@ -76,6 +77,7 @@ pub use record::JobRecord;
 pub(crate) use redis::RedisQueues;
 pub use result::{Ended, JobEnded, JobHandle, JobResult};
 pub use schedule::{Schedule, ScheduleView};
+pub use settle::{Done, Settle};
 pub use spec::QueueSpec;
 pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals, TELLING};
 pub use timetable::Timetable;

@@ -104,7 +104,7 @@ impl<O> JobHandle<O> {
         self.is_new
     }
 
-    /// The group that begins with it; if a handler [left](super::JobContext::leave) it, the group that it was left in.
+    /// The group that begins with it; if a handler [left](super::Leaves::leave) it, the group that it was left in.
     #[must_use]
     pub fn group(&self) -> JobGroup {
         let own = || JobGroup::new(self.shared.clone(), self.key.clone(), self.id);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{MAX_ERROR, MAX_TIME};
 use super::envelope::Extras;
-use super::job::{Delivered, JobId, LeaseNumber, MemberOf, Settlement};
-use super::leave::Leaving;
+use super::job::{Delivered, JobId, LeaseNumber, Settlement};
+use super::leave::Leaves;
 use super::options::until;
 use super::queues::Queues;
 use crate::clock::Micros;
@@ -66,8 +66,7 @@ pub(super) struct Delivery {
     pub(super) tags: Vec<String>,
     pub(super) cancelled: CancellationToken,
     pub(super) checkpoint: Option<Bytes>,
-    pub(super) member_of: Option<MemberOf>,
-    pub(super) leaving: Leaving,
+    pub(super) leaves: Leaves,
     pub(super) home: Arc<JobHome>,
 }
 
@@ -96,8 +95,7 @@ impl Delivery {
             tags: extras.tags,
             cancelled,
             checkpoint: it.checkpoint,
-            member_of: it.member_of,
-            leaving: Leaving::default(),
+            leaves: Leaves::new(home.clone(), it.id, it.member_of),
             home,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::queue::{Note, Receipt, Renewed};
+use quorate::queue::{Condition, Note, Receipt, Renewed};
 use quorate::{Ended, ErrorKind, JobError, QueueSpec};
 
 use super::{HOUR, SECOND, numbers, run, say};
@@ -119,6 +119,67 @@ pub async fn a_claimed_job_is_settled_as_a_handler_would(home: Home) {
         .unwrap();
     assert!(queue.claim(9).await.unwrap().is_empty());
     assert!(matches!(bad.ended().await.unwrap(), Ended::Dead(_)));
+}
+
+/// By its receipt, on another instance, and in the group that it belongs to; not when its lease has ended.
+pub async fn a_claimed_job_leaves_others_when_it_is_settled(home: Home) {
+    const PARTS: QueueSpec<u32, String> = QueueSpec::new("parts");
+    let (queue, other) = (numbers(home.fleet()), home.instance("other").await);
+    let (parts, there) = (other.queue(&PARTS), numbers(&other));
+    let group = queue.push(&0).max_attempts(2).await.unwrap().group();
+    let text = |text: &str| text.to_owned();
+
+    let late = queue.claim(1).lease(SECOND).await.unwrap().remove(0);
+    home.elapse(HOUR).await;
+    let done = queue.done(late.receipt, text("late")).unwrap();
+    done.leave(&parts, &0).unwrap();
+    done.set_group_value("late").unwrap();
+    assert_eq!(queue.settle([done]).await.unwrap(), [false]);
+
+    let claimed = queue.claim(1).await.unwrap().remove(0);
+    assert_eq!(claimed.receipt.member_of(), None);
+    let receipt: Receipt = claimed.receipt.to_string().parse().unwrap();
+    let done = there.done(receipt, text("done")).unwrap();
+    assert_eq!(done.group().id(), group.id());
+    let left = [1, 2].map(|part| done.leave(&parts, &part).unwrap().id());
+    let last = done.after(Condition::AllSucceeded, left);
+    let last = last.leave(&parts, &3).unwrap();
+    assert_eq!(there.settle([done]).await.unwrap(), [true]);
+
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        let claim = parts.claim(1).wait(HOUR).into_future();
+        let claimed = within("a part", claim).await.unwrap().remove(0);
+        let receipt: Receipt = claimed.receipt.to_string().parse().unwrap();
+        assert_eq!(receipt.member_of().unwrap().group, group.id());
+        let (part, parent) = (claimed.job.input, claimed.job.parent().unwrap());
+        assert_eq!(parent, if part == 4 { left[0] } else { group.id() });
+        order.push(part);
+        let done = parts.done(receipt, text("part")).unwrap();
+        done.append_group_value(&part).unwrap();
+        if part == 1 {
+            done.leave(&parts, &4).unwrap();
+        }
+        assert_eq!(parts.settle([done]).await.unwrap(), [true]);
+    }
+    assert_eq!(last.result().await.unwrap(), "part");
+    let over = group.ended().await.unwrap().unwrap();
+    assert_eq!((over.open, over.succeeded, over.dead), (0, 5, 0));
+    let mut values = over.values_as::<u32>().unwrap();
+    values.sort_unstable();
+    assert_eq!(values, [1, 2, 3, 4]);
+    let place = |part| order.iter().position(|it| *it == part);
+    assert!(place(3) > place(1) && place(3) > place(2), "{order:?}");
+    // Nothing was left twice, nor by who was late.
+    assert_eq!(parts.stats().await.unwrap().totals.pushed, 4);
+    let elsewhere = parts.done(claimed.receipt, text("done")).unwrap();
+    let error = queue.settle([elsewhere]).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("receipt must be of a job of this queue"),
+        "{error}"
+    );
 }
 
 /// As long as it is had.

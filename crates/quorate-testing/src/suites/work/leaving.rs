@@ -63,7 +63,8 @@ pub async fn what_a_handler_leaves_is_done_together_with_its_job(home: Home) {
     let here = Queues::of(home.fleet());
     let job = here.wholes.push(&3).await.unwrap();
     let group = job.group();
-    assert_eq!((group.id(), group.state().await.unwrap()), (job.id(), None));
+    let alone = group.state().await.unwrap().unwrap();
+    assert_eq!((group.id(), alone.open), (job.id(), 1));
     let waiting = tokio::spawn(group.clone().ended().into_future());
     let (began, mut order) = mpsc::unbounded_channel();
     let workers = [
@@ -170,8 +171,10 @@ pub async fn a_job_that_leaves_nothing_is_a_group_of_one(home: Home) {
     assert_eq!(over.value::<u32>().unwrap(), None);
     let over = cancelled.group().ended().await.unwrap().unwrap();
     assert_eq!((over.open, over.succeeded, over.cancelled), (0, 0, 1));
+    assert_eq!(cancelled.group().state().await.unwrap(), Some(over));
     home.elapse(HOUR).await;
     assert_eq!(done.group().ended().await.unwrap(), None);
+    assert_eq!(done.group().state().await.unwrap(), None);
     assert_eq!(queue.group(JobId::random()).ended().await.unwrap(), None);
     worker.stop().await;
 }

@@ -65,6 +65,7 @@ macro_rules! work_suite {
                 jobs_are_claimed_by_hand,
                 a_claim_waits_for_a_job,
                 a_claimed_job_is_settled_as_a_handler_would,
+                a_claimed_job_leaves_others_when_it_is_settled,
                 a_claimed_job_is_renewed_or_lost,
                 a_claimed_job_takes_notes_by_its_receipt,
                 an_operator_sees_what_was_pushed_and_what_became_of_it,
