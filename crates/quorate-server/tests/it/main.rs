@@ -30,6 +30,7 @@ mod limits;
 mod locks;
 mod operation;
 mod queues;
+mod queues_grouped;
 mod queues_operated;
 mod rate_limits;
 mod sessions;

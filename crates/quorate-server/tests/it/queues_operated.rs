@@ -277,6 +277,42 @@ async fn wrong_input_for_queues_is_refused_with_the_rule() {
             "result is of what succeeded",
         ),
         (json!({"outcome": "well"}), "outcome"),
+        (
+            json!({"outcome": "dead", "error": "e", "leave": [{"queue": "a", "job": {"input": 1}}]}),
+            "jobs[0].leave and group_values are of what succeeded",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {}}]}),
+            "jobs[0].leave[0].job.input must be given",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a b", "job": {"input": 1}}]}),
+            "queue may contain only letters",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {"input": 1, "unique": "k"}}]}),
+            "unique must not be asked of a job that another leaves",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {"input": 1}, "after": {"jobs": [0]}}]}),
+            "jobs[0].leave[0].after.jobs[0] must be the number of a job before this one",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {"input": 1}, "after": {"jobs": ["x"]}}]}),
+            "jobs[0].leave[0].after.jobs[0] must be 32 hexadecimal digits",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {"input": 1}, "after": {"jobs": []}}]}),
+            "jobs[0].leave[0].after.jobs must be given",
+        ),
+        (
+            json!({"outcome": "succeeded", "leave": [{"queue": "a", "job": {"input": 1}, "after": {"jobs": ["0".repeat(32)], "least": 2}}]}),
+            "after must not want more jobs than it names",
+        ),
+        (
+            json!({"outcome": "succeeded", "group_values": [{"add": 1}]}),
+            "group_values",
+        ),
     ] {
         let mut settled = said;
         settled["receipt"] = receipt.clone();

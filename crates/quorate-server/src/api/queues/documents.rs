@@ -6,8 +6,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use quorate::Micros;
 use quorate::queue::{
-    JobEnd, JobPlace, JobRecord, JobState, LogLine, QueueStats, QueueTotals, Stray, Unique,
-    UniqueScope,
+    JobEnd, JobPlace, JobRecord, JobState, LogLine, MemberOf, QueueStats, QueueTotals, Stray,
+    Unique, UniqueScope,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -217,9 +217,12 @@ pub(crate) struct JobDocument {
     tags: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
-    /// Whose handler queued it.
+    /// Which job queued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
+    /// The group it belongs to, if that does not begin with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unique: Option<UniqueDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,6 +236,24 @@ pub(crate) struct JobDocument {
     /// The last lines of its log. A list has none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) log: Vec<LogDocument>,
+}
+
+/// Which job group.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct GroupName {
+    /// The queue of its first job.
+    queue: String,
+    /// The id of its first job.
+    id: String,
+}
+
+impl From<&MemberOf> for GroupName {
+    fn from(it: &MemberOf) -> Self {
+        Self {
+            queue: it.queue.clone(),
+            id: it.group.to_string(),
+        }
+    }
 }
 
 /// Which other pushes are the same job.
@@ -305,6 +326,7 @@ impl From<&JobRecord<RawInput, Bytes>> for JobDocument {
             tags: job.tags().to_vec(),
             timeout_ms: job.timeout().map(millis),
             parent: job.parent().map(|id| id.to_string()),
+            group: details.and_then(|it| it.member_of.as_ref()).map(Into::into),
             unique: details.and_then(|it| it.unique.as_ref()).map(Into::into),
             expires_at: details.and_then(|it| it.expires).map(time),
             keep_result_ms: details.map(|it| millis(it.keep)),

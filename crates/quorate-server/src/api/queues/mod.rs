@@ -3,12 +3,16 @@
 pub(crate) mod change;
 mod documents;
 pub(crate) mod events;
+pub(crate) mod groups;
 pub(crate) mod jobs;
+pub(crate) mod leave;
 pub(crate) mod list;
 mod options;
 pub(crate) mod push;
 mod raw;
 pub(crate) mod result;
+pub(crate) mod schedules;
+pub(crate) mod settle;
 pub(crate) mod work;
 
 use std::time::Duration;
@@ -16,13 +20,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use quorate::JobId;
 use quorate_http::{Problem, Rejection};
 
 pub(crate) use self::documents::{JobDocument, Place, QueueDocument, StrayDocument, state_word};
+pub(crate) use self::groups::{GroupDocument, wait_for};
 pub(crate) use self::options::PushBody;
 pub(crate) use self::raw::{RawInput, RawQueue, open};
+pub(crate) use self::schedules::ScheduleDocument;
 use super::values::{invalid, max_bytes};
 use crate::app::App;
 
@@ -63,7 +69,13 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/queues/{queue}/claim", post(work::claim))
         .route("/v1/queues/{queue}/renew", post(work::renew))
         .route("/v1/queues/{queue}/note", post(work::note))
-        .route("/v1/queues/{queue}/settle", post(work::settle))
+        .route("/v1/queues/{queue}/settle", post(settle::settle))
+        .route("/v1/queues/{queue}/groups/{id}", get(groups::show))
+        .route("/v1/queues/{queue}/schedules", get(schedules::list))
+        .route(
+            "/v1/queues/{queue}/schedules/{schedule}",
+            delete(schedules::forget),
+        )
 }
 
 fn queue(app: &App, name: &str) -> quorate::Result<RawQueue> {

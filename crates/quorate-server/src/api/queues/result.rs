@@ -26,7 +26,7 @@ use crate::json::shown;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ResultQuery {
     #[serde(deserialize_with = "duration::optional")]
-    wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
 }
 
 /// What became of a job.

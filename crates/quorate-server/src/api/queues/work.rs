@@ -1,4 +1,4 @@
-//! Workers in any language: jobs are claimed, renewed, noted of and settled by their receipts.
+//! Workers in any language: jobs are claimed, and renewed and noted of by their receipts.
 
 use std::time::Duration;
 
@@ -8,15 +8,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
-use quorate::JobError;
 use quorate::queue::{Claimed, Note, Receipt, Renewed};
 use quorate_http::{Problem, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::documents::millis;
-use super::options::bytes_of;
+use super::documents::{GroupName, millis};
 use super::{Queue, RawInput, queue, waits};
 use crate::api::document::{Document, duration, present};
 use crate::api::values::invalid;
@@ -77,9 +75,12 @@ pub(crate) struct ClaimedDocument {
     fairness_group: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
-    /// Whose handler queued it.
+    /// Which job queued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<String>,
+    /// The group it belongs to, if that does not begin with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupName>,
     /// How long this attempt may take, if that was said. Nobody sees to it but who claimed the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
@@ -106,6 +107,7 @@ impl From<Claimed<RawInput>> for ClaimedDocument {
             fairness_group: job.fairness_group().to_owned(),
             tags: job.tags().to_vec(),
             parent: job.parent().map(|id| id.to_string()),
+            group: claimed.receipt.member_of().map(Into::into),
             timeout_ms: claimed.timeout.map(millis),
             // What is no JSON was kept by nobody of us.
             checkpoint: job.last_checkpoint().ok().flatten(),
@@ -272,119 +274,7 @@ pub(crate) async fn note(
     Ok(Json(Noted { held: true }))
 }
 
-/// What became of claimed jobs.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SettleBody {
-    /// From 1 to 1000.
-    jobs: Vec<SettledJob>,
-}
-
-/// What became of a claimed job.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SettledJob {
-    receipt: String,
-    outcome: Outcome,
-    /// Of one that succeeded: what is kept for who waits, any JSON. Default `null`.
-    #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
-    result: Option<Box<RawValue>>,
-    /// The same for a queue whose results are not JSON: its bytes, in base64.
-    result_base64: Option<String>,
-    /// Of one that failed or is dead, and then required: why.
-    error: Option<String>,
-    /// Of one that failed: when it is tried again; default as its backoff says. Of one that is deferred, and then required: when it
-    /// comes again.
-    #[schema(example = "10s", value_type = Option<String>)]
-    #[serde(default, deserialize_with = "duration::optional")]
-    retry_in: Option<Duration>,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
-    /// It is done.
-    Succeeded,
-    /// Once more, while it has attempts left; then it is dead.
-    Failed,
-    /// Not now, and this was no attempt.
-    Deferred,
-    /// Never again.
-    Dead,
-}
-
-/// Of each, whether it was still held.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SettledJobs {
-    /// In the order of the request. `false`: the lease had ended, and nothing was changed.
-    settled: Vec<bool>,
-}
-
-/// Settles claimed jobs, each by itself. Repeating it is harmless; of what was settled already it says that it is not held any more.
-#[utoipa::path(
-    post,
-    path = "/v1/queues/{queue}/settle",
-    operation_id = "settle_jobs",
-    params(("queue" = String, Path)),
-    request_body = SettleBody,
-    responses(
-        (status = 200, description = "Of each, whether it was still held", body = SettledJobs),
-        (status = 400, description = "An argument breaks a rule, and nothing was settled"),
-        (status = 503, description = "The backend cannot be reached"),
-    ),
-    tag = "queues",
-)]
-pub(crate) async fn settle(
-    State(app): State<App>,
-    path: Queue,
-    body: Result<Document<SettleBody>, Rejection>,
-) -> Result<Json<SettledJobs>, Rejection> {
-    let (Path(name), Document(body)) = (path?, body?);
-    check_number("jobs", body.jobs.len())?;
-    let jobs = body.jobs.into_iter().enumerate();
-    let settled = jobs.map(|(at, job)| {
-        let receipt: Receipt = job.receipt.parse()?;
-        let result = job.result();
-        let result = result.map_err(|rule| invalid(format!("jobs[{at}].{rule}")))?;
-        Ok((receipt, result))
-    });
-    let settled = settled.collect::<Result<Vec<_>, Rejection>>()?;
-    let settled = queue(&app, &name)?.settle(settled).await?;
-    Ok(Json(SettledJobs { settled }))
-}
-
-impl SettledJob {
-    /// What a handler would return, or the rule that is broken.
-    fn result(self) -> Result<Result<Bytes, JobError>, String> {
-        let (json, base64) = (self.result.as_deref(), self.result_base64.as_deref());
-        let result = bytes_of("result", json, base64)?;
-        let only_of = |given: bool, rule: &str| if given { Err(rule.to_owned()) } else { Ok(()) };
-        if self.outcome != Outcome::Succeeded {
-            only_of(result.is_some(), "result is of what succeeded")?;
-        }
-        if !matches!(self.outcome, Outcome::Failed | Outcome::Dead) {
-            only_of(self.error.is_some(), "error is of what failed or is dead")?;
-        }
-        if !matches!(self.outcome, Outcome::Failed | Outcome::Deferred) {
-            let rule = "retry_in is of what failed or is deferred";
-            only_of(self.retry_in.is_some(), rule)?;
-        }
-        let error = self.error.ok_or("error must be given");
-        Ok(match (self.outcome, self.retry_in) {
-            (Outcome::Succeeded, _) => Ok(result.unwrap_or_else(|| Bytes::from_static(b"null"))),
-            (Outcome::Failed, None) => Err(JobError::retry(error?)),
-            (Outcome::Failed, Some(time)) => Err(JobError::retry_in(time, error?)),
-            (Outcome::Deferred, time) => {
-                Err(JobError::defer(time.ok_or("retry_in must be given")?))
-            }
-            (Outcome::Dead, _) => Err(JobError::abort(error?)),
-        })
-    }
-}
-
-fn check_number(field: &str, number: usize) -> Result<(), Problem> {
+pub(super) fn check_number(field: &str, number: usize) -> Result<(), Problem> {
     if number == 0 || number > MOST {
         return Err(invalid(format!("{field} must be from 1 to {MOST}")));
     }

@@ -2,8 +2,10 @@
 
 mod change;
 mod check;
+mod group;
 mod look;
 mod push;
+mod schedules;
 mod work;
 
 use std::process::ExitCode;
@@ -26,6 +28,9 @@ pub(super) enum Command {
     List(look::List),
     Show(look::Show),
     Stats(look::Stats),
+    Group(group::Group),
+    Schedules(schedules::Schedules),
+    Unschedule(schedules::Unschedule),
     Cancel(change::Cancel),
     Redrive(change::Redrive),
     Edit(change::Edit),
@@ -43,6 +48,9 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::List(args) => args.run().await,
         Command::Show(args) => args.run().await,
         Command::Stats(args) => args.run().await,
+        Command::Group(args) => args.run().await,
+        Command::Schedules(args) => args.run().await,
+        Command::Unschedule(args) => args.run().await,
         Command::Cancel(args) => args.run().await,
         Command::Redrive(args) => args.run().await,
         Command::Edit(args) => args.run().await,
