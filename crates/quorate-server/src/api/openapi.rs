@@ -52,6 +52,7 @@ use super::{
         queues::jobs::input,
         queues::result::show,
         queues::events::watch,
+        queues::listen::listen,
         queues::change::edit,
         queues::change::cancel_one,
         queues::change::remove_one,

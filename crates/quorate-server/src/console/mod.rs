@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 /// What the page is made of, by path. Separate files, so that its policy can forbid inline scripts.
-const FILES: [(&str, &str, &str); 24] = [
+const FILES: [(&str, &str, &str); 25] = [
     ("/", HTML, include_str!("index.html")),
     ("/console.css", CSS, include_str!("console.css")),
     ("/console/live.css", CSS, include_str!("live.css")),
@@ -20,6 +20,7 @@ const FILES: [(&str, &str, &str); 24] = [
     ("/console/caches.js", SCRIPT, include_str!("caches.js")),
     ("/console/dom.js", SCRIPT, include_str!("dom.js")),
     ("/console/events.js", SCRIPT, include_str!("events.js")),
+    ("/console/happened.js", SCRIPT, include_str!("happened.js")),
     ("/console/history.js", SCRIPT, include_str!("history.js")),
     (
         "/console/instances.js",

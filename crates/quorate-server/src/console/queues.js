@@ -1,6 +1,7 @@
 // Queues: how much waits, how much is done, and one of them with its jobs.
 
 import { $, Trace, ask, cell, duration, element, plural, rate, reconcile, repeat, row, sparkline, whole } from './dom.js';
+import * as happened from './happened.js';
 import * as job from './job.js';
 import * as jobs from './jobs.js';
 import { navigate } from './views.js';
@@ -137,12 +138,14 @@ export const view = {
       read(null);
     }
     jobs.open(selected, query.place);
+    happened.open(selected);
     job.open(selected, query.job || null, () => follow(() => true));
     polling.start();
   },
   hide() {
     polling.stop();
     job.open(null, null);
+    happened.open(null);
     // Opened again, it looks again.
     asked += 1;
     prefix = null;
@@ -152,6 +155,7 @@ export const view = {
 export function listen() {
   jobs.listen(() => follow(() => true));
   job.listen();
+  happened.listen();
   $('queues-of').addEventListener('submit', (event) => {
     event.preventDefault();
     const wanted = $('queues-prefix').value;

@@ -187,3 +187,41 @@ async fn browser_changes_many_jobs_at_once() {
         .await
         .unwrap();
 }
+
+/// While somebody looks: what happens is there without a look at the queue, the last of it first.
+#[tokio::test]
+async fn browser_shows_what_happens_in_a_queue() {
+    let served = Served::start().await;
+    push(&served, json!({"input": 1})).await;
+    let browser = Browser::start().await.unwrap();
+    let page = format!("{}/?view=queues&queue=mail", served.url());
+    browser.open(&page).await.unwrap();
+    let told = says("#happened-note", "From now on");
+    browser.click("#queue-happened summary").await.unwrap();
+    browser.wait_for(&told).await.unwrap();
+    let job = claim(&served).await;
+    let dead = json!({"outcome": "dead", "error": "no such mailbox"});
+    settle(&served, &job, dead).await;
+    let first = "#happened li:first-child";
+    browser
+        .wait_for(&says(first, "no such mailbox"))
+        .await
+        .unwrap();
+    browser
+        .wait_for(&says("#happened li:last-child", "started"))
+        .await
+        .unwrap();
+    browser.click(&format!("{first} .name")).await.unwrap();
+    browser
+        .wait_for(&says("#job-error", "no such mailbox"))
+        .await
+        .unwrap();
+    // Closed, nobody listens any more.
+    browser.click("#queue-happened summary").await.unwrap();
+    push(&served, json!({"input": 2})).await;
+    browser
+        .wait_for(&says("#places [data-place=ready]", "ready 1"))
+        .await
+        .unwrap();
+    assert!(!browser.text("#happened").await.unwrap().contains("queued"));
+}

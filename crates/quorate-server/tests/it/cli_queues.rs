@@ -5,7 +5,7 @@ use std::process::Stdio;
 use quorate_testing::servers::{Server, ServerKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, sleep, timeout};
 
@@ -251,4 +251,32 @@ async fn an_operator_uses_the_command_line() {
     ] {
         assert_eq!(queue.run(wrong).await.code, Some(2), "{wrong:?}");
     }
+}
+
+/// One event in a line.
+#[tokio::test]
+async fn what_happens_in_a_queue_is_printed() {
+    let queue = Queue::start().await;
+    let mut watch = queue.command(&["watch", "mail", "--count", "2"]);
+    let mut watch = watch.spawn().unwrap();
+    let mut said = BufReader::new(watch.stderr.take().unwrap()).lines();
+    let line = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap();
+    assert!(line.unwrap().contains("watching mail"));
+    let id = queue.push("1", &["--delay", "1h"]).await;
+    queue.print(&["cancel", "mail", &id]).await;
+    let output = timeout(PATIENCE, watch.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let named = events.iter().map(|it| (&it["event"], &it["id"]));
+    let named: Vec<_> = named.collect();
+    let id = json!(id);
+    assert_eq!(named, [(&json!("queued"), &id), (&json!("cancelled"), &id)]);
+    assert!(events[0]["due_at"].is_string(), "{text}");
 }

@@ -166,6 +166,43 @@ async fn a_job_is_watched_until_it_is_over() {
     while open.next().await.is_some() {}
 }
 
+/// From when it listens on, and until the server stops.
+#[tokio::test]
+async fn what_happens_in_a_queue_is_streamed() {
+    let mut served = Served::start().await;
+    let mut events = served.events(&verb("events")).await;
+    assert_eq!(events.named("listening").await, Value::Null);
+    let id = push(&served, json!({"input": 1})).await;
+    let queued = events.named("queued").await;
+    assert_eq!(
+        (&queued["event"], &queued["id"]),
+        (&json!("queued"), &json!(id))
+    );
+    assert!(
+        queued["at"].is_string() && queued.get("due_at").is_none(),
+        "{queued}"
+    );
+    let job = claim(&served, 1).await[0].clone();
+    assert_eq!(events.named("started").await["attempt"], 1);
+    let failed = json!({"outcome": "failed", "error": "no route", "retry_in": "1m"});
+    assert!(settle(&served, &job, failed).await);
+    let failed = events.named("failed").await;
+    assert_eq!(failed["error"], "no route");
+    assert!(
+        failed["due_at"].as_str() > failed["at"].as_str(),
+        "{failed}"
+    );
+    let late = push(&served, json!({"input": 1, "delay": "1h"})).await;
+    assert!(events.named("queued").await["due_at"].is_string());
+    served
+        .post(&format!("{JOBS}/{late}/cancel"), json!({}))
+        .await;
+    assert_eq!(events.named("cancelled").await["id"], json!(late));
+    served.signal(Signal::TERM);
+    assert_eq!(served.ended().await, Some(0));
+    while events.next().await.is_some() {}
+}
+
 /// It fails, comes again, and is dead in the end; one that is deferred has made no attempt.
 #[tokio::test]
 async fn what_a_worker_says_of_a_job_holds() {

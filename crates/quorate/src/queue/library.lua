@@ -21,8 +21,9 @@ local RAN_OUT = 'its lease ran out'
 -- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
 -- somebody is idle or waits for an end, how many uniqueness keys end by themselves, how many notes there are, how many
 -- deliveries failed and were deferred, how many jobs succeeded, died, were cancelled and expired, how many left otherwise, whether
--- it is paused, whether it goes by itself since there are no jobs, how much is to be brought elsewhere.
-local NUMBERS = '<dddddddddddddddBBd'
+-- it is paused, whether it goes by itself since there are no jobs, how much is to be brought elsewhere, until when somebody
+-- listens to what happens, the number of the last batch of that.
+local NUMBERS = '<dddddddddddddddBBddd'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
 -- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
@@ -36,15 +37,16 @@ local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
     untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
-    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, ends = {S = 0, D = 0, C = 0, E = 0}}
+    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, happened = {},
+    ends = {S = 0, D = 0, C = 0, E = 0}}
   if numbers then
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted, it.failed, it.deferred, it.ends.S,
-      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects = struct.unpack(NUMBERS, numbers)
+      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted = 0, 0, 0, 0, 0, 0, 0, 0
-    it.failed, it.deferred, it.gone, it.paused, it.fading, it.effects = 0, 0, 0, 0, 0, 0
+    it.failed, it.deferred, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch = 0, 0, 0, 0, 0, 0, 0, 0
   end
   return it
 end
@@ -52,7 +54,7 @@ end
 local function packed(queue, fading)
   return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
     queue.noted, queue.failed, queue.deferred, queue.ends.S, queue.ends.D, queue.ends.C, queue.ends.E, queue.gone, queue.paused,
-    fading, queue.effects)
+    fading, queue.effects, queue.watched, queue.batch)
 end
 
 local function write(queue)
@@ -190,6 +192,22 @@ local function member_of(job)
   end
 end
 
+-- Puts aside for who listens what has become of a job: a letter, and what goes with that; see `EventBatch`. To be called only
+-- while somebody does.
+local function happen(queue, letter, id, text)
+  queue.happened[#queue.happened + 1] = letter .. id .. struct.pack('<I4', #text) .. text
+end
+
+-- Tells who listens, in numbers without a gap.
+local function announce_events(queue, time)
+  if #queue.happened > 0 then
+    queue.batch = queue.batch + 1
+    local batch = struct.pack('<dd', queue.batch, time) .. table.concat(queue.happened)
+    redis.call('SPUBLISH', KEYS[1] .. ':events', batch)
+    queue.happened = {}
+  end
+end
+
 -- Ends a job as `what`, to be kept for so long. It is out of the place where it was. Of a bound job, the body is needed; `work` is
 -- what it leaves, if it does.
 local function finish(queue, id, what, keep, time, job, work)
@@ -198,6 +216,9 @@ local function finish(queue, id, what, keep, time, job, work)
   local is_dead = letter == 'D'
   queue.ends[letter] = queue.ends[letter] + 1
   queue.known[id], queue.place[id] = is_dead or keep > 0, 'over'
+  if queue.watched > time then
+    happen(queue, letter, id, is_dead and string.sub(what, 2) or '')
+  end
   if job and is_bound(job) then
     queue.bound[#queue.bound + 1] = {id = id, job = job, known_until = time + (is_dead and KEEP_DEAD or keep)}
   end
@@ -221,9 +242,10 @@ local function finish(queue, id, what, keep, time, job, work)
   end
 end
 
--- Announces the ends of jobs that somebody waits for. Before anything is written, here and below, because it is what a
+-- Announces what has happened, and the ends of jobs that somebody waits for. Before anything is written, here and below, because it is what a
 -- user may lack permission for; who hears it can act on it only after the script has ended.
 local function announce_ends(queue, channel, time)
+  announce_events(queue, time)
   if queue.awaited <= time or #queue.over == 0 then
     queue.over = {}
     return

@@ -13,7 +13,7 @@ use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
-use super::port::{QueuePort, announcement};
+use super::port::{QueuePort, announcement, events_channel};
 use super::state::{QueueState, Told};
 use super::view::{JobPage, JobPlace, JobView, QueueStats, Spot, check_most, check_purged};
 use crate::clock::{HomeClock, Micros};
@@ -95,6 +95,11 @@ impl MemoryQueues {
         self.disk.check_writable()?;
         let ((reply, news), ticket) = self.table.change(queue, |state, now| {
             let told = apply(state, now);
+            if let Some(batch) = state.take_happened() {
+                // Under the lock of the queue: batches are told in the order of their numbers.
+                let channel = events_channel(queue);
+                self.events.publish(&channel, batch.encode(), options);
+            }
             (told, state.is_changed())
         });
         // Not behind the wait: who gives up meanwhile does not take it back, and who hears of it waits for the disk itself.
@@ -375,8 +380,21 @@ impl QueuePort for MemoryQueues {
             .await
     }
 
+    async fn watch(&self, queue: &Key, options: CallOptions) -> Result<u64> {
+        self.disk.check_open()?;
+        let (number, ticket) = self
+            .table
+            .change(queue, |state, now| (state.watch(now), false));
+        self.written(ticket, options, Outcome::NotApplied).await?;
+        Ok(number)
+    }
+
     fn announced_on(&self, queue: &Key) -> Option<Channel> {
         Some(announcement(queue))
+    }
+
+    fn told_on(&self, queue: &Key) -> Option<Channel> {
+        Some(events_channel(queue))
     }
 }
 

@@ -10,11 +10,13 @@ mod check;
 mod claim;
 mod ear;
 mod envelope;
+mod events;
 mod fairness;
 mod firing;
 mod fsck;
 mod group;
 mod handle;
+mod happened;
 mod job;
 mod job_group;
 mod leave;
@@ -51,6 +53,7 @@ pub use ask::{
 };
 pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
+pub use events::{QueueEvent, QueueEvents};
 pub use fairness::MOST_PRIORITY;
 pub use firing::{Fired, Firing, KEEP_SCHEDULES};
 pub use fsck::{FsckPage, Stray};
@@ -59,6 +62,7 @@ pub use group::{
     MAX_VALUES, MAX_WORK, MOST_BROUGHT, MOST_SAID, MOST_VALUES, MemberEnd, MemberEnded, Said, Work,
 };
 pub use handle::Queue;
+pub use happened::{EventBatch, JobEvent, JobEventKind};
 pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
@@ -79,7 +83,7 @@ pub use result::{Ended, JobEnded, JobHandle, JobResult};
 pub use schedule::{Schedule, ScheduleView};
 pub use settle::{Done, Settle};
 pub use spec::QueueSpec;
-pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals, TELLING};
+pub use state::{AWAITED, KEEP_DEAD, PARKED, QueueTotals, TELLING, WATCHED};
 pub use timetable::Timetable;
 pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};

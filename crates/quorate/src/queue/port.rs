@@ -28,6 +28,14 @@ pub(super) fn announcement(queue: &Key) -> Channel {
     }
 }
 
+/// Where our own backends tell what happens in a queue.
+pub(super) fn events_channel(queue: &Key) -> Channel {
+    Channel {
+        name: queue.unit("queue", ":events").into(),
+        sharded: true,
+    }
+}
+
 /// A backend for queues.
 ///
 /// # Contract
@@ -67,6 +75,9 @@ pub(super) fn announcement(queue: &Key) -> Channel {
 ///   that takes groups, until one says that it was told.
 /// * A moment of a schedule is fired once, when it has come by the backend's clock and after the one that `after` names; its job is
 ///   queued if and only if it is. What was fired last is known for [`KEEP_SCHEDULES`](super::KEEP_SCHEDULES) at least.
+/// * What happens within [`WATCHED`](super::WATCHED) after a `watch` is told on the channel named by `told_on`, in [batches](super::EventBatch)
+///   in their order, each numbered one more than the one before; of a job, in the order in which it happened. Where it was not told, a number
+///   is left out. Unless there was a `watch`, nothing is told.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
 /// * Every operation may be repeated when its reply was lost.
@@ -284,6 +295,15 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
         options: CallOptions,
     ) -> Result<Option<GroupView>>;
 
+    /// Has told what happens from now on, for a while. Returns the number of the last [batch](super::EventBatch) before that.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn watch(&self, queue: &Key, options: CallOptions) -> Result<u64>;
+
     /// Where what happens is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, queue: &Key) -> Option<Channel>;
+
+    /// Where it is told what happens in a queue that is [watched](Self::watch); `None` if it never is.
+    fn told_on(&self, queue: &Key) -> Option<Channel>;
 }

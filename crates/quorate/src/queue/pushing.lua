@@ -156,6 +156,9 @@ local function move(queue, it, time)
     make_ready(queue, it.id, it.job)
   end
   it.place = queue.place[it.id]
+  if queue.watched > time then
+    happen(queue, 'Q', it.id, struct.pack('<d', it.span > 0 and time + it.span or 0))
+  end
 end
 
 -- Queues jobs, but those that are known and those whose keys others have; what is to be written is put aside. Of each: its id; in
@@ -187,6 +190,8 @@ end
 
 -- Writes what was put aside by a push, and wakes one who is idle if there is something for it.
 local function put_down_pushed(queue, channel, time)
+  local batch = queue.batch
+  announce_events(queue, time)
   local before = queue.soonest and first(KEYS[4])
   if #queue.ready > 0 or queue.soonest and (not before or queue.soonest <= before) then
     wake(queue, channel, time)
@@ -196,7 +201,7 @@ local function put_down_pushed(queue, channel, time)
     redis.call('DEL', KEYS[9])
   end
   put_down(queue, time)
-  if is_changed or queue.timed ~= timed then
+  if is_changed or queue.timed ~= timed or queue.batch ~= batch then
     write(queue)
   end
 end

@@ -36,6 +36,7 @@ pub(super) static LOOK: Operation = operation("queue.look", "look");
 pub(super) static PAUSE: Operation = operation("queue.pause", "pause");
 pub(super) static LEAVE: Operation = operation("queue.leave", "leave");
 pub(super) static LOOK_GROUP: Operation = operation("queue.look_group", "look");
+pub(super) static EVENTS: Operation = operation("queue.events", "events");
 static BRING: Operation = operation("queue.bring", "bring");
 static TURN: Operation = operation("queue.turn", "turn");
 pub(super) static CLAIM: Operation = operation("queue.claim", "claim");
@@ -135,6 +136,12 @@ impl Queues {
         self.context
             .run(&LOOK_GROUP, queue.name(), None, look)
             .await
+    }
+
+    /// Has told what happens in a queue. Returns the number of the last batch before that.
+    pub(super) async fn have_told(&self, queue: &Key) -> Result<u64> {
+        let watch = |attempt: crate::context::Attempt| self.port.watch(queue, attempt.options());
+        self.context.run(&EVENTS, queue.name(), None, watch).await
     }
 
     /// A turn, past the choke point that refuses calls once the fleet is closing.

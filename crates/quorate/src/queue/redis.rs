@@ -1,8 +1,10 @@
 //! Queues on Redis and Valkey: few keys in one slot, each with many jobs in it, and one script per transition, for a batch.
 
+mod events;
 mod firing;
 mod fsck;
 mod groups;
+mod notes;
 mod packed;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
-use super::port::{QueuePort, announcement};
+use super::port::{QueuePort, announcement, events_channel};
 use super::state::AWAITED;
 use super::view::{
     JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot, check_most, check_purged,
@@ -71,7 +73,6 @@ static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), L
 static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_OUTBOX);
 static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
 static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
-static NOTE: Script = Script::with_library(include_str!("scripts/note.lua"), LIBRARY);
 static INSPECT: Script = Script::with_library(include_str!("scripts/inspect.lua"), LIBRARY);
 static LIST: Script = Script::with_library(include_str!("scripts/list.lua"), LIBRARY);
 static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), LIBRARY);
@@ -269,19 +270,7 @@ impl QueuePort for RedisQueues {
         note: Note,
         options: CallOptions,
     ) -> Result<bool> {
-        note.check()?;
-        let (channel, delivery) = (announcement(queue), pack_delivery(id, lease));
-        let (kind, said): (&[u8], &[u8]) = match &note {
-            Note::Progress(value) => (b"p", value),
-            Note::Checkpoint(value) => (b"c", value),
-            Note::Log(line) => (b"l", line.as_bytes()),
-        };
-        let arguments = [channel.name.as_bytes(), &delivery, kind, said];
-        let reply = self.run(&NOTE, queue, &arguments, options).await?;
-        match reply.as_int() {
-            Some(held @ (0 | 1)) => Ok(held == 1),
-            _ => Err(unexpected(&reply)),
-        }
+        self.note_of(queue, (id, lease), note, options).await
     }
 
     async fn inspect(
@@ -478,8 +467,16 @@ impl QueuePort for RedisQueues {
         }
     }
 
+    async fn watch(&self, queue: &Key, options: CallOptions) -> Result<u64> {
+        self.watch_events(queue, options).await
+    }
+
     fn announced_on(&self, queue: &Key) -> Option<Channel> {
         Some(announcement(queue))
+    }
+
+    fn told_on(&self, queue: &Key) -> Option<Channel> {
+        Some(events_channel(queue))
     }
 }
 

@@ -20,9 +20,9 @@ mod tests;
 mod totals;
 mod unique;
 mod view;
+mod watch;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::hash::Hash;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use self::groups::Groups;
@@ -33,12 +33,14 @@ use self::notes::AllNotes;
 use self::outbox::Outbox;
 use self::places::{Job, Place};
 use self::schedules::Schedules;
-use self::side::Side;
 pub use self::totals::QueueTotals;
 use self::unique::Uniques;
+pub use self::watch::WATCHED;
+use self::watch::Watch;
 use super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::fairness::{Fairness, Rank};
 use super::group::MOST_BROUGHT;
+use super::happened::JobEventKind;
 use super::job::{ById, Delivered, JobEnd, JobId, JobState, LeaseNumber, Settled, Settlement};
 use super::news::News;
 use crate::clock::Micros;
@@ -84,6 +86,7 @@ pub(crate) struct QueueState {
     groups: Groups,
     outbox: Outbox,
     totals: QueueTotals,
+    watch: Watch,
     turns: HashMap<WorkerId, LastTurn>,
     /// How long it is remembered without jobs.
     until: Micros,
@@ -314,6 +317,9 @@ impl QueueState {
             Settlement::Deferred(_) if cancelled => self.end(now, it.id, JobEnd::Cancelled, news),
             Settlement::Deferred(after) => {
                 self.totals.deferred += 1;
+                let until = now.plus(*after);
+                self.watch
+                    .happened(now, it.id, || JobEventKind::Deferred { until });
                 self.queue_again(now, it.id, *after);
             }
         }
@@ -334,6 +340,10 @@ impl QueueState {
         if job.tries >= job.attempts {
             self.end(now, id, JobEnd::Dead(error.to_owned()), news);
         } else {
+            self.watch.happened(now, id, || JobEventKind::Failed {
+                error: error.to_owned(),
+                retry: now.plus(after),
+            });
             self.queue_again(now, id, after);
         }
     }
@@ -363,7 +373,11 @@ impl QueueState {
                 self.fairness.claimed(*rank, job.priority);
                 let lease = LeaseNumber::after(self.lease, now, job.is_bound());
                 self.lease = lease.get();
-                delivered.push(self.delivered(*id, lease));
+                let it = self.delivered(*id, lease);
+                let attempt = it.attempt;
+                self.watch
+                    .happened(now, *id, || JobEventKind::Started { attempt });
+                delivered.push(it);
                 self.hold(*id, lease, now.plus(ask.lease));
             }
             if next.len() < missing {
@@ -434,46 +448,6 @@ impl QueueState {
         let kept = kept.chain(self.uniques.next_end());
         kept.chain(self.groups.next_end()).min()
     }
-
-    /// Whether anything has changed, since that was last asked, that outlives the process.
-    pub(super) fn is_changed(&mut self) -> bool {
-        std::mem::take(&mut self.turned)
-            || !self.changed.is_empty()
-            || !self.uniques.changed().is_empty()
-            || !self.notes.changed().is_empty()
-            || !self.groups.changed().is_empty()
-            || !self.outbox.changed().is_empty()
-            || !self.schedules.changed().is_empty()
-    }
-
-    /// Forgets what came, changed or went since this was last asked.
-    pub(super) fn forget_changed(&mut self) {
-        self.changed.clear();
-        self.uniques.changed().clear();
-        self.notes.changed().clear();
-        self.groups.changed().clear();
-        self.outbox.changed().clear();
-        self.schedules.changed().clear();
-    }
-
-    /// The names of the side rows of what came, changed or went since this was last asked.
-    pub(super) fn take_changed(&mut self) -> Vec<String> {
-        let mut names = named(&mut self.changed, |id| Side::Job(*id));
-        names.extend(named(self.uniques.changed(), |key| Side::Unique(key)));
-        names.extend(named(self.notes.changed(), |id| Side::Notes(*id)));
-        names.extend(named(self.groups.changed(), |(id, part)| {
-            Side::Group(*id, *part)
-        }));
-        names.extend(named(self.outbox.changed(), |name| Side::Effect(*name)));
-        names.extend(named(self.schedules.changed(), |name| Side::Schedule(name)));
-        names
-    }
-}
-
-/// The names of side rows that changed, each once, and takes note that they were asked for.
-fn named<T: Eq + Hash>(changed: &mut Vec<T>, side: impl Fn(&T) -> Side<'_>) -> Vec<String> {
-    let changed: HashSet<_> = changed.drain(..).collect();
-    changed.iter().map(|it| side(it).to_string()).collect()
 }
 
 /// Whether it is shorter than a home can tell.

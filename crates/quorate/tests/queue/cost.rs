@@ -54,6 +54,35 @@ async fn plain_jobs_pay_nothing_for_groups() {
                 "{calls:?}"
             );
             assert_eq!((of("zadd"), of("exists")), (4, 1), "{calls:?}");
+            // And as long as nobody listens, nobody is told.
+            assert_eq!(of("spublish"), 0, "{calls:?}");
         }
     }
+}
+
+/// One message for each step, and of a queue that nobody uses only for as long as somebody listens that anybody does.
+#[tokio::test]
+async fn who_listens_costs_a_message_for_each_step_and_leaves_nothing_behind() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let fleet = Fleet::connect(&server.url()).await.unwrap();
+    let queue = fleet.queue(&NUMBERS);
+    let events = queue.events().await.unwrap();
+    let key = quorate::Key::new(fleet.namespace(), "numbers").unwrap();
+    let key = key.unit("queue", "");
+    let left = server.command(&["PTTL", &key]).await.unwrap();
+    let left = left.as_integer().unwrap();
+    assert!(left > 0 && left <= 10_000, "{left} ms");
+
+    let inputs: Vec<_> = (0..JOBS).collect();
+    let most = usize::try_from(JOBS).unwrap();
+    let before = commands(&server).await.get("spublish").copied();
+    queue.push_many(&inputs).await.unwrap();
+    let claimed = queue.claim(most).await.unwrap();
+    let settled = claimed.into_iter().map(|it| (it.receipt, Ok(())));
+    queue.settle(settled).await.unwrap();
+    let after = commands(&server).await.get("spublish").copied();
+    assert_eq!((before, after), (None, Some(3)));
+    let left = server.command(&["PTTL", &key]).await.unwrap();
+    assert_eq!(left.as_integer(), Some(-1), "it has jobs");
+    drop(events);
 }

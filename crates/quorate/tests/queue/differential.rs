@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, Delivered, Firing, JobId, JobState, JobView, LeaseNumber, MemberOf, NewJob, QueuePort,
-    Settled, Settlement,
+    Ask, Delivered, EventBatch, Firing, JobEvent, JobEventKind, JobId, JobState, JobView,
+    LeaseNumber, MemberOf, NewJob, QueuePort, Settled, Settlement,
 };
-use quorate::{Key, Micros};
+use quorate::{Key, Micros, Subscription};
 use quorate_testing::servers::ServerKind;
 
 use self::steps::{HOUR, How, IDS, Pushed, Step, steps};
@@ -55,12 +55,56 @@ fn settlement(how: &How) -> Option<Settlement> {
     })
 }
 
+/// Somebody who listens to what happens in the queue.
+struct Listener {
+    batches: Subscription<Bytes>,
+    /// Of the last batch.
+    number: u64,
+}
+
+impl Listener {
+    async fn new(home: &Home, port: &dyn QueuePort, key: &Key) -> Self {
+        let name = format!("queue:{{{}}}:events", key.name());
+        let channel = home.fleet.channel(&name).unwrap().sharded();
+        let batches = channel.subscribe().await.unwrap();
+        let number = port.watch(key, options()).await.unwrap();
+        Self { batches, number }
+    }
+
+    /// What was told up to now, by job, with times from then on.
+    async fn heard(&mut self, port: &dyn QueuePort, key: &Key) -> String {
+        let (last, mut heard) = (port.watch(key, options()).await.unwrap(), Vec::new());
+        while self.number < last {
+            let message = self.batches.next_message().await.unwrap();
+            let batch = EventBatch::decode(&message).unwrap();
+            self.number += 1;
+            assert_eq!(batch.number, self.number, "{batch:?}");
+            heard.extend(batch.events.into_iter().map(|it| (it.id, shown_event(it))));
+        }
+        // Each home tells of the jobs of one step in an order of its own.
+        heard.sort_by_key(|(id, _)| *id);
+        let heard: Vec<_> = heard.into_iter().map(|(_, text)| text).collect();
+        heard.join(", ")
+    }
+}
+
+fn shown_event(it: JobEvent) -> String {
+    let (id, later) = (it.id, |at: Micros| halves(at.since(it.at)));
+    match it.kind {
+        JobEventKind::Queued { due } => format!("{id} queued {:?}", due.map(later)),
+        JobEventKind::Deferred { until } => format!("{id} deferred {}", later(until)),
+        JobEventKind::Failed { error, retry } => format!("{id} failed {error:?} {}", later(retry)),
+        other => format!("{id} {other:?}"),
+    }
+}
+
 /// What a home has delivered to whom.
 #[derive(Default)]
 struct Queues {
     held: BTreeMap<u8, Vec<(JobId, LeaseNumber)>>,
     numbers: BTreeMap<u8, u64>,
     last_lease: u64,
+    events: Option<Listener>,
 }
 
 /// Without moments.
@@ -301,7 +345,21 @@ impl Subject for Queues {
             | Step::Inspect(_)
             | Step::Stats
             | Step::Fsck) => operate(&*port, &key, operating).await,
-            Step::Elapse { halves } => home.elapse_with_keys(HOUR / 2 * *halves).await,
+            Step::Watch => {
+                if self.events.is_none() {
+                    self.events = Some(Listener::new(home, &*port, &key).await);
+                }
+                String::new()
+            }
+            Step::Elapse { halves } => {
+                // What happens from then on is told to nobody.
+                self.events = None;
+                home.elapse_with_keys(HOUR / 2 * *halves).await
+            }
+        };
+        let heard = match &mut self.events {
+            Some(events) => events.heard(&*port, &key).await,
+            None => String::new(),
         };
         // Each look is a round trip.
         let is_looked_at = matches!(
@@ -317,7 +375,7 @@ impl Subject for Queues {
             let state = port.look(&key, id(number), false, options()).await;
             states.push(shown(state.unwrap().as_ref()));
         }
-        format!("{answer}; {states:#?}")
+        format!("{answer}; {states:#?}; {heard}")
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use quorate::queue::{JobPlace, Timetable};
-use quorate::{CancellationToken, Error, ErrorKind, Fleet, JobError, Outcome, QueueSpec};
+use quorate::queue::{JobPlace, QueueEvent, QueueEvents, Timetable};
+use quorate::{CancellationToken, Error, ErrorKind, Fleet, JobError, JobId, Outcome, QueueSpec};
+use quorate_testing::harness::within;
 use quorate_testing::proxy::Proxy;
 use quorate_testing::servers::{Server, ServerKind};
 
@@ -82,4 +83,41 @@ async fn fault_a_time_is_fired_once_though_the_reply_is_lost() {
     let jobs: Vec<_> = queue.list(JobPlace::Ready).try_collect().await.unwrap();
     let inputs = jobs.iter().map(|job| job.input().unwrap().unwrap());
     assert_eq!(inputs.collect::<Vec<_>>(), [200, 400, 600]);
+}
+
+/// Who listens when its connection breaks is told that something may be missing, and goes on with what happens then.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_events_that_were_lost_with_a_connection_are_told_as_missed() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let fleet = Fleet::builder()
+        .url(proxy.url())
+        .retry_delay(Duration::from_millis(50));
+    let listens = fleet.build().await.unwrap().queue(&NUMBERS);
+    let beside = Fleet::connect(&server.url()).await.unwrap();
+    let beside = beside.queue(&NUMBERS);
+    let mut events = listens.events().await.unwrap();
+    let first = beside.push(&1).await.unwrap().id();
+    assert_eq!(until_job(&mut events, first).await, 0);
+    proxy.refuse().await;
+    proxy.cut().await;
+    beside.push(&2).await.unwrap();
+    proxy.heal().await.unwrap();
+    // Though nothing else happens: the home says how far it has come.
+    let missed = within("what was missed", events.next()).await;
+    assert_eq!(missed, Some(QueueEvent::Missed));
+    let after = beside.push(&3).await.unwrap().id();
+    assert_eq!(until_job(&mut events, after).await, 0);
+}
+
+/// Reads events up to one of this job; how many times something was missed before it.
+async fn until_job(events: &mut QueueEvents, id: JobId) -> u32 {
+    let mut missed = 0;
+    loop {
+        match within("an event", events.next()).await.unwrap() {
+            QueueEvent::Missed => missed += 1,
+            QueueEvent::Job(event) if event.id == id => return missed,
+            _ => {}
+        }
+    }
 }

@@ -7,13 +7,14 @@
 
 use std::time::Duration;
 
+use quorate::queue::QueueEvent;
 use quorate::{CancellationToken, Fleet, Job, JobError, QueueSpec};
 use quorate_testing::servers::{Server, ServerKind};
 
 const WHOLES: QueueSpec<u32> = QueueSpec::new("wholes").max_attempts(1);
 const PARTS: QueueSpec<u32> = QueueSpec::new("parts").max_attempts(1);
 
-/// The permissions in the operations document are enough for jobs that are pushed, done, left to others, noted of and watched over.
+/// The permissions in the operations document are enough for jobs that are pushed, done, left to others, noted of, watched over and listened to.
 #[tokio::test]
 async fn the_documented_permissions_are_enough_for_queues() {
     let document = include_str!("../../../../docs/operations.md");
@@ -28,7 +29,9 @@ async fn the_documented_permissions_are_enough_for_queues() {
     let fleet = Fleet::connect(&url).await.unwrap();
     let (wholes, parts) = (fleet.queue(&WHOLES), fleet.queue(&PARTS));
 
+    let mut events = wholes.events().await.unwrap();
     let job = wholes.push(&1).unique("one").await.unwrap();
+    assert!(matches!(events.next().await, Some(QueueEvent::Job(_))));
     wholes
         .push(&2)
         .delay(Duration::from_secs(60))

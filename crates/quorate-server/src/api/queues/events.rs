@@ -50,7 +50,14 @@ pub(crate) async fn watch(State(app): State<App>, path: Job) -> Result<Response,
         last: None,
         stopping: app.stopping.clone(),
     };
-    let mut response = Sse::new(told.events())
+    Ok(respond(told.events()))
+}
+
+/// Answers with a stream of events.
+pub(super) fn respond(
+    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
+) -> Response {
+    let mut response = Sse::new(events)
         .keep_alive(KeepAlive::default())
         .into_response();
     // Proxies that buffer would hold events back.
@@ -58,7 +65,7 @@ pub(crate) async fn watch(State(app): State<App>, path: Job) -> Result<Response,
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    Ok(response)
+    response
 }
 
 /// What was told of a job, and what comes next.
@@ -137,7 +144,7 @@ fn new_lines<'l>(told: &[LogDocument], log: &'l [LogDocument]) -> &'l [LogDocume
     at.map_or(log, |at| &log[at + 1..])
 }
 
-fn event(name: &str, data: &impl Serialize) -> Result<Event, Infallible> {
+pub(super) fn event(name: &str, data: &impl Serialize) -> Result<Event, Infallible> {
     let data = serde_json::to_string(data).expect("documents are made of what JSON has");
     Ok(Event::default().event(name).data(data))
 }

@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod jobs;
 pub(crate) mod leave;
 pub(crate) mod list;
+pub(crate) mod listen;
 mod options;
 pub(crate) mod push;
 mod raw;
@@ -26,6 +27,7 @@ use quorate_http::{Problem, Rejection};
 
 pub(crate) use self::documents::{JobDocument, Place, QueueDocument, StrayDocument, state_word};
 pub(crate) use self::groups::{GroupDocument, wait_for};
+pub(crate) use self::listen::EventDocument;
 pub(crate) use self::options::PushBody;
 pub(crate) use self::raw::{RawInput, RawQueue, open};
 pub(crate) use self::schedules::ScheduleDocument;
@@ -43,6 +45,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/queues", get(list::list))
         .route("/v1/queues/{queue}", get(list::show))
+        .route("/v1/queues/{queue}/events", get(listen::listen))
         .route("/v1/queues/{queue}/pause", post(list::pause))
         .route("/v1/queues/{queue}/resume", post(list::resume))
         .route("/v1/queues/{queue}/fsck", post(list::fsck))

@@ -6,6 +6,7 @@ mod group;
 mod look;
 mod push;
 mod schedules;
+mod watch;
 mod work;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub(super) enum Command {
     Group(group::Group),
     Schedules(schedules::Schedules),
     Unschedule(schedules::Unschedule),
+    Watch(watch::Watch),
     Cancel(change::Cancel),
     Redrive(change::Redrive),
     Edit(change::Edit),
@@ -51,6 +53,7 @@ pub(super) async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Group(args) => args.run().await,
         Command::Schedules(args) => args.run().await,
         Command::Unschedule(args) => args.run().await,
+        Command::Watch(args) => args.run().await,
         Command::Cancel(args) => args.run().await,
         Command::Redrive(args) => args.run().await,
         Command::Edit(args) => args.run().await,

@@ -13,6 +13,7 @@ mod operating;
 mod settling;
 mod telling;
 mod unique;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use self::operating::*;
 pub use self::settling::*;
 pub use self::telling::*;
 pub use self::unique::*;
+pub use self::watching::*;
 use crate::harness::Home;
 
 /// Makes one test per clause of the contract of queues: `queue_suite!(module, harness)`.
@@ -125,6 +127,11 @@ macro_rules! queue_suite {
                 what_is_fired_is_pushed_as_it_says,
                 schedules_are_listed_and_forgotten,
                 a_moment_that_cannot_be_is_refused,
+                who_listens_is_told_what_becomes_of_jobs,
+                what_happens_in_one_step_is_told_together,
+                who_listens_is_told_what_is_done_to_jobs,
+                who_listens_is_told_that_a_group_is_over,
+                nothing_is_told_when_nobody_listens,
             ]
         );
     };

@@ -10,6 +10,7 @@ mod batches;
 mod claiming;
 mod failing;
 mod leaving;
+mod listening;
 mod operating;
 mod running;
 mod scheduling;
@@ -30,6 +31,7 @@ pub use self::batches::*;
 pub use self::claiming::*;
 pub use self::failing::*;
 pub use self::leaving::*;
+pub use self::listening::*;
 pub use self::operating::*;
 pub use self::running::*;
 pub use self::scheduling::*;
@@ -110,6 +112,10 @@ macro_rules! work_suite {
                 a_new_schedule_makes_up_for_nothing,
                 jobs_of_a_schedule_have_options,
                 a_schedule_that_cannot_run_is_refused,
+                what_happens_is_heard_on_every_instance,
+                what_was_missed_is_told_to_who_listens,
+                who_takes_no_events_misses_some,
+                who_stops_listening_is_let_go,
             ]
         );
     };

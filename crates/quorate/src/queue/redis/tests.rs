@@ -5,6 +5,7 @@ use super::super::group::{BRING_LEASE, MAX_VALUES, MOST_BROUGHT, MOST_VALUES};
 use super::super::note::{MAX_LOG, MOST_LINES};
 use super::super::state::{
     AWAITED, KEEP_DEAD, MOST_MOVED, MOST_TOLD, PARKED, RAN_OUT, REMEMBERED, RETENTION, TELLING,
+    WATCHED,
 };
 use super::*;
 
@@ -19,6 +20,11 @@ fn the_library_has_the_constants_of_its_twin() {
     assert!(
         include_str!("../scripts/turn.lua").contains(&turn),
         "{turn}"
+    );
+    let watch = format!("local WATCHED = {}\n", micros(WATCHED));
+    assert!(
+        include_str!("../scripts/watch.lua").contains(&watch),
+        "{watch}"
     );
     let outbox = format!(
         "local BRING_LEASE, MAX_BROUGHT = {}, {MAX_PAGE}\n",

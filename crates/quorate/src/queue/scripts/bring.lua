@@ -29,6 +29,9 @@ local function announce(groups)
   local untold = {}
   for _, it in ipairs(groups) do
     if it.is_changed and it.is_over then
+      if queue.watched > time then
+        happen(queue, 'O', it.id, struct.pack('<dddd', it.ends.S, it.ends.D, it.ends.C, it.ends.E))
+      end
       if it.awaited > time then
         redis.call('SPUBLISH', channel, 'group-ended ' .. hex(it.id))
       elseif it.keep > 0 then
@@ -36,6 +39,7 @@ local function announce(groups)
       end
     end
   end
+  announce_events(queue, time)
   return untold
 end
 

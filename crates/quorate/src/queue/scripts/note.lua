@@ -38,8 +38,15 @@ end
 if kind == 'l' then
   said = append(redis.call('HGET', KEYS[16], id .. 'l') or '', said)
 end
+local batch = queue.batch
+if kind == 'p' and queue.watched > time then
+  happen(queue, 'P', id, '')
+  announce_events(queue, time)
+end
 if redis.call('HSET', KEYS[16], id .. kind, said) > 0 then
   queue.noted = queue.noted + 1
+  write(queue)
+elseif queue.batch ~= batch then
   write(queue)
 end
 return 1

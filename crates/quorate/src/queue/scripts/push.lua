@@ -36,6 +36,9 @@ local function queue_alike()
     bodies[nth * 2 - 1], bodies[nth * 2] = id, head .. ARGV[count + nth + 2]
     ready[nth * 2 - 1], ready[nth * 2] = rank + nth, id
   end
+  for nth = 1, queue.watched > time and count or 0 do
+    happen(queue, 'Q', ARGV[nth + 2], struct.pack('<d', 0))
+  end
   queue.tags[group], queue.order[1] = tag + count, group
   return {string.rep('1', count), {}}
 end

@@ -57,9 +57,13 @@ take_keys()
 look_up_tags(queue, bodies)
 for nth, id in ipairs(chosen) do
   make_ready(queue, id, bodies[nth])
+  if queue.watched > time then
+    happen(queue, 'B', id, '')
+  end
   add(queue.bodies, id, bodies[nth])
 end
 if #chosen > 0 then
+  announce_events(queue, time)
   wake(queue, channel, time)
   many('ZREM', KEYS[13], chosen)
   many('HDEL', KEYS[7], chosen)

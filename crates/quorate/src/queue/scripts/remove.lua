@@ -47,6 +47,9 @@ for nth, id in ipairs(ids) do
   elseif results[nth] then
     local kept = string.sub(results[nth], 1, 1) == 'D' and KEYS[13] or KEYS[6]
     replies[nth] = is_after(redis.call('ZSCORE', kept, id), time) and '1' or '0'
+    if replies[nth] == '1' and queue.watched > time then
+      happen(queue, 'X', id, '')
+    end
     take_over(id, results[nth], jobs[nth])
   elseif jobs[nth] then
     replies[nth] = '2'

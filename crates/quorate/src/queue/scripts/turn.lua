@@ -24,6 +24,7 @@ local worker, number, want, lease_for, channel = ARGV[1], tonumber(ARGV[2]), ton
 local simple, keep_simple, time, queue = tonumber(ARGV[6]), tonumber(ARGV[7]), now(), read()
 local others, takes_groups = 8 + simple * 3, KEYS[20] == KEYS[1] .. ':untold'
 local MOST_BROUGHT, MOST_TOLD, TELLING = 100, 100, 60000000
+local is_watched = queue.watched > time
 
 local function id_of(delivery)
   return string.sub(delivery, 9)
@@ -98,6 +99,9 @@ local function settle_simple(gone)
       if is_plain then
         left[done], ended[done * 2 - 1], ended[done * 2] = id, kept_until, id
         results[done * 2 - 1], results[done * 2] = id, what
+        if is_watched then
+          happen(queue, 'S', id, '')
+        end
       else
         finish(queue, id, what, keep_simple, time)
       end
@@ -176,6 +180,9 @@ local function fail(id, job, tries, span, why)
     end
   end
   queue.deferred = queue.deferred + (why and 0 or 1)
+  if is_watched then
+    happen(queue, why and 'F' or 'R', id, struct.pack('<d', time + span) .. (why or ''))
+  end
   if span == 0 then
     make_ready(queue, id, job)
   else
@@ -290,6 +297,9 @@ local function claim(delivered, held, expired)
     held[#held + 1] = one
     tell(delivered, jobs[nth], tries[nth], checkpoints[nth])
     add(active, ends, one)
+    if is_watched then
+      happen(queue, 'G', ids[nth], struct.pack('<I4', (tries[nth] or 0) + 1))
+    end
   end
   for nth, id in ipairs(ids) do
     local job = jobs[nth]

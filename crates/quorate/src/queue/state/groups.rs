@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::super::group::{Bring, Effect, EffectName, GroupView, MemberEnded};
+use super::super::happened::JobEventKind;
 use super::super::job::JobId;
 use super::super::news::News;
 use super::group::Group;
@@ -173,6 +174,13 @@ impl QueueState {
             self.outbox.add(Micros::new(due), Effect::Push(queue, job));
         }
         if group.is_over() {
+            let seen = &group.head.seen;
+            self.watch.happened(now, id, || JobEventKind::GroupEnded {
+                succeeded: seen.succeeded,
+                dead: seen.dead,
+                cancelled: seen.cancelled,
+                expired: seen.expired,
+            });
             let (until, is_awaited) = (now.plus(group.head.keep), group.awaited > now);
             group.head.until = Some(until);
             group.head.is_untold = !is_awaited;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::super::happened::JobEventKind;
 use super::super::job::{ById, JobId, LeaseNumber};
 use super::super::news::News;
 use super::super::note::{LogLine, MAX_LOG, MOST_LINES, Note};
@@ -108,6 +109,9 @@ impl QueueState {
             }),
         }
         self.notes.changed.push(id);
+        if is_progress {
+            self.watch.happened(now, id, || JobEventKind::Progress);
+        }
         let is_awaited = self.awaited.get(&id).is_some_and(|until| *until > now);
         let news = (is_progress && is_awaited).then_some(News::Progress(id));
         (true, news.into_iter().collect())

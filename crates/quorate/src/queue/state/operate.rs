@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::ask::Removed;
+use super::super::happened::JobEventKind;
 use super::super::job::{JobEnd, JobId, JobState};
 use super::super::news::News;
 use super::super::unique::{Unique, UniqueScope};
@@ -50,6 +51,7 @@ impl QueueState {
                 self.uniques.give(key, id, None);
             }
         }
+        self.watch.happened(now, id, || JobEventKind::Redriven);
         self.make_ready(id);
         true
     }
@@ -111,6 +113,7 @@ impl QueueState {
                 self.let_go(now, id, now);
                 self.forget_job(id);
                 if until > now {
+                    self.watch.happened(now, id, || JobEventKind::Removed);
                     Removed::Gone
                 } else {
                     Removed::Unknown

@@ -213,6 +213,7 @@ impl QueueState {
         keep: Duration,
         news: &mut Vec<News>,
     ) {
+        self.watch.ended(now, id, &end);
         if self.awaited.get(&id).is_some_and(|until| *until > now) {
             news.push(News::Ended(id));
         }

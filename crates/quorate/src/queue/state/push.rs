@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::ask::Pushed;
+use super::super::happened::JobEventKind;
 use super::super::job::{JobId, NewJob};
 use super::super::unique::{Unique, UniqueScope};
 use super::places::{Job, Place};
@@ -38,8 +39,10 @@ impl QueueState {
         let known_due = self.due.first().map(|(at, _)| *at);
         let mut queued = Queued::default();
         for (id, delay) in moves {
-            if !is_nothing(delay) {
-                let due = now.plus(delay);
+            let due = (!is_nothing(delay)).then(|| now.plus(delay));
+            self.watch
+                .happened(now, id, || JobEventKind::Queued { due });
+            if let Some(due) = due {
                 queued.is_sooner |= known_due.is_none_or(|known| due <= known);
                 self.make_due(id, due);
             } else if !self.is_ready(id) {

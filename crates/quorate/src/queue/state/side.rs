@@ -1,10 +1,13 @@
 //! What of a queue has a row of its own in the file of its home, so that a change of it does not write the others: its name, a
 //! pure function there and back.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 
 use super::super::group::EffectName;
 use super::super::job::JobId;
+use super::QueueState;
 use super::group::rows::GroupRow;
 
 /// What has a row of its own.
@@ -64,4 +67,46 @@ impl fmt::Display for Side<'_> {
             Self::Schedule(name) => write!(f, "schedule {name}"),
         }
     }
+}
+
+impl QueueState {
+    /// Whether anything has changed, since that was last asked, that outlives the process.
+    pub(in crate::queue) fn is_changed(&mut self) -> bool {
+        std::mem::take(&mut self.turned)
+            || !self.changed.is_empty()
+            || !self.uniques.changed().is_empty()
+            || !self.notes.changed().is_empty()
+            || !self.groups.changed().is_empty()
+            || !self.outbox.changed().is_empty()
+            || !self.schedules.changed().is_empty()
+    }
+
+    /// Forgets what came, changed or went since this was last asked.
+    pub(in crate::queue) fn forget_changed(&mut self) {
+        self.changed.clear();
+        self.uniques.changed().clear();
+        self.notes.changed().clear();
+        self.groups.changed().clear();
+        self.outbox.changed().clear();
+        self.schedules.changed().clear();
+    }
+
+    /// The names of the side rows of what came, changed or went since this was last asked.
+    pub(in crate::queue) fn take_changed(&mut self) -> Vec<String> {
+        let mut names = named(&mut self.changed, |id| Side::Job(*id));
+        names.extend(named(self.uniques.changed(), |key| Side::Unique(key)));
+        names.extend(named(self.notes.changed(), |id| Side::Notes(*id)));
+        names.extend(named(self.groups.changed(), |(id, part)| {
+            Side::Group(*id, *part)
+        }));
+        names.extend(named(self.outbox.changed(), |name| Side::Effect(*name)));
+        names.extend(named(self.schedules.changed(), |name| Side::Schedule(name)));
+        names
+    }
+}
+
+/// The names of side rows that changed, each once, and takes note that they were asked for.
+fn named<T: Eq + Hash>(changed: &mut Vec<T>, side: impl Fn(&T) -> Side<'_>) -> Vec<String> {
+    let changed: HashSet<_> = changed.drain(..).collect();
+    changed.iter().map(|it| side(it).to_string()).collect()
 }

@@ -47,6 +47,8 @@ pub(super) enum Step {
         job: Option<Pushed>,
     },
     Unschedule(String),
+    /// Whether somebody listens, until time elapses.
+    Watch,
     Elapse {
         halves: u32,
     },
@@ -200,6 +202,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
         3 => fire(),
         1 => "[01]".prop_map(Step::Unschedule),
+        4 => Just(Step::Watch),
         // Odd halves: a moment never falls on an end, where microseconds would decide.
         4 => (0..3_u32).prop_map(|halves| Step::Elapse { halves: 2 * halves + 1 }),
     ];

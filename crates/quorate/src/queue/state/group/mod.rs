@@ -43,7 +43,7 @@ pub(super) struct Head {
     /// Whether somebody is to be told that it is.
     pub(super) is_untold: bool,
     /// As it is seen, without its values.
-    seen: GroupView,
+    pub(super) seen: GroupView,
     /// How many bytes its values have.
     bytes: usize,
 }
