@@ -1,12 +1,14 @@
 // One job: where it is, how far, what it said, and changing it. Live.
 
 import { $, ask, astray, clock, duration, element, facts, pill, send } from './dom.js';
+import * as group from './group.js';
 import { lookAt, sure } from './values.js';
 
 let queue = null;
 let id = null;
 let stream = null;          // what becomes of it, as it happens
 let seen = null;            // the job as it was told last
+let belongs = null;         // the group that it was said to belong to: of what is over, little is known
 let changed = () => {};     // to be told when something was
 
 const path = (rest = '') => `/v1/queues/${encodeURIComponent(queue)}/jobs/${id}${rest}`;
@@ -21,6 +23,8 @@ function say(text, isBad = false) {
 function show(job) {
   const was = seen?.state;
   seen = job;
+  belongs = job.group ?? belongs;
+  group.open(id, belongs ?? { queue, id });
   $('job-hint').hidden = true;
   $('job').hidden = false;
   pill($('job-state'), job.state, job.cancelling ? 'asked to stop' : job.state);
@@ -91,6 +95,7 @@ function close() {
 function forget(text) {
   close();
   seen = null;
+  group.open(null, null);
   $('job').hidden = true;
   $('job-hint').hidden = false;
   $('job-hint').textContent = text;
@@ -136,6 +141,7 @@ export function open(name, wanted, whenChanged = () => {}) {
   changed = whenChanged;
   if (name === queue && job === id && stream !== null) return;
   [queue, id] = [name, job];
+  belongs = null;
   say('');
   $('job-input').value = '';
   $('job-id').textContent = job ?? '';

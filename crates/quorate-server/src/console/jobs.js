@@ -8,6 +8,7 @@ const PLACES = ['ready', 'due', 'active', 'dead', 'ended'];
 const PAGE = 50;            // jobs that are asked for at once
 const WHYS = 8;             // errors that are told apart
 const MOST = 1000;          // that a server takes at once
+const STUCK = 5000;         // milliseconds that a queue with workers leaves nothing lying about
 
 let queue = null;           // whose jobs are shown
 let place = 'ready';
@@ -37,7 +38,11 @@ export function learn(stats) {
   $('queue-pause').textContent = paused ? 'Resume' : 'Pause';
   $('queue-pause').setAttribute('aria-pressed', String(paused));
   const { totals } = stats;
-  $('queue-totals').textContent = `${whole(totals.succeeded)} done, ${plural(totals.failed, 'failure')}, ${plural(stats.idle, 'idle worker')}`;
+  const told = [`${whole(totals.succeeded)} done`, plural(totals.failed, 'failure'), plural(stats.idle, 'idle worker')];
+  if (stats.open_groups > 0) told.push(plural(stats.open_groups, 'open group'));
+  if (stats.effects > 0) told.push(`${whole(stats.effects)} to be brought to other queues`);
+  if (stats.effects_waited_ms > STUCK) told.push(`for ${duration(stats.effects_waited_ms)} by nobody`);
+  $('queue-totals').textContent = told.join(', ');
   for (const node of $('places').children) {
     node.textContent = `${node.dataset.place} ${whole(stats[node.dataset.place])}`;
     node.setAttribute('aria-pressed', String(node.dataset.place === place));

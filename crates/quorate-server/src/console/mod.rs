@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 /// What the page is made of, by path. Separate files, so that its policy can forbid inline scripts.
-const FILES: [(&str, &str, &str); 25] = [
+const FILES: [(&str, &str, &str); 27] = [
     ("/", HTML, include_str!("index.html")),
     ("/console.css", CSS, include_str!("console.css")),
     ("/console/live.css", CSS, include_str!("live.css")),
@@ -20,6 +20,7 @@ const FILES: [(&str, &str, &str); 25] = [
     ("/console/caches.js", SCRIPT, include_str!("caches.js")),
     ("/console/dom.js", SCRIPT, include_str!("dom.js")),
     ("/console/events.js", SCRIPT, include_str!("events.js")),
+    ("/console/group.js", SCRIPT, include_str!("group.js")),
     ("/console/happened.js", SCRIPT, include_str!("happened.js")),
     ("/console/history.js", SCRIPT, include_str!("history.js")),
     (
@@ -34,6 +35,11 @@ const FILES: [(&str, &str, &str); 25] = [
     ("/console/publish.js", SCRIPT, include_str!("publish.js")),
     ("/console/queues.css", CSS, include_str!("queues.css")),
     ("/console/queues.js", SCRIPT, include_str!("queues.js")),
+    (
+        "/console/schedules.js",
+        SCRIPT,
+        include_str!("schedules.js"),
+    ),
     ("/console/sessions.js", SCRIPT, include_str!("sessions.js")),
     ("/console/stores.js", SCRIPT, include_str!("stores.js")),
     (

@@ -1,9 +1,11 @@
 // Queues: how much waits, how much is done, and one of them with its jobs.
 
 import { $, Trace, ask, cell, duration, element, plural, rate, reconcile, repeat, row, sparkline, whole } from './dom.js';
+import * as group from './group.js';
 import * as happened from './happened.js';
 import * as job from './job.js';
 import * as jobs from './jobs.js';
+import * as schedules from './schedules.js';
 import { navigate } from './views.js';
 
 const PAUSE = 2000;         // milliseconds between looks
@@ -119,7 +121,7 @@ async function follow(wanted) {
   seen.forEach(learn);
   total.push(sum((one) => one.done));
   show();
-  await jobs.follow(wanted);
+  await Promise.all([jobs.follow(wanted), group.follow(), schedules.follow()]);
 }
 
 const polling = repeat(follow, PAUSE);
@@ -139,6 +141,7 @@ export const view = {
     }
     jobs.open(selected, query.place);
     happened.open(selected);
+    schedules.open(selected);
     job.open(selected, query.job || null, () => follow(() => true));
     polling.start();
   },
@@ -156,6 +159,7 @@ export function listen() {
   jobs.listen(() => follow(() => true));
   job.listen();
   happened.listen();
+  group.listen((to) => navigate({ view: 'queues', queue: to.queue, job: to.id }));
   $('queues-of').addEventListener('submit', (event) => {
     event.preventDefault();
     const wanted = $('queues-prefix').value;

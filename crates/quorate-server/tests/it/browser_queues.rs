@@ -1,8 +1,11 @@
 //! The page about queues in a real browser.
 
+use quorate::Fleet;
 use quorate_testing::browser::Browser;
+use quorate_testing::servers::{Server, ServerKind};
 use serde_json::{Value, json};
 
+use crate::queues_grouped::fire_once;
 use crate::support::Served;
 
 const JOBS: &str = "/v1/queues/mail/jobs";
@@ -224,4 +227,89 @@ async fn browser_shows_what_happens_in_a_queue() {
         .await
         .unwrap();
     assert!(!browser.text("#happened").await.unwrap().contains("queued"));
+}
+
+/// A group on the page of each of its jobs, with the way to the first; live.
+#[tokio::test]
+async fn browser_shows_a_group_with_each_of_its_jobs() {
+    let served = Served::start().await;
+    let first = push(&served, json!({"input": "folder"})).await;
+    let job = claim(&served).await;
+    let part = |input: u32| json!({"queue": "parts", "job": {"input": input}});
+    let said = json!({
+        "receipt": job["receipt"],
+        "outcome": "succeeded",
+        "leave": [part(1), part(2)],
+        "group_values": [{"append": {"parts": 2}}],
+    });
+    let settled = served
+        .post("/v1/queues/mail/settle", json!({ "jobs": [said] }))
+        .await;
+    let part = settled.json()["left"][0][0].as_str().unwrap().to_owned();
+    let claimed = json!({"wait": "20s"});
+    let claimed = served.post("/v1/queues/parts/claim", claimed).await.json();
+
+    let browser = Browser::start().await.unwrap();
+    let url = format!(
+        "{}/?view=queues&queue=parts&place=active&job={part}",
+        served.url()
+    );
+    browser.open(&url).await.unwrap();
+    browser
+        .wait_for(&says("#group-state", "2 to be done"))
+        .await
+        .unwrap();
+    browser
+        .wait_for(&says("#group-values", "{\"parts\":2}"))
+        .await
+        .unwrap();
+    let began = format!("It began with {} of mail.", &first[24..]);
+    browser
+        .wait_for(&says("#group-first", &began))
+        .await
+        .unwrap();
+    let said =
+        json!({"receipt": claimed["jobs"][0]["receipt"], "outcome": "dead", "error": "never"});
+    let said = json!({ "jobs": [said] });
+    served.post("/v1/queues/parts/settle", said).await;
+    browser
+        .wait_for(&says("#group-state", "1 to be done"))
+        .await
+        .unwrap();
+    browser.click("#group-first button").await.unwrap();
+    browser.wait_for(&says("#job-id", &first)).await.unwrap();
+    browser
+        .wait_for(&says("#group-first", "It began with this job."))
+        .await
+        .unwrap();
+    browser
+        .wait_for(&says("#queue-totals", "1 open group"))
+        .await
+        .unwrap();
+    let parts = "document.querySelector('#group-bar').getAttribute('aria-label') === '1 succeeded, 1 dead, 0 cancelled, 0 expired, 1 open'";
+    browser.wait_for(parts).await.unwrap();
+}
+
+/// How far schedules have come; one is forgotten.
+#[tokio::test]
+async fn browser_shows_schedules_and_forgets_one() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    fire_once(&Fleet::connect(&server.url()).await.unwrap()).await;
+    let served = Served::on(&server.url()).await;
+    let browser = Browser::start().await.unwrap();
+    let url = format!("{}/?view=queues&queue=mail", served.url());
+    browser.open(&url).await.unwrap();
+    let one = "#schedules-list tr[data-key='often/er']";
+    browser
+        .wait_for(&says(&format!("{one} .last"), "ago"))
+        .await
+        .unwrap();
+    browser.click(&format!("{one} button")).await.unwrap();
+    sure(&browser).await;
+    browser
+        .wait_for("document.querySelector('#schedules').hidden")
+        .await
+        .unwrap();
+    let seen = served.get("/v1/queues/mail/schedules").await.json();
+    assert_eq!(seen, json!({"schedules": []}));
 }

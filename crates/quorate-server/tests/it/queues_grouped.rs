@@ -137,7 +137,7 @@ async fn groups_are_counted_over_http() {
 }
 
 /// Runs a schedule of `mail` until it has fired once.
-async fn fire_once(fleet: &Fleet) {
+pub(crate) async fn fire_once(fleet: &Fleet) {
     const MAIL: QueueSpec<u32> = QueueSpec::new("mail");
     let queue = fleet.queue(&MAIL);
     let stop = CancellationToken::new();
