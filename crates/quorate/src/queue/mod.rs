@@ -5,6 +5,7 @@
 
 mod all;
 mod ask;
+mod backlog;
 mod bring;
 mod check;
 mod claim;
@@ -28,6 +29,7 @@ mod noting;
 mod operate;
 mod options;
 mod port;
+mod probes;
 mod push;
 mod queues;
 mod record;
@@ -51,6 +53,7 @@ pub use ask::{
     Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed, Turn,
     WorkerId,
 };
+pub use backlog::Backlog;
 pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
 pub use events::{QueueEvent, QueueEvents};

@@ -54,6 +54,7 @@ pub(super) static UNSCHEDULE: Operation = Operation::new(
     Repeat::OnlyIfNotApplied,
 );
 pub(super) static RENEW: Operation = operation("queue.renew", "renew");
+pub(super) static BACKLOG: Operation = operation("queue.backlog", "stats");
 pub(super) static STATS: Operation = operation("queue.stats", "stats");
 pub(super) static LIST: Operation = operation("queue.list", "list");
 pub(super) static INSPECT: Operation = operation("queue.inspect", "inspect");

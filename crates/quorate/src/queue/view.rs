@@ -107,6 +107,8 @@ pub struct QueueStats {
     pub paused: bool,
     /// For how long the job has waited that is next, since it was queued.
     pub waited: Option<Duration>,
+    /// Which of those that wait for a worker is last in line.
+    pub last: Option<JobId>,
     /// In how long the next is due.
     pub next_due: Option<Duration>,
     /// How many groups that began here are not over.

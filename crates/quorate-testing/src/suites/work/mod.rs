@@ -9,6 +9,7 @@ mod asking;
 mod batches;
 mod claiming;
 mod failing;
+mod lagging;
 mod leaving;
 mod listening;
 mod operating;
@@ -30,6 +31,7 @@ pub use self::asking::*;
 pub use self::batches::*;
 pub use self::claiming::*;
 pub use self::failing::*;
+pub use self::lagging::*;
 pub use self::leaving::*;
 pub use self::listening::*;
 pub use self::operating::*;
@@ -116,6 +118,9 @@ macro_rules! work_suite {
                 what_was_missed_is_told_to_who_listens,
                 who_takes_no_events_misses_some,
                 who_stops_listening_is_let_go,
+                a_queue_that_is_behind_says_so_until_it_has_caught_up,
+                a_worker_is_told_that_its_queue_is_behind,
+                a_backlog_that_nobody_can_watch_is_refused,
             ]
         );
     };

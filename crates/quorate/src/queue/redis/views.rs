@@ -209,8 +209,12 @@ fn to_names(reply: &Frame, namespace: &Namespace) -> Option<ScanPage> {
 }
 
 pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
-    let numbers = reply.as_array()?.iter();
-    let numbers = numbers.map(|it| it.as_str()?.parse::<i64>().ok());
+    let (last, numbers) = reply.as_array()?.split_last()?;
+    let last = match &bytes(last)?[..] {
+        [] => None,
+        id => Some(JobId::from_bytes(id.try_into().ok()?)),
+    };
+    let numbers = numbers.iter().map(|it| it.as_str()?.parse::<i64>().ok());
     let numbers = numbers.collect::<Option<Vec<_>>>()?;
     let [
         ready,
@@ -247,6 +251,7 @@ pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
         idle: count(idle),
         paused: paused == 1,
         waited: span(waited),
+        last,
         next_due: span(next_due),
         open_groups: count(open_groups),
         effects: count(effects),

@@ -4,7 +4,8 @@
 -- ARGV     none
 -- returns  numbers as text: ready, due, active, ended, dead, idle workers, 1 if it is paused; us since the next was queued and
 --          until one is due (-1: there is none); pushed, succeeded, failed, dead, cancelled, expired, deferred; open groups, what
---          is to be brought elsewhere, us since the next of that could be (-1: there is none)
+--          is to be brought elsewhere, us since the next of that could be (-1: there is none); and the id of the last that is
+--          ready, empty if there is none
 -- atomic   a job is in one place, and is counted once
 local time, queue, waited = now(), read(), -1
 local next = redis.call('ZRANGE', KEYS[3], 0, 0)[1]
@@ -23,4 +24,5 @@ local all = {redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4]), redis.c
 for nth, number in ipairs(all) do
   all[nth] = decimal(number)
 end
+all[#all + 1] = redis.call('ZRANGE', KEYS[3], -1, -1)[1] or ''
 return all

@@ -57,6 +57,7 @@ impl QueueState {
             idle: count(self.parked.iter().filter(|(_, until)| *until > now).count()),
             paused: self.paused,
             waited: next.map(|job| now.since(job.queued)),
+            last: self.ready.last().map(|(_, id)| *id),
             next_due: self.due.first().map(|(at, _)| at.since(now)),
             open_groups: count(self.groups.open()),
             effects: count(self.outbox.len()),

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::super::backlog::{Backlog, OnBacklog, check_after};
 use super::super::group::GroupView;
 use super::super::handle::Queue;
 use super::super::job::JobId;
@@ -51,6 +52,7 @@ pub struct Worker<I, O, H> {
     drain: Duration,
     grace: Duration,
     teller: Option<Teller>,
+    backlog: Option<OnBacklog>,
     status: watch::Sender<WorkerStatus>,
 }
 
@@ -108,6 +110,7 @@ impl<I, O, H> Worker<I, O, H> {
             drain: DRAIN,
             grace: GRACE,
             teller: None,
+            backlog: None,
             status: watch::Sender::new(WorkerStatus::Starting),
         }
     }
@@ -158,6 +161,21 @@ impl<I, O, H> Worker<I, O, H> {
         F: Future<Output = std::result::Result<(), JobError>> + Send + 'static,
     {
         self.teller = Some(Teller::new(tell));
+        self
+    }
+
+    /// Is called when a job has been ready for longer than `after`, from 1 s to a day, and nobody has it, and once more when the queue has caught up: to start
+    /// more instances, to take less, to wake somebody up. See [`Queue::backlog`], which costs the same: four looks at the queue in
+    /// `after`, at most one in a second.
+    ///
+    /// It is called by each worker that asks for it, while it runs.
+    pub fn on_backlog(
+        mut self,
+        after: Duration,
+        tell: impl Fn(Backlog) + Send + Sync + 'static,
+    ) -> Self {
+        let tell = Box::new(tell);
+        self.backlog = Some(OnBacklog { after, tell });
         self
     }
 
@@ -243,6 +261,9 @@ impl<I, O, H> Worker<I, O, H> {
         start: impl FnOnce(H, Arc<Shop<I, O>>) -> Start,
     ) -> Result<()> {
         Taker::check(self.concurrency, self.lease)?;
+        if let Some(it) = &self.backlog {
+            check_after(it.after)?;
+        }
         let key = self.queue.key(&LOOK)?.clone();
         let queues = self.queue.shared.clone();
         queues.context.check_open()?;
@@ -288,12 +309,23 @@ impl<I, O, H> Worker<I, O, H> {
         };
         let (done, ended) = tokio::sync::oneshot::channel();
         let beat = heart();
+        let backlog = {
+            let (queues, key) = (queues.clone(), key.clone());
+            async move {
+                if let Some(it) = self.backlog {
+                    it.run(queues, key).await;
+                }
+                // It ends with the fleet at the latest, of which the others know themselves.
+                std::future::pending::<()>().await;
+            }
+        };
         // In a task of its own: when this future is dropped, what runs is still to be settled.
         queues.context.spawn(async move {
             let _listens = listens;
             tokio::select! {
                 () = taker.run() => {}
                 () = beat.run() => {}
+                () = backlog => {}
             }
             // Nobody waits for it if the future was dropped.
             let _ = done.send(());
