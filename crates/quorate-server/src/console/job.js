@@ -42,7 +42,7 @@ function show(job) {
     ['Tags', job.tags?.join(', ') ?? null],
   ]);
   const isOver = ['succeeded', 'dead', 'cancelled', 'expired'].includes(job.state);
-  const isOpen = ['ready', 'due', 'dead'].includes(job.state);
+  const isOpen = ['ready', 'due', 'limited', 'dead'].includes(job.state);
   $('job-redrive').hidden = job.state !== 'dead';
   $('job-cancel').hidden = isOver;
   $('job-remove').hidden = job.state === 'active';

@@ -4,7 +4,7 @@ import { $, ask, button, cell, duration, element, plural, reconcile, row, send, 
 import { sure } from './values.js';
 import { navigate } from './views.js';
 
-const PLACES = ['ready', 'due', 'active', 'dead', 'ended'];
+const PLACES = ['ready', 'due', 'limited', 'active', 'dead', 'ended'];
 const PAGE = 50;            // jobs that are asked for at once
 const WHYS = 8;             // errors that are told apart
 const MOST = 1000;          // that a server takes at once
@@ -78,7 +78,7 @@ function update(node, one) {
   cell(node, 'pick').firstChild.checked = picked.has(one.id);
   cell(node, 'tags').textContent = (one.tags ?? []).map((tag) => ` ${tag}`).join('');
   const what = one.input_base64 === undefined ? JSON.stringify(one.input ?? one.result) : `base64 ${one.input_base64}`;
-  cell(node, 'what').textContent = one.state === 'ready' || one.state === 'due' || what !== undefined ? (what ?? '').slice(0, 200) : one.state;
+  cell(node, 'what').textContent = ['ready', 'due', 'limited'].includes(one.state) || what !== undefined ? (what ?? '').slice(0, 200) : one.state;
   cell(node, 'why').textContent = one.error ?? '';
   cell(node, 'why').title = one.error ?? '';
   cell(node, 'tries').textContent = one.max_attempts === undefined ? one.state : `${one.failed_attempts} of ${one.max_attempts}`;
@@ -127,7 +127,7 @@ function makeWhy() {
 function offer() {
   const some = picked.size > 0;
   $('jobs-redrive').hidden = !some || place !== 'dead';
-  $('jobs-cancel').hidden = !some || !['ready', 'due', 'active'].includes(place);
+  $('jobs-cancel').hidden = !some || !['ready', 'due', 'limited', 'active'].includes(place);
   $('jobs-remove').hidden = !some || place === 'active';
   $('jobs-all').checked = some && picked.size === jobs.length;
   $('jobs-all').indeterminate = some && picked.size < jobs.length;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fairness::MOST_PRIORITY;
 use super::group::{Effect, check_work};
 use super::job::{Delivered, JobId, LeaseNumber, NewJob, Settled, Settlement};
+use super::limits::QueueLimits;
 use super::unique::Unique;
 use crate::error::{Error, Result};
 use crate::key::check_name;
@@ -39,6 +40,8 @@ pub struct Ask {
     pub lease: Duration,
     /// Whether it is told of groups that are over, and for which nobody waited.
     pub takes_groups: bool,
+    /// How many of the queue's jobs may be begun, over the whole fleet.
+    pub limits: QueueLimits,
 }
 
 /// What a worker gets.
@@ -100,6 +103,7 @@ impl Ask {
         check_number("settled", self.settled.len())?;
         check_number("want", self.want)?;
         check_lease(self.lease)?;
+        self.limits.check()?;
         if self.number == 0 || self.number > 1 << 53 {
             return refuse("number", "must be from 1 to 2^53");
         }

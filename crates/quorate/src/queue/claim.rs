@@ -19,6 +19,7 @@ use super::ear::Hears;
 use super::envelope::{self, Extras, Pauses};
 use super::handle::Queue;
 use super::job::{Delivered, JobId, LeaseNumber, MemberOf, Settled, Settlement};
+use super::limits::QueueLimits;
 use super::queues::{CLAIM, Queues, RENEW};
 use super::work::{Delivery, Job, JobContext, JobHome, shorten, tell};
 use crate::backoff::Backoff;
@@ -132,6 +133,7 @@ impl<I, O> Queue<I, O> {
             lease: LEASE,
             wait: Duration::ZERO,
             worker: rand::random(),
+            limits: None,
         }
     }
 
@@ -198,6 +200,7 @@ pub struct ClaimJobs<I, O = ()> {
     lease: Duration,
     wait: Duration,
     worker: WorkerId,
+    limits: Option<QueueLimits>,
 }
 
 impl<I, O> ClaimJobs<I, O> {
@@ -213,6 +216,16 @@ impl<I, O> ClaimJobs<I, O> {
         self
     }
 
+    /// How many jobs of the queue may be begun, over the whole fleet, instead of what its spec says: for who does not have that.
+    pub const fn limits(mut self, limits: QueueLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    fn limits_now(&self) -> QueueLimits {
+        self.limits.unwrap_or(self.queue.spec.limits)
+    }
+
     async fn claim(self) -> Result<Vec<Claimed<I>>> {
         let named = |error: Error| error.with_operation(CLAIM.name);
         if self.most == 0 || self.most > MOST_AT_ONCE {
@@ -220,6 +233,7 @@ impl<I, O> ClaimJobs<I, O> {
             return Err(named(Error::invalid("most", rule)));
         }
         super::worker::check_lease(self.lease).map_err(named)?;
+        self.limits_now().check().map_err(named)?;
         let key = self.queue.key(&CLAIM)?;
         let turn = self.take(key).await?;
         let (mut claimed, mut refused) = (Vec::new(), Vec::new());
@@ -265,7 +279,10 @@ impl<I, O> ClaimJobs<I, O> {
             waits: true,
         };
         loop {
-            let ask = ask(self.worker, number, self.most, self.lease);
+            let ask = Ask {
+                limits: self.limits_now(),
+                ..ask(self.worker, number, self.most, self.lease)
+            };
             let asked = Instant::now();
             let mut turn = shared.turn(key, &ask).await?;
             shared.bring_behind(key, std::mem::take(&mut turn.effects), asked);
@@ -310,6 +327,7 @@ pub(super) const fn ask(worker: WorkerId, number: u64, want: usize, lease: Durat
         want,
         lease,
         takes_groups: false,
+        limits: QueueLimits::NONE,
     }
 }
 

@@ -39,6 +39,10 @@ pub enum Stray {
     Effect(JobId),
     /// A group counts as one that is not over, of which nothing else is there. It does not any more.
     Group(JobId),
+    /// A job waits for its fairness group to have room, but nobody would let it go on; or only that is known of it. It goes on, or that goes.
+    Aside(JobId),
+    /// A delivery of this job counts for the limit of its fairness group, and nobody has it. It does not any more.
+    Counted(JobId),
     /// Nobody has this uniqueness key who could let it go, or it has no end where it should have one. It is free, or ends in time.
     Key(String),
     /// The queue has counted wrong. It counts anew.

@@ -223,6 +223,8 @@ pub enum JobState {
     Ready,
     /// It waits for a time, by the clock of the home.
     Due(Micros),
+    /// It waits until its fairness group has room, by the [limits](super::QueueLimits) of the queue.
+    Limited,
     /// A worker has it.
     Active {
         /// Whether it was asked to stop.

@@ -3,7 +3,7 @@
 -- KEYS[1]   what the queue counts, a string: see NUMBERS
 -- KEYS[2]   jobs that may be delivered, a hash by id: see HEAD; fairness group, uniqueness key, job group, input
 -- KEYS[3]   who is ready, a sorted set of ids by rank
--- KEYS[4]   who is due, by when
+-- KEYS[4]   who is due, by when; and who is aside until its fairness group has room, by ASIDE and its rank: later than any time
 -- KEYS[5]   deliveries by when their leases end
 -- KEYS[6]   who has ended, by until when that is kept
 -- KEYS[7]   what became of them, and of the dead, a hash by id: S and the result, D and why, C cancelled, E expired
@@ -17,13 +17,15 @@
 local MOST_LINES, MAX_LOG = 100, 16384
 local MOST_MOVED, HEAD_START = 100, 1000
 local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = 10000000, 60000000, 604800000000, 2592000000000, 10000000
+local ASIDE, FIRST_ASIDE = 8000000000000000, 7999999999990000
 local RAN_OUT = 'its lease ran out'
 -- The greatest tag delivered, the last lease number, how many active jobs were cancelled, how many have tries, until when
 -- somebody is idle or waits for an end, how many uniqueness keys end by themselves, how many notes there are, how many
 -- deliveries failed and were deferred, how many jobs succeeded, died, were cancelled and expired, how many left otherwise, whether
 -- it is paused, whether it goes by itself since there are no jobs, how much is to be brought elsewhere, until when somebody
--- listens to what happens, the number of the last batch of that.
-local NUMBERS = '<dddddddddddddddBBddd'
+-- listens to what happens, the number of the last batch of that, how many deliveries count for the limits of their groups, how many
+-- jobs are aside because of those.
+local NUMBERS = '<dddddddddddddddBBddddd'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
 -- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
@@ -37,16 +39,18 @@ local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
     untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
-    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, happened = {},
+    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, happened = {}, not_aside = {},
     ends = {S = 0, D = 0, C = 0, E = 0}}
   if numbers then
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted, it.failed, it.deferred, it.ends.S,
-      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch = struct.unpack(NUMBERS, numbers)
+      it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch,
+      it.counted, it.aside = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted = 0, 0, 0, 0, 0, 0, 0, 0
     it.failed, it.deferred, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch = 0, 0, 0, 0, 0, 0, 0, 0
+    it.counted, it.aside = 0, 0
   end
   return it
 end
@@ -54,7 +58,7 @@ end
 local function packed(queue, fading)
   return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
     queue.noted, queue.failed, queue.deferred, queue.ends.S, queue.ends.D, queue.ends.C, queue.ends.E, queue.gone, queue.paused,
-    fading, queue.effects, queue.watched, queue.batch)
+    fading, queue.effects, queue.watched, queue.batch, queue.counted, queue.aside)
 end
 
 local function write(queue)
@@ -340,6 +344,12 @@ local function first(key)
   return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
 end
 
+-- When the next job is due.
+local function first_due()
+  local due = first(KEYS[4])
+  return due and due < FIRST_ASIDE and due
+end
+
 -- Where a job is.
 local function place_of(queue, id, time)
   if redis.call('ZSCORE', KEYS[3], id) then
@@ -347,7 +357,8 @@ local function place_of(queue, id, time)
   end
   local due = redis.call('ZSCORE', KEYS[4], id)
   if due then
-    return {'due', decimal(tonumber(due))}
+    due = tonumber(due)
+    return due < FIRST_ASIDE and {'due', decimal(due)} or {'limited', decimal(due)}
   end
   local result = redis.call('HGET', KEYS[7], id)
   if result then
@@ -357,4 +368,14 @@ local function place_of(queue, id, time)
   if redis.call('HEXISTS', KEYS[2], id) == 1 then
     return {'active', queue.cancelled > 0 and redis.call('SISMEMBER', KEYS[11], id) or 0}
   end
+end
+
+-- What all members begin with that are aside and of this fairness group.
+local function of_group(group)
+  return struct.pack('>I2', #group) .. group
+end
+
+-- A job that is aside, ordered by its group and rank.
+local function aside_member(id, job, score)
+  return of_group(group_of(job)) .. struct.pack('>d', score) .. id
 end

@@ -21,6 +21,7 @@ mod happened;
 mod job;
 mod job_group;
 mod leave;
+mod limits;
 mod list;
 mod memory;
 mod news;
@@ -71,6 +72,7 @@ pub use job::{
 };
 pub use job_group::{GroupEnded, JobGroup};
 pub use leave::{After, Leaves};
+pub use limits::{QueueLimits, StartRate};
 pub use list::{JobList, JobRecords};
 pub(crate) use memory::{MemoryQueues, QueueTable};
 pub use news::News;

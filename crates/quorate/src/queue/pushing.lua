@@ -35,6 +35,7 @@ local function look_up_holders(queue, keys, time)
       queue.held[it.key], it.job = it, jobs[nth]
       if jobs[nth] and not results[nth] then
         it.place = queue.place[it.id] or ready[nth] and 'ready' or due[nth] and 'due' or 'active'
+      it.score = tonumber(due[nth] or 0)
       end
     end
   end
@@ -101,7 +102,10 @@ local function known_of(queue, new, time)
 end
 
 -- A job that waits is to be done as was said last: with that input, delay and expiry.
-local function debounce(it, job, expires, span, moves)
+local function debounce(queue, it, job, expires, span, moves)
+  if it.place == 'due' and (it.score or 0) >= FIRST_ASIDE then
+    queue.not_aside[#queue.not_aside + 1], it.score = aside_member(it.id, it.job, it.score), nil
+  end
   local _, _, _, _, last_group, last_unique, last_member, from = struct.unpack(NEW, job)
   local input = string.sub(job, from + last_group + last_unique + last_member)
   local queued, keep, _, attempts, priority, group, unique, member, at = head(it.job)
@@ -131,7 +135,7 @@ local function take_in(queue, id, span, job, moves, time)
     return '0'
   elseif holder and not (scope == 'D' and holder.place == 'active') then
     if scope == 'D' and (holder.place == 'ready' or holder.place == 'due' or holder.place == 'new') then
-      debounce(holder, job, expires, span, moves)
+      debounce(queue, holder, job, expires, span, moves)
     end
     return '2', holder.id
   end
@@ -192,7 +196,7 @@ end
 local function put_down_pushed(queue, channel, time)
   local batch = queue.batch
   announce_events(queue, time)
-  local before = queue.soonest and first(KEYS[4])
+  local before = queue.soonest and first_due()
   if #queue.ready > 0 or queue.soonest and (not before or queue.soonest <= before) then
     wake(queue, channel, time)
   end
@@ -201,6 +205,12 @@ local function put_down_pushed(queue, channel, time)
     redis.call('DEL', KEYS[9])
   end
   put_down(queue, time)
+  if #queue.not_aside > 0 then
+    is_changed, queue.aside = true, queue.aside - many('ZREM', KEYS[20], queue.not_aside)
+    if queue.aside == 0 then
+      redis.call('DEL', KEYS[23])
+    end
+  end
   if is_changed or queue.timed ~= timed or queue.batch ~= batch then
     write(queue)
   end

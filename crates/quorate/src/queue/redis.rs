@@ -4,6 +4,7 @@ mod events;
 mod firing;
 mod fsck;
 mod groups;
+mod keys;
 mod notes;
 mod packed;
 #[cfg(test)]
@@ -19,8 +20,10 @@ use quorate_link::{Frame, Link};
 
 use self::fsck::{read_fsck, to_fsck};
 use self::groups::{pack_bring, to_effects, to_group, works_of};
+use self::keys::{KEYS, OUTBOX, UNTOLD, group_keys, limit_keys};
 use self::packed::{
-    bytes, each, flags, pack_delivery, pack_jobs, pack_settled, state, to_pushed, to_turn,
+    bytes, each, flags, pack_delivery, pack_jobs, pack_limits, pack_settled, state, to_pushed,
+    to_turn,
 };
 use self::views::{key_of, pack_spot, to_page, to_stats, to_view};
 use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
@@ -50,7 +53,8 @@ const WITH_KEYS: &str = concat!(include_str!("library.lua"), include_str!("uniqu
 const WITH_OUTBOX: &str = concat!(
     include_str!("library.lua"),
     include_str!("unique.lua"),
-    include_str!("outbox.lua")
+    include_str!("outbox.lua"),
+    include_str!("limits.lua")
 );
 /// The same, for what groups are told.
 const WITH_GROUPS: &str = concat!(
@@ -84,35 +88,6 @@ static BRING: Script = Script::with_library(include_str!("scripts/bring.lua"), W
 static LOOK_GROUP: Script = Script::new(include_str!("scripts/look_group.lua"));
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
-/// What the keys of a queue are called behind its name, in the order of `library.lua` and `unique.lua`.
-const KEYS: [&str; 16] = [
-    "",
-    ":jobs",
-    ":ready",
-    ":due",
-    ":active",
-    ":ended",
-    ":results",
-    ":tries",
-    ":tags",
-    ":parked",
-    ":cancelled",
-    ":awaited",
-    ":dead",
-    ":unique",
-    ":unique-until",
-    ":notes",
-];
-
-/// The same of what it has for others, in the order of `outbox.lua`.
-const OUTBOX: [&str; 3] = [":effects", ":outbox", ":groups"];
-/// The same of groups that are over, in the order of `bring.lua`.
-const UNTOLD: [&str; 2] = [":untold", ":telling"];
-
-/// The keys of a group of a queue, in the order of `groups.lua`.
-fn group_keys(queue: &Key, group: JobId) -> [String; 2] {
-    ["group", "members"].map(|kind| queue.unit("queue", &format!(":{kind}:{group}")))
-}
 /// Queues of one server.
 pub(crate) struct RedisQueues {
     link: Link,
@@ -137,7 +112,7 @@ impl RedisQueues {
         let ids: Vec<_> = ids.iter().map(|id| id.bytes()).collect();
         let mut arguments = vec![channel.name.as_bytes(), how];
         arguments.extend(ids.iter().map(|id| &id[..]));
-        self.run_with_outbox(script, queue, Vec::new(), &arguments, options)
+        self.run_with_outbox(script, queue, limit_keys(queue), &arguments, options)
             .await
     }
 
@@ -184,9 +159,13 @@ impl QueuePort for RedisQueues {
         let are_alike: &[u8] = if are_alike { b"1" } else { b"0" };
         let mut arguments = vec![channel.name.as_bytes(), are_alike];
         arguments.extend(packed.iter().map(Vec::as_slice));
-        // What has ended, and of which its group is not told yet, is known as well.
-        let reply = if jobs.iter().any(|job| job.member_of.is_some()) {
-            self.run_with_outbox(&PUSH, queue, Vec::new(), &arguments, options)
+        // What has ended, and of which its group is not told yet, is known as well; and who is debounced may be aside.
+        let reply = if jobs
+            .iter()
+            .any(|it| it.member_of.is_some() || it.unique.is_some())
+        {
+            let keys = limit_keys(queue);
+            self.run_with_outbox(&PUSH, queue, keys, &arguments, options)
                 .await?
         } else {
             self.run(&PUSH, queue, &arguments, options).await?
@@ -196,7 +175,7 @@ impl QueuePort for RedisQueues {
 
     async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn> {
         ask.check()?;
-        let mut keys = Vec::new();
+        let mut keys = limit_keys(queue);
         if ask.takes_groups {
             keys.extend(UNTOLD.map(|rest| queue.unit("queue", rest)));
         }
@@ -207,7 +186,8 @@ impl QueuePort for RedisQueues {
         let (lease, channel) = (micros(ask.lease), announcement(queue));
         let settled = pack_settled(&ask.settled, first);
         let mut arguments: Vec<&[u8]> = numbers.iter().map(String::as_bytes).collect();
-        arguments.extend([lease.as_bytes(), channel.name.as_bytes()]);
+        let limits = pack_limits(&ask.limits)?;
+        arguments.extend([lease.as_bytes(), channel.name.as_bytes(), &limits]);
         arguments.extend(settled.arguments.iter().map(Vec::as_slice));
         let turn = self.run_with_outbox(&TURN, queue, keys, &arguments, options);
         let reply = turn.await?;
@@ -247,7 +227,7 @@ impl QueuePort for RedisQueues {
     ) -> Result<Option<JobState>> {
         let (id, channel) = (id.bytes(), announcement(queue));
         let arguments = [&id[..], channel.name.as_bytes()];
-        let cancel = self.run_with_outbox(&CANCEL, queue, Vec::new(), &arguments, options);
+        let cancel = self.run_with_outbox(&CANCEL, queue, limit_keys(queue), &arguments, options);
         state(&cancel.await?)
     }
 
@@ -381,7 +361,7 @@ impl QueuePort for RedisQueues {
         check_purged(place)?;
         let (channel, most) = (announcement(queue), most.to_string());
         let arguments = [channel.name.as_bytes(), key_of(place), most.as_bytes()];
-        let remove = self.run_with_outbox(&REMOVE, queue, Vec::new(), &arguments, options);
+        let remove = self.run_with_outbox(&REMOVE, queue, limit_keys(queue), &arguments, options);
         let reply = remove.await?;
         let done = bytes(&reply).ok_or_else(|| unexpected(&reply))?;
         Ok(done.iter().filter(|it| **it == b'1').count())
@@ -403,7 +383,7 @@ impl QueuePort for RedisQueues {
             part.as_bytes(),
             cursor.as_bytes(),
         ];
-        let fsck = self.run_with_outbox(&FSCK, queue, Vec::new(), &arguments, options);
+        let fsck = self.run_with_outbox(&FSCK, queue, limit_keys(queue), &arguments, options);
         let reply = fsck.await?;
         to_fsck(&reply).ok_or_else(|| unexpected(&reply))
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::limits::{QueueLimits, StartRate};
 use super::options::JobOptions;
 use super::work::tell;
 use crate::backoff::Backoff;
@@ -66,6 +67,7 @@ pub struct QueueSpec<I, O = ()> {
     pub(super) priority: u8,
     pub(super) max_bytes: usize,
     pub(super) options: Option<fn(&I) -> JobOptions>,
+    pub(super) limits: QueueLimits,
 }
 
 impl<I, O> QueueSpec<I, O>
@@ -137,6 +139,7 @@ impl<I, O> QueueSpec<I, O> {
             priority: 0,
             max_bytes: MAX_BYTES,
             options: None,
+            limits: QueueLimits::NONE,
         }
     }
 
@@ -193,6 +196,56 @@ impl<I, O> QueueSpec<I, O> {
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// How many jobs are active at most, over the whole fleet: at least 1. Default: as many as the workers have room for.
+    ///
+    /// Jobs beyond that wait where they are. The limits of a queue are those of the workers that ask, so while two versions of a
+    /// service run, each keeps to its own. They are kept by the home, in the step that gives a worker its jobs: two workers that ask at
+    /// once never get more together.
+    ///
+    /// # Example
+    /// ```
+    /// use quorate::QueueSpec;
+    /// use quorate::queue::StartRate;
+    /// use std::time::Duration;
+    ///
+    /// /// 50 at once and 10 a second, of each customer (its fairness group) 2 at once.
+    /// const EXPORTS: QueueSpec<String> = QueueSpec::new("exports")
+    ///     .max_active(50)
+    ///     .max_active_per_group(2)
+    ///     .max_starts(StartRate::new(10, Duration::from_secs(1)));
+    /// # let _ = EXPORTS;
+    /// ```
+    #[must_use]
+    pub const fn max_active(mut self, jobs: u32) -> Self {
+        self.limits.active = Some(jobs);
+        self
+    }
+
+    /// How many jobs of each fairness group are active at most, over the whole fleet: at least 1. Default: no limit.
+    ///
+    /// Others go on while the jobs of a group wait, as [`JobState::Limited`](super::JobState::Limited), in their order. A job without
+    /// a [fairness group](JobOptions::fairness_group) does not count. See [`max_active`](Self::max_active).
+    #[must_use]
+    pub const fn max_active_per_group(mut self, jobs: u32) -> Self {
+        self.limits.active_per_group = Some(jobs);
+        self
+    }
+
+    /// How often a job is begun, over the whole fleet; a delivery counts each time. Default: no limit. See [`max_active`](Self::max_active).
+    #[must_use]
+    pub const fn max_starts(mut self, rate: StartRate) -> Self {
+        self.limits.starts = Some(rate);
+        self
+    }
+
+    /// How often a job of each fairness group is begun, over the whole fleet. Default: no limit. See
+    /// [`max_active_per_group`](Self::max_active_per_group).
+    #[must_use]
+    pub const fn max_starts_per_group(mut self, rate: StartRate) -> Self {
+        self.limits.starts_per_group = Some(rate);
         self
     }
 

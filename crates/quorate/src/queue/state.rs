@@ -6,6 +6,7 @@
 mod fsck;
 mod group;
 mod groups;
+mod limits;
 mod notes;
 mod operate;
 mod outbox;
@@ -29,6 +30,7 @@ use self::groups::Groups;
 #[cfg(all(test, feature = "redis"))]
 pub(super) use self::groups::MOST_TOLD;
 pub use self::groups::TELLING;
+use self::limits::{Limiting, Limits, Room};
 use self::notes::AllNotes;
 use self::outbox::Outbox;
 use self::places::{Job, Place};
@@ -85,6 +87,7 @@ pub(crate) struct QueueState {
     notes: AllNotes,
     groups: Groups,
     outbox: Outbox,
+    limiting: Limiting,
     totals: QueueTotals,
     watch: Watch,
     turns: HashMap<WorkerId, LastTurn>,
@@ -119,17 +122,20 @@ impl QueueState {
             Some(last) if last.number > ask.number => return (none_of(ask), Vec::new()),
             _ => {}
         }
-        let mut news = Vec::new();
+        let (mut news, limits) = (Vec::new(), Limits::of(ask));
         let (settled, soonest) = self.settle_and_move(now, ask, &mut news);
-        let delivered = self.deliver(now, ask, &mut news);
+        self.put_back(now, ask, &limits);
+        let delivered = self.deliver(now, ask, &limits, &mut news);
+        let room = self.room(now, &limits);
         let is_hungry = delivered.len() < ask.want;
         self.parked.retain(|(worker, _)| *worker != ask.worker);
         if is_hungry {
             self.parked.push_back((ask.worker, now.plus(PARKED)));
         } else {
             // Who could have more leaves nothing, and knows when to come again.
-            let is_wanted = !self.ready.is_empty() || self.is_next(soonest);
-            news.extend(self.wake(now, is_wanted));
+            let is_looked_at = self.limiting.next_look().is_some_and(|at| at <= now);
+            let is_wanted = !self.ready.is_empty() || self.is_next(soonest) || is_looked_at;
+            news.extend(self.wake(now, is_wanted && !room.is_full));
         }
         let held = delivered.iter().map(|it| (it.id, it.lease)).collect();
         self.remember(now, ask, settled.clone(), held);
@@ -139,7 +145,11 @@ impl QueueState {
         } else {
             Vec::new()
         };
-        let next = if is_hungry { self.next(now) } else { None };
+        let next = if is_hungry {
+            self.next(now, &room)
+        } else {
+            None
+        };
         let turn = Turn {
             settled,
             delivered,
@@ -175,7 +185,7 @@ impl QueueState {
     pub(super) fn cancel(&mut self, now: Micros, id: JobId) -> Told<Option<JobState>> {
         let (mut news, effects) = (Vec::new(), self.outbox.len());
         let state = match self.look(now, id) {
-            Some(JobState::Ready | JobState::Due(_)) => {
+            Some(JobState::Ready | JobState::Due(_) | JobState::Limited) => {
                 self.until = now.plus(RETENTION);
                 self.end(now, id, JobEnd::Cancelled, &mut news);
                 news.extend(self.wake(now, self.outbox.len() > effects));
@@ -196,6 +206,7 @@ impl QueueState {
         Some(match &self.jobs.get(&id)?.place {
             Place::Ready(_) => JobState::Ready,
             Place::Due(due) => JobState::Due(*due),
+            Place::Limited(_) => JobState::Limited,
             Place::Active { cancelled, .. } => JobState::Active {
                 cancelled: *cancelled,
             },
@@ -358,20 +369,32 @@ impl QueueState {
 
     /// Gives a worker what it wants of what is ready. What nobody need begin any more ends, and others take its place, within
     /// bounds.
-    fn deliver(&mut self, now: Micros, ask: &Ask, news: &mut Vec<News>) -> Vec<Delivered> {
-        let (mut delivered, mut expired) = (Vec::new(), 0);
-        while !self.paused && delivered.len() < ask.want && expired < MOST_MOVED {
-            let missing = ask.want - delivered.len();
+    fn deliver(
+        &mut self,
+        now: Micros,
+        ask: &Ask,
+        limits: &Limits,
+        news: &mut Vec<News>,
+    ) -> Vec<Delivered> {
+        let (mut delivered, mut passed) = (Vec::new(), 0);
+        let want = ask.want.min(self.room(now, limits).jobs);
+        while !self.paused && delivered.len() < want && passed < MOST_MOVED {
+            let missing = want - delivered.len();
             let next: Vec<_> = self.ready.iter().take(missing).copied().collect();
             for (rank, id) in &next {
-                let job = &self.jobs[id];
-                if job.expires.is_some_and(|at| at <= now) {
+                if self.jobs[id].expires.is_some_and(|at| at <= now) {
                     self.end(now, *id, JobEnd::Expired, news);
-                    expired += 1;
+                    passed += 1;
                     continue;
                 }
+                let (may_begin, counts) = self.admit(now, limits, (*rank, *id));
+                if !may_begin {
+                    passed += 1;
+                    continue;
+                }
+                let job = &self.jobs[id];
                 self.fairness.claimed(*rank, job.priority);
-                let lease = LeaseNumber::after(self.lease, now, job.is_bound());
+                let lease = LeaseNumber::after(self.lease, now, job.is_bound() || counts);
                 self.lease = lease.get();
                 let it = self.delivered(*id, lease);
                 let attempt = it.attempt;
@@ -384,6 +407,7 @@ impl QueueState {
                 break;
             }
         }
+        self.begin(now, limits, delivered.len());
         delivered
     }
 
@@ -400,17 +424,18 @@ impl QueueState {
     }
 
     /// In how long something is to be had, a job is due, a lease runs out, or there is something to be brought elsewhere.
-    fn next(&self, now: Micros) -> Option<Duration> {
+    fn next(&self, now: Micros, room: &Room) -> Option<Duration> {
         let brought = self.outbox.next_due();
         if self.paused {
             return brought.map(|at| at.since(now));
         }
-        if !self.ready.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let (due, active) = (self.due.first(), self.active.first());
-        let (due, active) = (due.map(|(at, _)| *at), active.map(|(ends, ..)| *ends));
-        let first = due.into_iter().chain(active).chain(brought).min();
+        let ends = self.active.first().map(|(ends, ..)| *ends);
+        let ready = (!self.ready.is_empty()).then(|| now.plus(room.wait));
+        let due = self.due.first().map(|(at, _)| *at);
+        let to_begin = ready.into_iter().chain(due);
+        let to_begin = to_begin.chain(self.limiting.next_look());
+        let to_begin = to_begin.filter(|_| !room.is_full);
+        let first = to_begin.chain(ends).chain(brought).min();
         first.map(|at| at.since(now))
     }
 

@@ -69,6 +69,8 @@ pub enum JobPlace {
     Ready,
     /// They wait for a time: the soonest first.
     Due,
+    /// They wait until their fairness group has room: in the order in which they were ready.
+    Limited,
     /// Workers have them: the one whose lease ends first is first.
     Active,
     /// They are over, and not dead: whose end is forgotten last is first.
@@ -95,6 +97,8 @@ pub struct QueueStats {
     pub ready: u64,
     /// How many wait for a time.
     pub due: u64,
+    /// How many wait until their fairness group has room.
+    pub limited: u64,
     /// How many workers have.
     pub active: u64,
     /// How many are over, and not dead, whose ends are known.

@@ -231,6 +231,7 @@ impl Queues {
             want,
             hours,
             again,
+            limits,
         } = step
         else {
             unreachable!("it is called with turns");
@@ -256,6 +257,7 @@ impl Queues {
             want: *want,
             lease: HOUR * *hours,
             takes_groups: false,
+            limits: *limits,
         };
         let turn = port.turn(key, &ask, options()).await.unwrap();
         // The newest first, so that old deliveries are settled as well, but late.

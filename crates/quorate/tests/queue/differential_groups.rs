@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::queue::{
     Ask, Bring, Condition, Effect, EffectName, Gate, JobId, JobPlace, JobState, LeaseNumber, Left,
-    MOST_BROUGHT, MemberOf, NewJob, QueueStats, Said, Settled, Settlement, Work,
+    MOST_BROUGHT, MemberOf, NewJob, QueueLimits, QueueStats, Said, Settled, Settlement, Work,
 };
 use quorate::{Key, Micros};
 use quorate_testing::servers::ServerKind;
@@ -206,6 +206,7 @@ impl Groups {
             want,
             lease: HOUR,
             takes_groups,
+            limits: QueueLimits::NONE,
         };
         let (port, key) = (home.fleet.queue_port(), home.key(name(is_post)));
         let turn = port.turn(&key, &ask, options()).await.unwrap();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, Fired, Firing, JobEnd, JobId, JobState, NewJob, Note, Pushed, Settled, Settlement, Turn,
-    Unique, UniqueScope, WorkerId,
+    Ask, Fired, Firing, JobEnd, JobId, JobState, NewJob, Note, Pushed, QueueLimits, Settled,
+    Settlement, Turn, Unique, UniqueScope, WorkerId,
 };
 use quorate::{CallOptions, Fleet, Key, Micros, TestClock};
 use quorate_testing::harness::file_url;
@@ -76,6 +76,7 @@ async fn turn(
         want,
         lease: HOUR,
         takes_groups: false,
+        limits: QueueLimits::NONE,
     };
     let port = fleet.queue_port();
     port.turn(&key(fleet), &ask, options()).await.unwrap()

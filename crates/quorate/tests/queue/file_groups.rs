@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::queue::{
     Ask, Bring, Condition, Effect, EffectName, Gate, GroupView, JobId, Left, MOST_BROUGHT,
-    MemberOf, NewJob, QueuePort, Said, Settled, Settlement, Work,
+    MemberOf, NewJob, QueueLimits, QueuePort, Said, Settled, Settlement, Work,
 };
 use quorate::{CallOptions, Fleet, Key};
 use quorate_testing::harness::file_url;
@@ -70,6 +70,7 @@ impl Opened {
             want: count,
             lease: HOUR,
             takes_groups: false,
+            limits: QueueLimits::NONE,
         };
         let turn = self.port().turn(&self.key, &ask, options()).await.unwrap();
         assert_eq!(turn.delivered.len(), count);
@@ -200,6 +201,7 @@ async fn groups_are_there_again() {
         want: 0,
         lease: HOUR,
         takes_groups: true,
+        limits: QueueLimits::NONE,
     };
     let turn = home.port().turn(&home.key, &ask, options()).await.unwrap();
     assert_eq!(turn.groups, [first.id]);

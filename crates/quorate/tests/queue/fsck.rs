@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::queue::{Ask, Effect, EffectName, JobEnd, JobId, JobState, NewJob, QueuePort, Stray};
+use quorate::queue::{
+    Ask, Effect, EffectName, JobEnd, JobId, JobState, NewJob, QueueLimits, QueuePort, Stray,
+};
 use quorate::{Fleet, Key};
 use quorate_testing::harness::namespace;
 use quorate_testing::servers::{ServerKind, shared};
@@ -65,6 +67,10 @@ async fn strays_of_a_queue_are_found_and_put_right() {
     let note = [&noted.bytes()[..], b"p"].concat();
     let text = |text: &str| text.as_bytes().to_vec();
     let (unsent, unknown) = (JobId::random(), JobId::random());
+    let (aside, counted) = (jobs[5].id, JobId::random());
+    let score = 8_000_000_000_000_003_f64.to_be_bytes();
+    let no_longer_aside = [&b"\0\0"[..], &score, &stranger.bytes()].concat();
+    let delivery = [&b"d"[..], &7_f64.to_be_bytes(), &counted.bytes()].concat();
     let name = |id: JobId| [&b"E"[..], &id.bytes()].concat();
     let member = [&b"\x04mail"[..], &stranger.bytes(), b"S"].concat();
     for (command, rest, parts) in [
@@ -80,6 +86,14 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         ("HSET", "effects", vec![name(unsent), member]),
         ("ZADD", "outbox", vec![text("5"), name(unknown)]),
         ("ZADD", "groups", vec![text("5"), id(stranger)]),
+        ("ZADD", "due", vec![text("8000000000000007"), id(aside)]),
+        ("ZREM", "ready", vec![id(aside)]),
+        ("ZADD", "aside", vec![text("0"), no_longer_aside]),
+        (
+            "HSET",
+            "counted",
+            vec![delivery, text("shop"), text("gshop"), text("2")],
+        ),
     ] {
         let name = format!("{}:queue:{{mail}}:{rest}", fleet.namespace());
         let mut all = vec![text(command), text(&name)];
@@ -99,6 +113,12 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         Stray::Effect(unsent),
         Stray::Effect(unknown),
         Stray::Group(stranger),
+        Stray::Aside(aside),
+        Stray::Aside(stranger),
+        Stray::Counted(counted),
+        Stray::Count("shop".to_owned()),
+        Stray::Count("aside".to_owned()),
+        Stray::Count("counted".to_owned()),
         Stray::Count("effects".to_owned()),
         Stray::Count("tried".to_owned()),
         Stray::Count("noted".to_owned()),
@@ -114,6 +134,7 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         want: 999,
         lease: Duration::from_secs(60),
         takes_groups: false,
+        limits: QueueLimits::NONE,
     };
     let turn = port.turn(&key, &ask, options()).await.unwrap();
     let taken: HashSet<_> = turn.delivered.iter().map(|it| it.id).collect();

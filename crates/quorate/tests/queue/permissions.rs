@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use quorate::queue::QueueEvent;
+use quorate::queue::{QueueEvent, QueueLimits, StartRate};
 use quorate::{CancellationToken, Fleet, Job, JobError, QueueSpec};
 use quorate_testing::servers::{Server, ServerKind};
 
@@ -72,6 +72,17 @@ async fn the_documented_permissions_are_enough_for_queues() {
     );
     let settled = parts.settle([(claimed.receipt, Ok(()))]).await.unwrap();
     assert_eq!(settled, [true]);
+    let limits = QueueLimits {
+        active: Some(9),
+        active_per_group: Some(1),
+        starts: Some(StartRate::new(9, Duration::from_secs(1))),
+        starts_per_group: Some(StartRate::new(9, Duration::from_secs(1))),
+    };
+    for input in [8, 9] {
+        parts.push(&input).fairness_group("shop").await.unwrap();
+    }
+    assert_eq!(parts.claim(9).limits(limits).await.unwrap().len(), 1);
+    assert_eq!(parts.claim(9).await.unwrap().len(), 1);
     let stats = wholes.stats().await.unwrap();
     assert_eq!((stats.due, stats.totals.succeeded), (1, 1));
     let port = fleet.queue_port();

@@ -24,6 +24,8 @@ pub(crate) enum Place {
     Ready,
     /// They wait for a time: the soonest first.
     Due,
+    /// They wait until their fairness group has room.
+    Limited,
     /// Workers have them.
     Active,
     /// They are over, and not dead.
@@ -37,6 +39,7 @@ impl From<Place> for JobPlace {
         match place {
             Place::Ready => Self::Ready,
             Place::Due => Self::Due,
+            Place::Limited => Self::Limited,
             Place::Active => Self::Active,
             Place::Ended => Self::Ended,
             Place::Dead => Self::Dead,
@@ -52,6 +55,8 @@ pub(crate) enum StateWord {
     Ready,
     /// It waits for a time.
     Due,
+    /// It waits until its fairness group has room.
+    Limited,
     /// A worker has it.
     Active,
     /// It is done.
@@ -80,6 +85,7 @@ pub(crate) const fn state_word(state: &JobState) -> StateWord {
     match state {
         JobState::Ready => StateWord::Ready,
         JobState::Due(_) => StateWord::Due,
+        JobState::Limited => StateWord::Limited,
         JobState::Active { .. } => StateWord::Active,
         JobState::Ended(JobEnd::Succeeded(_)) => StateWord::Succeeded,
         JobState::Ended(JobEnd::Dead(_)) => StateWord::Dead,
@@ -97,6 +103,8 @@ pub(crate) struct QueueDocument {
     ready: u64,
     /// How many wait for a time.
     due: u64,
+    /// How many wait until their fairness groups have room.
+    limited: u64,
     /// How many workers have.
     active: u64,
     /// How many are over, and not dead, whose ends are known.
@@ -145,6 +153,7 @@ impl QueueDocument {
             queue,
             ready: stats.ready,
             due: stats.due,
+            limited: stats.limited,
             active: stats.active,
             ended: stats.ended,
             dead: stats.dead,

@@ -8,9 +8,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use jiff::Timestamp;
-use quorate::queue::{Claimed, Note, Receipt, Renewed};
+use quorate::queue::{Claimed, Note, QueueLimits, Receipt, Renewed, StartRate};
 use quorate_http::{Problem, Rejection};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -39,6 +39,46 @@ pub(crate) struct ClaimBody {
     #[schema(example = "20s", value_type = Option<String>)]
     #[serde(default, deserialize_with = "duration::optional")]
     wait: Option<Duration>,
+    /// How many jobs of the queue may be begun, over all who work on it. All of them ought to say the same.
+    #[serde(default)]
+    limits: LimitsBody,
+}
+
+/// Limits of a queue.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LimitsBody {
+    /// How many are active at most.
+    max_active: Option<u32>,
+    /// How many of each fairness group are.
+    max_active_per_group: Option<u32>,
+    /// How often one is begun.
+    #[schema(example = "600/60s+20", value_type = Option<String>)]
+    #[serde(default, deserialize_with = "rate")]
+    max_starts: Option<StartRate>,
+    /// How often one of each fairness group is begun.
+    #[schema(example = "10/1s", value_type = Option<String>)]
+    #[serde(default, deserialize_with = "rate")]
+    max_starts_per_group: Option<StartRate>,
+}
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StartRate>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    let rate = text.map(|text| text.parse()).transpose();
+    rate.map_err(|error: quorate::Error| {
+        serde::de::Error::custom(error.message().unwrap_or_default())
+    })
+}
+
+impl From<LimitsBody> for QueueLimits {
+    fn from(body: LimitsBody) -> Self {
+        Self {
+            active: body.max_active,
+            active_per_group: body.max_active_per_group,
+            starts: body.max_starts,
+            starts_per_group: body.max_starts_per_group,
+        }
+    }
 }
 
 const fn one() -> usize {
@@ -138,7 +178,8 @@ pub(crate) async fn claim(
 ) -> Result<Response, Rejection> {
     let (Path(name), Document(body)) = (path?, body?);
     let wait = waits(&app, body.wait)?;
-    let mut claim = queue(&app, &name)?.claim(body.most).wait(wait);
+    let claim = queue(&app, &name)?.claim(body.most).wait(wait);
+    let mut claim = claim.limits(body.limits.into());
     if let Some(lease) = body.lease {
         claim = claim.lease(lease);
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate::queue::{QueueLimits, StartRate};
 use quorate::{CancellationToken, Job, JobError};
 
 use self::command::{Broken, Runs};
@@ -34,6 +35,18 @@ pub(in crate::cli) struct Work {
     /// How many jobs at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     concurrency: usize,
+    /// How many of the queue's jobs are active at most, over all who work on it. All of them ought to say the same, here and below.
+    #[arg(long, value_name = "N")]
+    max_active: Option<u32>,
+    /// How many jobs of each fairness group are active at most.
+    #[arg(long, value_name = "N")]
+    max_active_per_group: Option<u32>,
+    /// How often a job is begun: 600/60s, or 600/60s+20 where no more than 20 may begin at once.
+    #[arg(long, value_name = "RATE")]
+    max_starts: Option<StartRate>,
+    /// How often a job of each fairness group is begun.
+    #[arg(long, value_name = "RATE")]
+    max_starts_per_group: Option<StartRate>,
     /// After how long without a sign of life of this worker its jobs are given to others.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     lease: Duration,
@@ -54,6 +67,12 @@ impl Work {
         let (fleet, queue) = self.which.open().await?;
         let stop = CancellationToken::new();
         let broken = Broken::default();
+        let limits = QueueLimits {
+            active: self.max_active,
+            active_per_group: self.max_active_per_group,
+            starts: self.max_starts,
+            starts_per_group: self.max_starts_per_group,
+        };
         let runs = Arc::new(Runs {
             queue: queue.name().to_owned(),
             command: self.command,
@@ -68,6 +87,7 @@ impl Work {
         let worker = queue.worker(handler);
         let worker = worker
             .concurrency(self.concurrency)
+            .limits(limits)
             .lease(self.lease)
             .drain(self.drain)
             .grace(GRACE);

@@ -7,6 +7,7 @@ mod delivering;
 mod ending;
 mod firing;
 mod groups;
+mod limiting;
 mod looking;
 mod noting;
 mod operating;
@@ -20,8 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::queue::{
-    Ask, Delivered, JobEnd, JobId, JobState, NewJob, Pushed, QueuePort, Settled, Settlement, Turn,
-    WorkerId,
+    Ask, Delivered, JobEnd, JobId, JobState, NewJob, Pushed, QueueLimits, QueuePort, Settled,
+    Settlement, Turn, WorkerId,
 };
 use quorate::{CallOptions, Key};
 
@@ -31,6 +32,7 @@ pub use self::concluding::*;
 pub use self::delivering::*;
 pub use self::ending::*;
 pub use self::firing::*;
+pub use self::limiting::*;
 pub use self::looking::*;
 pub use self::noting::*;
 pub use self::operating::*;
@@ -120,6 +122,17 @@ macro_rules! queue_suite {
                 the_end_of_a_group_is_announced_to_who_waits_for_it,
                 a_group_that_nobody_waits_for_is_told_to_a_worker,
                 work_that_breaks_a_rule_is_refused,
+                no_more_are_active_than_the_limit_says,
+                what_ends_makes_room_for_the_next,
+                a_lease_that_runs_out_makes_room,
+                of_a_group_no_more_are_active_than_its_limit_says,
+                what_is_limited_keeps_its_order,
+                a_limited_job_is_seen_and_cancelled_as_any_that_waits,
+                jobs_are_begun_as_often_as_the_rate_says,
+                jobs_of_a_group_are_begun_as_often_as_its_rate_says,
+                limits_that_are_lifted_hold_nothing_back,
+                a_repeated_turn_counts_once_for_the_limits,
+                limits_that_cannot_be_kept_are_refused,
                 many_jobs_are_left_together,
                 groups_and_what_is_to_be_brought_are_no_strays,
                 a_moment_is_fired_once,
@@ -232,6 +245,7 @@ pub(super) fn ask(worker: WorkerId, number: u64, want: usize) -> Ask {
         want,
         lease: MINUTE,
         takes_groups: false,
+        limits: QueueLimits::NONE,
     }
 }
 

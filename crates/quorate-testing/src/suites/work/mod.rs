@@ -11,6 +11,7 @@ mod claiming;
 mod failing;
 mod lagging;
 mod leaving;
+mod limits;
 mod listening;
 mod operating;
 mod running;
@@ -33,6 +34,7 @@ pub use self::claiming::*;
 pub use self::failing::*;
 pub use self::lagging::*;
 pub use self::leaving::*;
+pub use self::limits::*;
 pub use self::listening::*;
 pub use self::operating::*;
 pub use self::running::*;
@@ -102,6 +104,9 @@ macro_rules! work_suite {
                 a_stopping_worker_hands_back_what_does_not_end,
                 a_dropped_worker_stops,
                 a_closing_fleet_hands_its_jobs_back,
+                limits_hold_over_all_workers,
+                limits_of_groups_hold_over_all_workers,
+                limits_of_a_worker_are_refused_with_the_rule,
                 what_a_handler_leaves_is_done_together_with_its_job,
                 a_failed_attempt_leaves_nothing,
                 a_group_ends_though_a_job_of_it_dies,

@@ -9,7 +9,7 @@ use super::super::firing::{Fired, Firing, KEEP_SCHEDULES, check_schedule};
 use super::super::job::{JobId, NewJob};
 use super::super::port::announcement;
 use super::packed::{bytes, maybe, pack};
-use super::{PUSHING, RedisQueues};
+use super::{PUSHING, RedisQueues, limit_keys};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::key::Key;
@@ -29,7 +29,8 @@ impl RedisQueues {
         options: CallOptions,
     ) -> Result<(Fired, Micros)> {
         firing.check()?;
-        let schedules = vec![queue.unit("queue", SCHEDULES)];
+        let mut schedules = limit_keys(queue);
+        schedules.push(queue.unit("queue", SCHEDULES));
         let channel = announcement(queue);
         let number = |it: Micros| it.get().to_string();
         let (after, moment) = (firing.after.map(number), firing.moment.map(number));

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::scan::ScanCursor;
 
 /// How many parts there are.
-const PARTS: u8 = 16;
+const PARTS: u8 = 18;
 
 /// The number of the part and where in it.
 pub(super) fn read_fsck(from: Option<&ScanCursor>) -> Result<(String, String)> {
@@ -57,6 +57,8 @@ fn to_stray(parts: &[Frame]) -> Option<Stray> {
         "effect" => Stray::Effect(id()?),
         "group" => Stray::Group(id()?),
         "cancelled" => Stray::Cancelled(id()?),
+        "aside" => Stray::Aside(id()?),
+        "counted" => Stray::Counted(id()?),
         "key" => Stray::Key(text()),
         "count" => Stray::Count(text()),
         _ => return None,

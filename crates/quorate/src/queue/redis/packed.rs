@@ -11,10 +11,12 @@ use super::super::ask::{Pushed, Turn};
 use super::super::job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
+use super::super::limits::QueueLimits;
 use super::super::unique::{Unique, UniqueScope};
 use super::groups::{pack_work, to_effects, to_ids};
 use crate::clock::{Micros, whole_micros};
 use crate::error::Result;
+use crate::limit::Rate;
 use crate::redis::{micros, unexpected};
 
 /// A whole number as scripts pack it: all that occur are below 2^53.
@@ -43,6 +45,20 @@ pub(super) fn pack_jobs(jobs: &[NewJob]) -> (bool, Vec<Vec<u8>>) {
         packed.extend(jobs.iter().map(|job| micros(job.delay).into_bytes()));
     }
     (are_alike, packed)
+}
+
+/// Limits as `limits.lua` reads them; empty if there are none.
+pub(super) fn pack_limits(limits: &QueueLimits) -> Result<Vec<u8>> {
+    if *limits == QueueLimits::NONE {
+        return Ok(Vec::new());
+    }
+    let (of_queue, of_groups) = limits.rates()?;
+    let number = |it: Option<u32>| u64::from(it.unwrap_or(0));
+    let rate = |it: Option<Rate>| it.map_or([0; 3], |it| [it.capacity, it.drained, it.token]);
+    let active = [number(limits.active), number(limits.active_per_group)];
+    let numbers = active.into_iter().chain(rate(of_queue));
+    let numbers = numbers.chain(rate(of_groups));
+    Ok(numbers.flat_map(|it| double(it).to_le_bytes()).collect())
 }
 
 /// Whether nothing but their inputs, and how they are tried, tells these jobs apart.
@@ -407,6 +423,7 @@ pub(super) fn to_state(reply: &Frame) -> Option<JobState> {
     Some(match (place.as_str()?, rest) {
         ("ready", []) => JobState::Ready,
         ("due", [due]) => JobState::Due(Micros::new(due.as_str()?.parse().ok()?)),
+        ("limited", [_]) => JobState::Limited,
         ("active", [cancelled]) => JobState::Active {
             cancelled: cancelled.as_int()? == 1,
         },

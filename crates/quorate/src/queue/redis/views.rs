@@ -21,11 +21,15 @@ use crate::scan::{ScanCursor, ScanPage};
 /// Keys that a server looks at for one page of a scan.
 const LOOKED_AT: &[u8] = b"500";
 
+/// What the rank of a job that is aside is added to: `ASIDE` of `library.lua`.
+const ASIDE: i64 = 8_000_000_000_000_000;
+
 /// The number of the key that has the jobs of a place.
 pub(super) const fn key_of(place: JobPlace) -> &'static [u8] {
     match place {
         JobPlace::Ready => b"3",
         JobPlace::Due => b"4",
+        JobPlace::Limited => b"-4",
         JobPlace::Active => b"5",
         JobPlace::Ended => b"6",
         JobPlace::Dead => b"13",
@@ -42,7 +46,12 @@ pub(super) fn pack_spot(place: JobPlace, spot: Option<Spot>) -> (String, Vec<u8>
         member.extend(double(spot.lease).to_be_bytes());
     }
     member.extend(spot.id.bytes());
-    (spot.score.to_string(), member)
+    let score = if place == JobPlace::Limited {
+        spot.score + ASIDE
+    } else {
+        spot.score
+    };
+    (score.to_string(), member)
 }
 
 pub(super) fn to_page(reply: &Frame, place: JobPlace) -> Option<JobPage> {
@@ -72,6 +81,7 @@ fn to_listed(parts: &[Frame], place: JobPlace) -> Option<(JobView, Spot)> {
     let state = match place {
         JobPlace::Ready => JobState::Ready,
         JobPlace::Due => JobState::Due(Micros::new(score.try_into().ok()?)),
+        JobPlace::Limited => JobState::Limited,
         JobPlace::Active => JobState::Active {
             cancelled: end.as_int() == Some(1),
         },
@@ -85,6 +95,11 @@ fn to_listed(parts: &[Frame], place: JobPlace) -> Option<(JobView, Spot)> {
         log: Vec::new(),
     };
     let lease = lease.get();
+    let score = if place == JobPlace::Limited {
+        score - ASIDE
+    } else {
+        score
+    };
     Some((view, Spot { score, lease, id }))
 }
 
@@ -236,6 +251,7 @@ pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
         open_groups,
         effects,
         effects_waited,
+        limited,
     ] = numbers[..]
     else {
         return None;
@@ -245,6 +261,7 @@ pub(super) fn to_stats(reply: &Frame) -> Option<QueueStats> {
     Some(QueueStats {
         ready: count(ready),
         due: count(due),
+        limited: count(limited),
         active: count(active),
         ended: count(ended),
         dead: count(dead),

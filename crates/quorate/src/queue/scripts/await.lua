@@ -2,7 +2,7 @@
 -- Where a job is, and has its end announced if it comes soon. Mirrors `QueueState::look_and_wait`.
 -- KEYS     see library.lua
 -- ARGV[1]  id of the job
--- returns  {'ready'}, {'due', when, us}, {'active', 1 if it was cancelled, else 0}, {'ended', what became of it}, or nothing
+-- returns  {'ready'}, {'due', when, us}, {'limited', its rank as a score}, {'active', 1 if it was cancelled, else 0}, {'ended', what became of it}, or nothing
 -- atomic   it does not end between the look and that its end is waited for
 local id, time, queue = ARGV[1], now(), read()
 local place = place_of(queue, id, time)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Lets a job end that nobody has, and asks whoever has it to stop. Mirrors `QueueState::cancel`.
--- KEYS     see library.lua, unique.lua and outbox.lua
+-- KEYS     see library.lua, unique.lua, outbox.lua and limits.lua
 -- ARGV[1]  id of the job
 -- ARGV[2]  channel of the queue; it shares its hash tag
 -- returns  where it is then: {'active', 1} or {'ended', what became of it}; nothing if there is no such job
@@ -21,6 +21,9 @@ local _, keep = head(job)
 finish(queue, id, 'C', keep, time, job)
 announce_ends(queue, channel, time)
 redis.call('ZREM', place[1] == 'ready' and KEYS[3] or KEYS[4], id)
+if place[1] == 'limited' and job then
+  drop_aside(queue, {aside_member(id, job, tonumber(place[2]))})
+end
 local effects = queue.effects
 put_down(queue, time)
 if queue.effects > effects then

@@ -8,7 +8,7 @@
 local id, time = ARGV[1], now()
 local place, job = place_of(read(), id, time), redis.call('HGET', KEYS[2], id)
 local is_dead = place and place[1] == 'ended' and string.sub(place[2], 1, 1) == 'D'
-if not place or not job or not (place[1] == 'ready' or place[1] == 'due' or is_dead) then
+if not place or not job or not (place[1] == 'ready' or place[1] == 'due' or place[1] == 'limited' or is_dead) then
   return 0
 end
 local _, _, _, _, _, group, unique, member, at = head(job)

@@ -1,6 +1,6 @@
 #!lua
 -- Looks at some of what a queue consists of for what does not belong together, and puts it right if that is asked for.
--- KEYS     see library.lua, unique.lua and outbox.lua
+-- KEYS     see library.lua, unique.lua, outbox.lua and limits.lua
 -- ARGV[1]  channel of the queue; it shares its hash tag
 -- ARGV[2]  1 to put it right, 0 to look
 -- ARGV[3]  number of the part
@@ -200,10 +200,86 @@ local function groups()
   end
 end
 
+-- Who is aside is in two places, and its group is looked at.
+local function due_and_aside()
+  local ids, scores = scan('ZSCAN', 4)
+  local jobs, members, owners = values('HMGET', KEYS[2], ids), {}, {}
+  for at, id in ipairs(ids) do
+    if not jobs[at] then
+      stray('member', id, function() redis.call('ZREM', KEYS[4], id) end)
+    elseif tonumber(scores[id]) >= FIRST_ASIDE then
+      members[#members + 1], owners[#owners + 1] = aside_member(id, jobs[at], tonumber(scores[id])), id
+    end
+  end
+  for at, is_there in ipairs(values('ZMSCORE', KEYS[20], members)) do
+    if not is_there then
+      stray('aside', owners[at], function() redis.call('ZADD', KEYS[20], 0, members[at]) end)
+    end
+  end
+end
+
+local function aside()
+  local members = scan('ZSCAN', 20)
+  local ids, groups = {}, {}
+  for at, member in ipairs(members) do
+    ids[at], groups[at] = string.sub(member, -16), string.sub(member, 3, -25)
+  end
+  local scores, looks = values('ZMSCORE', KEYS[4], ids), values('ZMSCORE', KEYS[23], groups)
+  for at, member in ipairs(members) do
+    if not scores[at] or tonumber(scores[at]) ~= struct.unpack('>d', string.sub(member, -24, -17)) then
+      stray('aside', ids[at], function() redis.call('ZREM', KEYS[20], member) end)
+    elseif not looks[at] then
+      stray('aside', ids[at], function() redis.call('ZADD', KEYS[23], time, groups[at]) end)
+    end
+  end
+end
+
+-- All at once: as many as are active.
+local function counted()
+  cursor = '0'
+  local all, deliveries, numbers, right = redis.call('HGETALL', KEYS[21]), {}, {}, {}
+  for at = 1, #all, 2 do
+    local name = string.sub(all[at], 2)
+    if string.sub(all[at], 1, 1) == 'd' then
+      deliveries[#deliveries + 1], right[name] = name, all[at + 1]
+    else
+      numbers[name] = tonumber(all[at + 1])
+    end
+  end
+  checked = checked + #all / 2
+  local expected = {}
+  for at, ends in ipairs(values('ZMSCORE', KEYS[5], deliveries)) do
+    local group = right[deliveries[at]]
+    expected[group] = (expected[group] or 0) + (ends and 1 or 0)
+    if not ends then
+      stray('counted', string.sub(deliveries[at], 9), function() redis.call('HDEL', KEYS[21], 'd' .. deliveries[at]) end)
+    end
+  end
+  for group in pairs(numbers) do
+    expected[group] = expected[group] or 0
+  end
+  for group, number in pairs(expected) do
+    if numbers[group] ~= number and not (number == 0 and not numbers[group]) then
+      stray('count', group, function()
+        if number > 0 then
+          redis.call('HSET', KEYS[21], 'g' .. group, number)
+        else
+          redis.call('HDEL', KEYS[21], 'g' .. group)
+        end
+      end)
+    end
+  end
+end
+
 local function counts()
   cursor = '0'
+  local active, counted = 0, redis.call('HGETALL', KEYS[21])
+  for at = 1, #counted, 2 do
+    active = active + (string.sub(counted[at], 1, 1) == 'd' and 1 or 0)
+  end
   for name, number in pairs({tried = redis.call('HLEN', KEYS[8]), timed = redis.call('ZCARD', KEYS[15]),
-    noted = redis.call('HLEN', KEYS[16]), effects = redis.call('HLEN', KEYS[17]), cancelled = redis.call('SCARD', KEYS[11])}) do
+    noted = redis.call('HLEN', KEYS[16]), effects = redis.call('HLEN', KEYS[17]), cancelled = redis.call('SCARD', KEYS[11]),
+    counted = active, aside = redis.call('ZCARD', KEYS[20])}) do
     checked = checked + 1
     if queue[name] ~= number then
       stray('count', name, function() queue[name] = number end)
@@ -213,7 +289,7 @@ end
 
 local parts = {
   function() without_body(3, 1) end,
-  function() without_body(4, 1) end,
+  due_and_aside,
   function() without_body(5, 9) end,
   function() without_result(6) end,
   function() without_result(13) end,
@@ -227,6 +303,8 @@ local parts = {
   effects,
   outbox,
   groups,
+  aside,
+  counted,
   counts,
 }
 parts[nth_part]()

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Some of the jobs of a place, in its order. Mirrors `QueueState::list`.
 -- KEYS     see library.lua
--- ARGV[1]  number of the key of the place
+-- ARGV[1]  number of the key of the place; -4: those of the fourth that are aside
 -- ARGV[2]  how many at most
 -- ARGV[3]  how many bytes of bodies and results, unless the first has more
 -- ARGV[4]  score of the last one before them; empty: from the beginning
@@ -10,7 +10,7 @@
 --          if it was cancelled), progress; each of the last four may be nothing}
 -- atomic   a job goes from one place to the next: none is here twice
 local time, queue = now(), read()
-local nth_key, most, max_page = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local is_aside, nth_key, most, max_page = ARGV[1] == '-4', math.abs(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local key, is_over, is_active = KEYS[nth_key], nth_key == 6 or nth_key == 13, nth_key == 5
 
 -- Byte by byte, whatever the locale of the server.
@@ -55,6 +55,9 @@ local function members()
     end
     return found
   end
+  if is_aside then
+    from = redis.call('ZCOUNT', key, '-inf', '(' .. decimal(FIRST_ASIDE))
+  end
   if ARGV[4] ~= '' then
     from = rank_of(ARGV[4], ARGV[5])
     local there = redis.call('ZRANGE', key, from, from, 'WITHSCORES')
@@ -62,6 +65,9 @@ local function members()
   end
   local some = redis.call('ZRANGE', key, from, from + most, 'WITHSCORES')
   for nth = 1, #some, 2 do
+    if nth_key == 4 and not is_aside and tonumber(some[nth + 1]) >= FIRST_ASIDE then
+      break
+    end
     add(found, some[nth], tonumber(some[nth + 1]))
   end
   return found

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Takes jobs away that nobody has. Mirrors `QueueState::remove` and `QueueState::purge`.
--- KEYS     see library.lua, unique.lua and outbox.lua
+-- KEYS     see library.lua, unique.lua, outbox.lua and limits.lua
 -- ARGV[1]  channel of the queue; it shares its hash tag
--- ARGV[2]  number of the key of the place of which the first are meant; 0: those that are named
+-- ARGV[2]  number of the key of the place of which the first are meant, -4: those of the fourth that are aside; 0: those that are named
 -- ARGV[3]  how many of them, or ids
 -- returns  of each: 0 there is none, 1 it is gone, 2 somebody has it; as one text
 -- atomic   nobody is delivered a job while it is decided that nobody has it
@@ -15,8 +15,10 @@ if ARGV[2] == '0' then
 elseif ARGV[2] == '6' or ARGV[2] == '13' then
   -- What nobody has come by to forget counts no more.
   ids = redis.call('ZRANGE', KEYS[tonumber(ARGV[2])], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3])
+elseif ARGV[2] == '-4' then
+  ids = redis.call('ZRANGE', KEYS[4], decimal(FIRST_ASIDE), '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3])
 else
-  ids = redis.call('ZRANGE', KEYS[tonumber(ARGV[2])], 0, ARGV[3] - 1)
+  ids = redis.call('ZRANGE', KEYS[tonumber(ARGV[2])], '-inf', '(' .. decimal(FIRST_ASIDE), 'BYSCORE', 'LIMIT', 0, ARGV[3])
 end
 
 -- What is over leaves nothing but its place to be left.
@@ -33,7 +35,7 @@ end
 
 local jobs, results = values('HMGET', KEYS[2], ids), values('HMGET', KEYS[7], ids)
 local ready, due = values('ZMSCORE', KEYS[3], ids), values('ZMSCORE', KEYS[4], ids)
-local seen, waiting = {}, {[3] = {}, [4] = {}}
+local seen, waiting, asides = {}, {[3] = {}, [4] = {}}, {}
 for nth, id in ipairs(ids) do
   local place = ready[nth] and 3 or due[nth] and 4
   replies[nth] = '0'
@@ -43,6 +45,9 @@ for nth, id in ipairs(ids) do
   elseif place and jobs[nth] then
     finish(queue, id, 'C', 0, time, jobs[nth])
     add(waiting[place], id)
+    if place == 4 and tonumber(due[nth]) >= FIRST_ASIDE then
+      asides[#asides + 1] = aside_member(id, jobs[nth], tonumber(due[nth]))
+    end
     replies[nth] = '1'
   elseif results[nth] then
     local kept = string.sub(results[nth], 1, 1) == 'D' and KEYS[13] or KEYS[6]
@@ -62,6 +67,7 @@ for place, list in pairs(waiting) do
     many('ZREM', KEYS[place], list)
   end
 end
+drop_aside(queue, asides)
 local effects = queue.effects
 put_down(queue, time)
 if queue.effects > effects then

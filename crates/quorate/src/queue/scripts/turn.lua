@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Settles what a worker had, does what has to happen by now, and gives it more. Mirrors `QueueState::turn`.
--- KEYS      see library.lua, unique.lua and outbox.lua; behind those, if it is told of groups that are over, two: those of which
+-- KEYS      see library.lua, unique.lua, outbox.lua and limits.lua; behind those, if it is told of groups that are over, two: those of which
 --           nobody was told, by until when they are kept, and those that somebody is telling of, by until when; of each settlement
 --           with work two, of the group that may begin with it (see groups.lua); and the worker's last turn, a string: its number,
 --           how many settlements it had, a 1 or 0 for each, deliveries
@@ -9,10 +9,11 @@
 -- ARGV[3]   how many it wants
 -- ARGV[4]   length of a lease, us
 -- ARGV[5]   channel of the queue; it shares its hash tag
--- ARGV[6]   how many settlements are simple: of jobs that are not bound and were done, with results to be kept equally long;
+-- ARGV[6]   limits, as limits.lua reads them; empty if there are none
+-- ARGV[7]   how many settlements are simple: of jobs that are not bound and were done, with results to be kept equally long;
 --           none of them if a job is there twice
--- ARGV[7]   how long that is, us
--- ARGV[8]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, W,
+-- ARGV[8]   how long that is, us
+-- ARGV[9]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, W,
 --           F, R or D and us (for how long the result is kept, without or with work, in how long it is due again after a failure or
 --           without one); result, work (see outbox.lua) and result, or error
 -- returns   {a 1 or 0 for each settlement as one text, deliveries as one text, their jobs, of each job that has either three: which
@@ -21,8 +22,9 @@
 -- atomic    a delivery is settled by who holds it, once; a job leaves one place and is in the next; who is delivered what is
 --           one decision; and all of it is done once for a number
 local worker, number, want, lease_for, channel = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local simple, keep_simple, time, queue = tonumber(ARGV[6]), tonumber(ARGV[7]), now(), read()
-local others, takes_groups = 8 + simple * 3, KEYS[20] == KEYS[1] .. ':untold'
+local simple, keep_simple, time, queue = tonumber(ARGV[7]), tonumber(ARGV[8]), now(), read()
+local others, takes_groups = 9 + simple * 3, KEYS[24] == KEYS[1] .. ':untold'
+local limits, of_groups = limits_in(ARGV[6]), no_groups()
 local MOST_BROUGHT, MOST_TOLD, TELLING = 100, 100, 60000000
 local is_watched = queue.watched > time
 
@@ -85,17 +87,17 @@ local function settle_simple(gone)
   if simple == 0 then
     return ''
   end
-  local keeps = redis.call('ZMSCORE', KEYS[5], unpack(ARGV, 8, simple + 7))
+  local keeps = redis.call('ZMSCORE', KEYS[5], unpack(ARGV, 9, simple + 8))
   local is_plain = queue.awaited <= time and queue.noted == 0 and queue.tried == 0 and keep_simple > 0
   local flags, left, ended, results = {}, queue.left, queue.ended, queue.results
   local kept_until, done = decimal(time + keep_simple), 0
   for nth, ends in ipairs(keeps) do
     flags[nth] = '0'
     if is_after(ends, time) then
-      local at = simple + 6 + nth * 2
+      local at = simple + 7 + nth * 2
       local id, what = ARGV[at], ARGV[at + 1]
       done, flags[nth] = done + 1, '1'
-      gone[done] = ARGV[nth + 7]
+      gone[done] = ARGV[nth + 8]
       if is_plain then
         left[done], ended[done * 2 - 1], ended[done * 2] = id, kept_until, id
         results[done * 2 - 1], results[done * 2] = id, what
@@ -250,6 +252,7 @@ local function settle_and_move()
     gone[#gone + 1], failing[#failing + 1] = one, {id_of(one), 0, RAN_OUT}
   end
   local cancelled, list = take_cancelled(gone)
+  stop_counting(queue, of_groups, gone)
   if #failing > 0 then
     fail_all(failing, cancelled)
   end
@@ -265,26 +268,53 @@ local function settle_and_move()
     many('ZREM', KEYS[4], due)
   end
   forget(MOST_MOVED + #flags)
+  put_back(queue, of_groups, limits, time, want)
   put_down(queue, time)
   return flags
 end
 
--- Who is left something wakes the next: `taken` of what is ready are as good as gone.
-local function wake_next(taken)
-  if queue.paused == 1 or queue.idle <= time then
+-- What the limits of the whole queue leave: how many may begin, by how many are active, and when what was begun counts no more.
+local function look_at_room()
+  local room = {free = math.huge, jobs = math.huge}
+  if limits.active < math.huge then
+    room.free = math.max(limits.active - redis.call('ZCARD', KEYS[5]), 0)
+  end
+  if limits.of_queue then
+    room.begun = tonumber(redis.call('ZSCORE', KEYS[22], '') or 0)
+    room.jobs = starts_left(limits.of_queue, room.begun, time)
+  end
+  room.jobs = math.min(room.jobs, room.free)
+  return room
+end
+
+-- Who is left something wakes the next, if there is room: `taken` of what is ready are as good as gone.
+local function wake_next(taken, is_full)
+  if queue.paused == 1 or queue.idle <= time or is_full then
     return
   end
-  local is_next = queue.soonest and first(KEYS[4]) == queue.soonest
-  if is_next or redis.call('ZCARD', KEYS[3]) > taken then
+  local is_next = queue.soonest and first_due() == queue.soonest
+  local is_looked_at = queue.aside > 0 and (first(KEYS[23]) or time + 1) <= time
+  if is_next or is_looked_at or redis.call('ZCARD', KEYS[3]) > taken then
     redis.call('ZREM', KEYS[10], worker)
     wake(queue, channel, time)
   end
 end
 
--- Looks at what is ready: some is delivered, some need not be begun any more. Returns how many those are by now, and
+local function look_up_groups_of(jobs)
+  local groups = {}
+  for _, job in ipairs(jobs) do
+    local group = job and group_of(job) or ''
+    if group ~= '' then
+      groups[#groups + 1] = group
+    end
+  end
+  look_up_groups(of_groups, limits, groups)
+end
+
+-- Looks at what is ready: some is delivered, some need not be begun any more, or may not. Returns how many those are by now, and
 -- whether that is all.
-local function claim(delivered, held, expired)
-  local missing = want - #held
+local function claim(delivered, held, passed, room)
+  local missing, asides = math.min(want, room.jobs) - #held, {}
   local next = redis.call('ZRANGE', KEYS[3], 0, missing - 1, 'WITHSCORES')
   local ids, active, last = {}, {}, 0
   for nth = 1, #next, 2 do
@@ -300,20 +330,36 @@ local function claim(delivered, held, expired)
     if is_watched then
       happen(queue, 'G', ids[nth], struct.pack('<I4', (tries[nth] or 0) + 1))
     end
+    return one
+  end
+  if limits.are_of_groups then
+    look_up_groups_of(jobs)
   end
   for nth, id in ipairs(ids) do
     local job = jobs[nth]
-    if job and string.sub(job, 1, 1) == PLAIN then
+    if job and string.sub(job, 1, 1) == PLAIN and not limits.are_of_groups then
       last = next[nth * 2]
       give(nth, false)
     elseif job then
-      local _, keep, expires, _, priority, _, unique, member = head(job)
+      local _, keep, expires, _, priority, length, unique, member, at = head(job)
+      local may_begin, counts, group = true, false, nil
       if expires > 0 and expires <= time then
         finish(queue, id, 'E', keep, time, job)
-        expired = expired + 1
-      else
+        may_begin, passed = false, passed + 1
+      elseif limits.are_of_groups and length > 0 then
+        group = string.sub(job, at, at + length - 1)
+        may_begin, counts = admit(of_groups, limits, group, time)
+        if not may_begin then
+          passed = passed + 1
+          asides[#asides + 1] = {tonumber(next[nth * 2]), id, job, next_look(of_groups, limits, group, time, 0)}
+        end
+      end
+      if may_begin then
         queue.turn = math.max(queue.turn, next[nth * 2] + priority * HEAD_START)
-        give(nth, unique + member > 0)
+        local one = give(nth, counts or unique + member > 0)
+        if counts then
+          count(queue, of_groups, group, one)
+        end
       end
     end
   end
@@ -321,8 +367,9 @@ local function claim(delivered, held, expired)
   queue.turn = math.max(queue.turn, last)
   announce_ends(queue, channel, time)
   if #held == want then
-    wake_next(#ids)
+    wake_next(#ids, room.free <= #held)
   end
+  set_aside(queue, asides)
   if #ids > 0 then
     redis.call('ZREMRANGEBYRANK', KEYS[3], 0, #ids - 1)
   end
@@ -330,20 +377,26 @@ local function claim(delivered, held, expired)
     many('ZADD', KEYS[5], active)
   end
   put_down(queue, time)
-  return expired, #ids < missing or #held == want or expired >= MOST_MOVED
+  return passed, #ids < missing or #held >= math.min(want, room.jobs) or passed >= MOST_MOVED
 end
 
 -- In how long something is to be had, a job is due, a lease runs out, or there is something to be brought elsewhere.
-local function next_time()
+local function next_time(is_full, wait)
   local brought = queue.effects > 0 and first(KEYS[18]) or math.huge
   if queue.paused == 1 then
     return brought < math.huge and decimal(math.max(brought - time, 0))
   end
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    return '0'
+  local soonest = math.min(first(KEYS[5]) or math.huge, brought)
+  if not is_full then
+    if redis.call('EXISTS', KEYS[3]) == 1 then
+      if wait == 0 then
+        return '0'
+      end
+      soonest = math.min(soonest, time + wait)
+    end
+    local looked_at = queue.aside > 0 and first(KEYS[23])
+    soonest = math.min(soonest, first_due() or math.huge, looked_at or math.huge)
   end
-  local due, active = first(KEYS[4]), first(KEYS[5])
-  local soonest = math.min(due or math.huge, active or math.huge, brought)
   return soonest < math.huge and decimal(math.max(soonest - time, 0))
 end
 
@@ -353,16 +406,16 @@ local function ended_groups()
   if not takes_groups then
     return ids
   end
-  local all = redis.call('ZRANGE', KEYS[20], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, MOST_TOLD)
-  for nth, told in ipairs(values('ZMSCORE', KEYS[21], all)) do
+  local all = redis.call('ZRANGE', KEYS[24], '(' .. decimal(time), '+inf', 'BYSCORE', 'LIMIT', 0, MOST_TOLD)
+  for nth, told in ipairs(values('ZMSCORE', KEYS[25], all)) do
     if not is_after(told, time) then
       ids[#ids + 1] = all[nth]
       add(until_when, time + TELLING, all[nth])
     end
   end
   if #ids > 0 then
-    many('ZADD', KEYS[21], until_when)
-    redis.call('PEXPIRE', KEYS[21], milliseconds(TELLING))
+    many('ZADD', KEYS[25], until_when)
+    redis.call('PEXPIRE', KEYS[25], milliseconds(TELLING))
   end
   return ids
 end
@@ -378,16 +431,26 @@ if last then
   end
 end
 local flags = settle_and_move()
-local delivered, held, expired, is_last = {jobs = {}, extras = {}}, {}, 0, queue.paused == 1 or want == 0
+local room = look_at_room()
+local delivered, held, passed, is_last = {jobs = {}, extras = {}}, {}, 0, queue.paused == 1 or math.min(want, room.jobs) == 0
 if want == 0 then
-  wake_next(0)
+  wake_next(0, room.free == 0)
 end
 while not is_last do
-  expired, is_last = claim(delivered, held, expired)
+  passed, is_last = claim(delivered, held, passed, room)
 end
+local is_full, wait = room.free <= #held, 0
+if limits.of_queue then
+  if #held > 0 then
+    room.begun = begun_after(limits.of_queue, room.begun, time, #held)
+    of_groups.begun[''], of_groups.has_begun[''] = room.begun, true
+  end
+  wait = wait_for(limits.of_queue, room.begun, time, 0)
+end
+put_limits(of_groups, time)
 local effects, groups, next = hand_out(queue, time, MOST_BROUGHT), ended_groups(), false
 if #held < want then
-  next = next_time()
+  next = next_time(is_full, wait)
   queue.idle = math.max(queue.idle, time + PARKED)
   redis.call('ZADD', KEYS[10], time + PARKED, worker)
   redis.call('PEXPIRE', KEYS[10], milliseconds(PARKED))

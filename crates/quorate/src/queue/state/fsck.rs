@@ -5,6 +5,7 @@ use super::super::fsck::{FsckPage, Stray};
 use super::super::job::{JobEnd, JobId};
 use super::QueueState;
 use super::places::Place;
+use crate::clock::Micros;
 
 impl QueueState {
     /// All of it at once. With `repair`, what is wrong is put right.
@@ -66,7 +67,11 @@ impl QueueState {
                 Some(Place::Ended(until, end)) if until == at && is_dead(end) == dead);
             (*id, is_there)
         });
-        ready.chain(due).chain(active).chain(over)
+        let aside = self.limiting.aside().iter().map(move |(rank, id)| {
+            let is_there = matches!(place(id), Some(Place::Limited(it)) if it == rank);
+            (*id, is_there)
+        });
+        ready.chain(due).chain(aside).chain(active).chain(over)
     }
 
     fn is_indexed(&self, id: JobId, place: &Place) -> bool {
@@ -74,6 +79,7 @@ impl QueueState {
             Place::Ready(rank) => self.ready.contains(&(*rank, id)),
             Place::Due(at) => self.due.contains(&(*at, id)),
             Place::Active { lease, ends, .. } => self.active.contains(&(*ends, *lease, id)),
+            Place::Limited(rank) => self.limiting.aside().contains(&(*rank, id)),
             Place::Ended(until, end) if is_dead(end) => self.dead.contains(&(*until, id)),
             Place::Ended(until, _) => self.ended.contains(&(*until, id)),
         }
@@ -85,14 +91,29 @@ impl QueueState {
         self.active.clear();
         self.ended.clear();
         self.dead.clear();
+        self.limiting.clear_aside();
         for (id, job) in &self.jobs {
             match &job.place {
-                Place::Ready(rank) => self.ready.insert((*rank, *id)),
-                Place::Due(at) => self.due.insert((*at, *id)),
-                Place::Active { lease, ends, .. } => self.active.insert((*ends, *lease, *id)),
-                Place::Ended(until, end) if is_dead(end) => self.dead.insert((*until, *id)),
-                Place::Ended(until, _) => self.ended.insert((*until, *id)),
-            };
+                Place::Ready(rank) => {
+                    self.ready.insert((*rank, *id));
+                }
+                Place::Due(at) => {
+                    self.due.insert((*at, *id));
+                }
+                Place::Active { lease, ends, .. } => {
+                    self.active.insert((*ends, *lease, *id));
+                }
+                Place::Ended(until, end) if is_dead(end) => {
+                    self.dead.insert((*until, *id));
+                }
+                Place::Ended(until, _) => {
+                    self.ended.insert((*until, *id));
+                }
+                Place::Limited(rank) => {
+                    let looked_at = Micros::default();
+                    self.limiting.put_aside(&job.group, (*rank, *id), looked_at);
+                }
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ impl QueueState {
     /// Gives a job that nobody has another input. Returns whether there is such a one.
     pub(in crate::queue) fn edit(&mut self, now: Micros, id: JobId, input: Bytes) -> bool {
         let is_open = match self.look(now, id) {
-            Some(JobState::Ready | JobState::Due(_)) => true,
+            Some(JobState::Ready | JobState::Due(_) | JobState::Limited) => true,
             Some(JobState::Ended(end)) => matches!(end, JobEnd::Dead(_)),
             _ => false,
         };
@@ -95,6 +95,10 @@ impl QueueState {
         let ids: Vec<_> = match place {
             JobPlace::Ready => self.ready.iter().take(most).map(|(_, id)| *id).collect(),
             JobPlace::Due => self.due.iter().take(most).map(|(_, id)| *id).collect(),
+            JobPlace::Limited => {
+                let aside = self.limiting.aside().iter().take(most);
+                aside.map(|(_, id)| *id).collect()
+            }
             JobPlace::Ended => kept(&self.ended),
             JobPlace::Dead => kept(&self.dead),
             JobPlace::Active => Vec::new(),
@@ -119,7 +123,7 @@ impl QueueState {
                     Removed::Unknown
                 }
             }
-            Place::Ready(_) | Place::Due(_) => {
+            Place::Ready(_) | Place::Due(_) | Place::Limited(_) => {
                 self.end_for(now, id, JobEnd::Cancelled, Duration::ZERO, news);
                 Removed::Gone
             }

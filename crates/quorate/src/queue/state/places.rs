@@ -43,6 +43,8 @@ pub(super) enum Place {
     },
     /// Until when that is kept.
     Ended(Micros, JobEnd),
+    /// Aside until its fairness group has room.
+    Limited(Rank),
 }
 
 impl Job {
@@ -118,6 +120,15 @@ impl QueueState {
         self.leave(id);
         if let Some(job) = self.jobs.get_mut(&id) {
             let rank = self.fairness.rank(&job.group, job.priority);
+            job.place = Place::Ready(rank);
+            self.ready.insert((rank, id));
+        }
+    }
+
+    /// The same of a job that was ready before.
+    pub(super) fn make_ready_at(&mut self, id: JobId, rank: Rank) {
+        self.leave(id);
+        if let Some(job) = self.jobs.get_mut(&id) {
             job.place = Place::Ready(rank);
             self.ready.insert((rank, id));
         }
@@ -255,15 +266,29 @@ impl QueueState {
     }
 
     /// Takes a job out of where it is; to be put elsewhere at once.
-    fn leave(&mut self, id: JobId) {
+    pub(super) fn leave(&mut self, id: JobId) {
         self.changed.push(id);
-        match self.jobs.get(&id).map(|job| &job.place) {
-            Some(Place::Ready(rank)) => self.ready.remove(&(*rank, id)),
-            Some(Place::Due(due)) => self.due.remove(&(*due, id)),
-            Some(Place::Active { ends, lease, .. }) => self.active.remove(&(*ends, *lease, id)),
-            Some(Place::Ended(until, JobEnd::Dead(_))) => self.dead.remove(&(*until, id)),
-            Some(Place::Ended(until, _)) => self.ended.remove(&(*until, id)),
-            None => false,
+        let Some(job) = self.jobs.get(&id) else {
+            return;
         };
+        match &job.place {
+            Place::Ready(rank) => {
+                self.ready.remove(&(*rank, id));
+            }
+            Place::Due(due) => {
+                self.due.remove(&(*due, id));
+            }
+            Place::Active { ends, lease, .. } => {
+                self.active.remove(&(*ends, *lease, id));
+                self.limiting.stopped(&job.group, id);
+            }
+            Place::Ended(until, JobEnd::Dead(_)) => {
+                self.dead.remove(&(*until, id));
+            }
+            Place::Ended(until, _) => {
+                self.ended.remove(&(*until, id));
+            }
+            Place::Limited(rank) => self.limiting.take_back(&job.group, *rank, id),
+        }
     }
 }

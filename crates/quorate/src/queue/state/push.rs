@@ -64,7 +64,7 @@ impl QueueState {
             match self.jobs.get(&holder).map(|job| &job.place) {
                 _ if holder == new.id => return Pushed::Known,
                 Some(Place::Active { .. }) if is_debounce => {}
-                Some(Place::Ready(_) | Place::Due(_)) if is_debounce => {
+                Some(Place::Ready(_) | Place::Due(_) | Place::Limited(_)) if is_debounce => {
                     self.debounce(now, holder, new, moves);
                     return Pushed::Same(holder);
                 }

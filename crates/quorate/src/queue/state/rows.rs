@@ -3,6 +3,7 @@
 use super::super::fairness::{Fairness, Rank};
 use super::super::group::Effect;
 use super::super::job::{JobId, LeaseNumber};
+use super::super::limits::Begun;
 use super::places::{Job, Place};
 use super::side::Side;
 use super::{QueueState, QueueTotals};
@@ -42,6 +43,10 @@ impl QueueState {
                 Some(encode(1, &(holder.id, holder.until)))
             }
             Side::Group(id, part) => self.groups.row(id, part),
+            Side::Begun(group) => {
+                let begun = self.limiting.begun_row(group)?;
+                Some(encode(1, &begun.0))
+            }
             Side::Effect(name) => self.outbox.get(name).map(|effect| encode(1, effect)),
             Side::Schedule(name) => {
                 let moment = self.schedules.get(name)?;
@@ -66,6 +71,11 @@ impl QueueState {
             }
             Side::Group(id, part) => self.groups.put_back(id, part, row),
             Side::Effect(_) => self.take_effect(row),
+            Side::Begun(group) => {
+                let begun: Micros = decode(1, row)?;
+                self.limiting.put_back(group, Begun(begun));
+                Some(())
+            }
             Side::Schedule(name) => {
                 let (moment, until): (Micros, Micros) = decode(1, row)?;
                 self.schedules.put_back(name, moment, until);
@@ -85,6 +95,10 @@ impl QueueState {
     /// Takes a job back. A worker that had it is gone with the process, so its lease has ended.
     fn take_job(&mut self, id: JobId, row: &[u8]) -> Option<()> {
         let mut job: Job = decode(1, row)?;
+        if let Place::Limited(rank) = job.place {
+            // Nobody has jobs of its group any more.
+            job.place = Place::Ready(rank);
+        }
         match &mut job.place {
             Place::Ready(rank) => {
                 self.ready.insert((*rank, id));
@@ -107,6 +121,7 @@ impl QueueState {
                 };
                 kept.insert((*until, id));
             }
+            Place::Limited(_) => {}
         }
         self.jobs.insert(id, job);
         Some(())

@@ -24,6 +24,8 @@ pub(super) enum Side<'a> {
     Effect(EffectName),
     /// The last moment of a schedule.
     Schedule(&'a str),
+    /// What counts of what was begun of a fairness group.
+    Begun(&'a str),
 }
 
 #[cfg(feature = "file")]
@@ -33,6 +35,7 @@ impl<'a> Side<'a> {
         match name.split_once(' ') {
             Some(("unique", key)) => Some(Self::Unique(key)),
             Some(("schedule", name)) => Some(Self::Schedule(name)),
+            Some(("begun", group)) => Some(Self::Begun(group)),
             Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
             Some(("group", id)) => Some(Self::Group(JobId::parse(id)?, GroupRow::Head)),
             Some(("member", ids)) => {
@@ -65,6 +68,7 @@ impl fmt::Display for Side<'_> {
             Self::Effect(EffectName::Ended(id)) => write!(f, "tells {id}"),
             Self::Effect(EffectName::Push(id)) => write!(f, "pushes {id}"),
             Self::Schedule(name) => write!(f, "schedule {name}"),
+            Self::Begun(group) => write!(f, "begun {group}"),
         }
     }
 }
@@ -79,6 +83,7 @@ impl QueueState {
             || !self.groups.changed().is_empty()
             || !self.outbox.changed().is_empty()
             || !self.schedules.changed().is_empty()
+            || !self.limiting.changed().is_empty()
     }
 
     /// Forgets what came, changed or went since this was last asked.
@@ -89,6 +94,7 @@ impl QueueState {
         self.groups.changed().clear();
         self.outbox.changed().clear();
         self.schedules.changed().clear();
+        self.limiting.changed().clear();
     }
 
     /// The names of the side rows of what came, changed or went since this was last asked.
@@ -101,6 +107,7 @@ impl QueueState {
         }));
         names.extend(named(self.outbox.changed(), |name| Side::Effect(*name)));
         names.extend(named(self.schedules.changed(), |name| Side::Schedule(name)));
+        names.extend(named(self.limiting.changed(), |group| Side::Begun(group)));
         names
     }
 }

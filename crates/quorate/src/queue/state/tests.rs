@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::super::ask::Pushed;
 use super::super::job::{MemberOf, NewJob};
+use super::super::limits::QueueLimits;
 use super::super::unique::{Unique, UniqueScope};
 use super::*;
 
@@ -42,6 +43,7 @@ fn ask(worker: WorkerId, number: u64, want: usize) -> Ask {
         want,
         lease: LEASE,
         takes_groups: false,
+        limits: QueueLimits::NONE,
     }
 }
 
@@ -300,6 +302,8 @@ fn check(queue: &QueueState) {
         |id: JobId, place: &'static str| places.entry(id).or_insert_with(Vec::new).push(place);
     queue.ready.iter().for_each(|(_, id)| put(*id, "ready"));
     queue.due.iter().for_each(|(_, id)| put(*id, "due"));
+    let aside = queue.limiting.aside().iter();
+    aside.for_each(|(_, id)| put(*id, "aside"));
     queue.active.iter().for_each(|(.., id)| put(*id, "active"));
     queue.ended.iter().for_each(|(_, id)| put(*id, "ended"));
     queue.dead.iter().for_each(|(_, id)| put(*id, "dead"));
@@ -308,6 +312,7 @@ fn check(queue: &QueueState) {
         let place = match &job.place {
             Place::Ready(_) => "ready",
             Place::Due(_) => "due",
+            Place::Limited(_) => "aside",
             Place::Active { .. } => "active",
             Place::Ended(_, JobEnd::Dead(_)) => "dead",
             Place::Ended(..) => "ended",

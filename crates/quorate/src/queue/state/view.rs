@@ -51,6 +51,7 @@ impl QueueState {
         QueueStats {
             ready: count(self.ready.len()),
             due: count(self.due.len()),
+            limited: count(self.limiting.aside().len()),
             active: count(self.active.len()),
             ended: count(kept(&self.ended, now)),
             dead: count(kept(&self.dead, now)),
@@ -74,9 +75,13 @@ impl QueueState {
     ) -> Box<dyn Iterator<Item = Spot> + '_> {
         let timed = |(at, id): &(Micros, JobId)| spot(*at, 0, *id);
         match place {
-            JobPlace::Ready => {
+            JobPlace::Ready | JobPlace::Limited => {
                 let from = after.map(|it| (it.score, it.id));
-                let spots = from_after(&self.ready, from);
+                let spots = if place == JobPlace::Ready {
+                    from_after(&self.ready, from)
+                } else {
+                    from_after(self.limiting.aside(), from)
+                };
                 Box::new(spots.map(|(rank, id)| Spot {
                     score: *rank,
                     lease: 0,

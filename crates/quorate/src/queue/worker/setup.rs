@@ -13,6 +13,7 @@ use super::super::backlog::{Backlog, OnBacklog, check_after};
 use super::super::group::GroupView;
 use super::super::handle::Queue;
 use super::super::job::JobId;
+use super::super::limits::QueueLimits;
 use super::super::queues::LOOK;
 use super::super::work::{Job, JobError, JobHome};
 use super::batch::{Gatherer, MAX_WAIT, SIZE};
@@ -48,6 +49,7 @@ pub struct Worker<I, O, H> {
     handler: H,
     accept: Option<Accept<I>>,
     concurrency: usize,
+    limits: QueueLimits,
     lease: Duration,
     drain: Duration,
     grace: Duration,
@@ -101,11 +103,13 @@ impl<I, O, H> Worker<I, O, Together<H>> {
 
 impl<I, O, H> Worker<I, O, H> {
     fn new(queue: Queue<I, O>, handler: H) -> Self {
+        let queue_limits = queue.spec.limits;
         Self {
             queue,
             handler,
             accept: None,
             concurrency: CONCURRENCY,
+            limits: queue_limits,
             lease: LEASE,
             drain: DRAIN,
             grace: GRACE,
@@ -118,6 +122,13 @@ impl<I, O, H> Worker<I, O, H> {
     /// How many jobs at a time, from 1 to 100 000. Default 10; of one whose handler takes many together, 50.
     pub fn concurrency(mut self, jobs: usize) -> Self {
         self.concurrency = jobs;
+        self
+    }
+
+    /// How many jobs of the queue may be begun, over the whole fleet, instead of what its [spec](super::super::QueueSpec::max_active)
+    /// says: for limits that are known only at run time. All workers of a queue ought to say the same.
+    pub fn limits(mut self, limits: QueueLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -264,6 +275,7 @@ impl<I, O, H> Worker<I, O, H> {
         if let Some(it) = &self.backlog {
             check_after(it.after)?;
         }
+        self.limits.check()?;
         let key = self.queue.key(&LOOK)?.clone();
         let queues = self.queue.shared.clone();
         queues.context.check_open()?;
@@ -298,6 +310,7 @@ impl<I, O, H> Worker<I, O, H> {
             worker,
             concurrency: self.concurrency,
             lease: self.lease,
+            limits: self.limits,
             drain: self.drain,
             grace: self.grace,
             stop,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::ask::{Ask, Renewed, Turn, WorkerId};
 use super::super::job::{Delivered, Settled};
+use super::super::limits::QueueLimits;
 use super::super::queues::Queues;
 use super::desk::{SharedDesk, Why};
 use super::heart::Heart;
@@ -62,6 +63,7 @@ pub(super) struct Taker {
     pub(super) worker: WorkerId,
     pub(super) concurrency: usize,
     pub(super) lease: Duration,
+    pub(super) limits: QueueLimits,
     /// How long jobs may go on when the worker stops.
     pub(super) drain: Duration,
     /// How long handlers that were told to stop may go on.
@@ -124,6 +126,7 @@ impl Taker {
             want,
             lease: self.lease,
             takes_groups: self.teller.is_some() && !self.stop.is_cancelled(),
+            limits: self.limits,
         }
     }
 

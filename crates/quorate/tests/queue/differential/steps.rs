@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use quorate::queue::{JobPlace, Note, Unique, UniqueScope};
+use quorate::queue::{JobPlace, Note, QueueLimits, StartRate, Unique, UniqueScope};
 
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -21,6 +21,7 @@ pub(super) enum Step {
         want: usize,
         hours: u32,
         again: bool,
+        limits: QueueLimits,
     },
     Renew(u8, u32),
     Cancel(u8),
@@ -138,6 +139,7 @@ fn place() -> impl Strategy<Value = JobPlace> {
     proptest::sample::select(vec![
         JobPlace::Ready,
         JobPlace::Due,
+        JobPlace::Limited,
         JobPlace::Active,
         JobPlace::Ended,
         JobPlace::Dead,
@@ -176,13 +178,30 @@ fn how() -> impl Strategy<Value = How> {
     ]
 }
 
+/// Of an hour and more, so that a moment never falls on one when something may begin.
+fn limits() -> impl Strategy<Value = QueueLimits> {
+    let rate = || {
+        let rate = (1..3_u64).prop_map(|burst| StartRate::new(1, HOUR).burst(burst));
+        proptest::option::weighted(0.4, rate)
+    };
+    let number = || proptest::option::weighted(0.4, 1..4_u32);
+    let limits =
+        (number(), number(), rate(), rate()).prop_map(|(active, per, starts, of)| QueueLimits {
+            active,
+            active_per_group: per,
+            starts,
+            starts_per_group: of,
+        });
+    prop_oneof![Just(QueueLimits::NONE), limits]
+}
+
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let settled = || proptest::collection::vec(how(), 0..4);
     let step = prop_oneof![
         4 => proptest::collection::vec(pushed(), 0..5).prop_map(Step::Push),
         3 => alike().prop_map(Step::Push),
-        7 => (0..WORKERS, settled(), 0..4_usize, 1..5_u32, proptest::bool::weighted(0.3)).prop_map(
-            |(worker, settled, want, hours, again)| Step::Turn { worker, settled, want, hours, again }
+        7 => (0..WORKERS, settled(), 0..4_usize, 1..5_u32, proptest::bool::weighted(0.3), limits()).prop_map(
+            |(worker, settled, want, hours, again, limits)| Step::Turn { worker, settled, want, hours, again, limits }
         ),
         1 => (0..WORKERS, 1..5_u32).prop_map(|(worker, hours)| Step::Renew(worker, hours)),
         1 => (0..IDS).prop_map(Step::Cancel),
