@@ -127,6 +127,17 @@ async fn the_exit_code_says_what_becomes_of_a_job() {
     assert_eq!(stopped(worker).await, Some(0));
 }
 
+#[tokio::test]
+async fn a_command_runs_no_more_often_than_the_limit_says() {
+    let queue = Queue::start().await;
+    let first = queue.push("1", &[]).await;
+    let second = queue.push("2", &[]).await;
+    let worker = queue.work(&["--concurrency", "2", "--max-starts", "1/1h"], "cat");
+    queue.until(&first, "succeeded").await;
+    assert_eq!(stopped(worker).await, Some(0));
+    assert_eq!(queue.show(&second).await["state"], "ready");
+}
+
 /// What does not end in time is ended with what it started, and the job is handed back.
 #[tokio::test]
 async fn a_stopping_worker_hands_its_job_back() {
@@ -248,6 +259,8 @@ async fn an_operator_uses_the_command_line() {
         &["redrive", "mail"],
         &["purge", "mail", "active"],
         &["work", "mail"],
+        &["work", "mail", "--max-starts", "many", "--", "true"],
+        &["work", "mail", "--max-active", "0", "--", "true"],
     ] {
         assert_eq!(queue.run(wrong).await.code, Some(2), "{wrong:?}");
     }

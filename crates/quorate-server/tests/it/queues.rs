@@ -203,6 +203,33 @@ async fn what_happens_in_a_queue_is_streamed() {
     while events.next().await.is_some() {}
 }
 
+/// Of whoever claims; and what is held back is seen.
+#[tokio::test]
+async fn who_claims_keeps_to_the_limits_of_the_queue() {
+    let served = Served::start().await;
+    let jobs = [1, 2, 3].map(|input| json!({"input": input, "fairness_group": "g"}));
+    let many = format!("{JOBS}/many");
+    let pushed = served.post(&many, json!({ "jobs": jobs })).await;
+    assert_eq!(pushed.status, 200, "{pushed:?}");
+    let limits = json!({"max_active_per_group": 1, "max_starts": "2/1h"});
+    let body = json!({"most": 9, "limits": limits});
+    let claimed = served.post(&verb("claim"), body.clone()).await.json();
+    assert_eq!(claimed["jobs"].as_array().unwrap().len(), 1);
+    let queue = served.get("/v1/queues/mail%2Fout").await.json();
+    assert_eq!((&queue["limited"], &queue["ready"]), (&json!(2), &json!(0)));
+    let limited = served.get(&format!("{JOBS}?place=limited")).await.json();
+    assert_eq!(limited["jobs"][0]["state"], "limited");
+    let mut job = claimed["jobs"][0].clone();
+    // The second one may begin, and the third has to wait for the rate.
+    for expected in [1, 0] {
+        let done = json!({"outcome": "succeeded", "result": 1});
+        assert!(settle(&served, &job, done).await);
+        let claimed = served.post(&verb("claim"), body.clone()).await.json();
+        assert_eq!(claimed["jobs"].as_array().unwrap().len(), expected);
+        job = claimed["jobs"][0].clone();
+    }
+}
+
 /// It fails, comes again, and is dead in the end; one that is deferred has made no attempt.
 #[tokio::test]
 async fn what_a_worker_says_of_a_job_holds() {

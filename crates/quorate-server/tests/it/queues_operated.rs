@@ -192,6 +192,16 @@ async fn wrong_input_for_queues_is_refused_with_the_rule() {
         ),
         (
             verb("claim"),
+            json!({"limits": {"max_active": 0}}),
+            "max_active must be at least 1",
+        ),
+        (
+            verb("claim"),
+            json!({"limits": {"max_starts": "many"}}),
+            "rate must be a limit and a period",
+        ),
+        (
+            verb("claim"),
             json!({"lease": "1ms"}),
             "lease must be from 100 ms",
         ),
