@@ -6,7 +6,8 @@ use super::fairness::MOST_PRIORITY;
 use super::group::{Effect, check_work};
 use super::job::{Delivered, JobId, LeaseNumber, NewJob, Settled, Settlement};
 use super::limits::QueueLimits;
-use super::unique::Unique;
+use super::unique::{Unique, UniqueScope};
+use crate::clock::Micros;
 use crate::error::{Error, Result};
 use crate::key::check_name;
 
@@ -71,6 +72,18 @@ pub enum Pushed {
     Known,
     /// It is not queued: this job has its [uniqueness key](NewJob::unique).
     Same(JobId),
+}
+
+/// What became of a job that was to be begun where it was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends make it")]
+pub struct Started {
+    /// Of the push.
+    pub pushed: Pushed,
+    /// When that was, by the clock of the home.
+    pub at: Micros,
+    /// The delivery, if it is delivered.
+    pub lease: Option<LeaseNumber>,
 }
 
 /// What became of a job that was to be removed.
@@ -143,6 +156,17 @@ pub(super) fn check_job(job: &NewJob) -> Result<()> {
         check_queue("member_of", &group.queue)?;
     }
     job.unique.as_ref().map_or(Ok(()), Unique::check)
+}
+
+/// Refuses a job that cannot be begun where it is pushed.
+pub(super) fn check_start(job: &NewJob, lease: Duration) -> Result<()> {
+    check_job(job)?;
+    check_lease(lease)?;
+    let is_debounced = |it: &Unique| it.scope == UniqueScope::Debounce;
+    if job.unique.as_ref().is_some_and(is_debounced) {
+        return refuse("unique", "must not be debounced: that is to wait");
+    }
+    Ok(())
 }
 
 /// Refuses a renewal that no queue takes.

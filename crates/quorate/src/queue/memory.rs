@@ -7,7 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::ask::{
+    Ask, Pushed, Removed, Renewed, Started, Turn, check_jobs, check_number, check_renewal,
+    check_start,
+};
 use super::firing::{Fired, Firing, check_schedule};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
@@ -145,6 +148,19 @@ impl QueuePort for MemoryQueues {
         check_jobs(jobs)?;
         let jobs = jobs.to_vec();
         self.change(queue, options, |state, now| state.push(now, jobs))
+            .await
+    }
+
+    async fn start(
+        &self,
+        queue: &Key,
+        job: &NewJob,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Started> {
+        check_start(job, lease)?;
+        let job = job.clone();
+        self.change(queue, options, |state, now| state.start(now, job, lease))
             .await
     }
 

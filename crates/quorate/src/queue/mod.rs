@@ -16,6 +16,7 @@ mod fairness;
 mod firing;
 mod fsck;
 mod group;
+mod hand;
 mod handle;
 mod happened;
 mod job;
@@ -51,8 +52,8 @@ mod worker;
 pub use crate::scan::{Scan, ScanCursor, ScanPage};
 pub use all::AllQueues;
 pub use ask::{
-    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed, Turn,
-    WorkerId,
+    Ask, MAX_ERROR, MAX_GROUP, MAX_QUEUE, MAX_TIME, MOST_AT_ONCE, Pushed, Removed, Renewed,
+    Started, Turn, WorkerId,
 };
 pub use backlog::Backlog;
 pub use check::FsckQueue;

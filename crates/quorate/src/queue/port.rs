@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::ask::{Ask, Pushed, Removed, Renewed, Turn};
+use super::ask::{Ask, Pushed, Removed, Renewed, Started, Turn};
 use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
@@ -52,6 +52,8 @@ pub(super) fn events_channel(queue: &Key) -> Channel {
 /// * `push` of an id that is known changes nothing and says so, for as long as it is kept what became of that job.
 /// * Of all jobs with the same [key](NewJob::unique), one has it, as long as its [scope](super::UniqueScope) says; two pushes at once
 ///   queue one job. A push that finds it taken does as its own scope says, and is told who has it.
+/// * `start` is a push whose job is delivered with it, as its first attempt, unless it is known, another has its key, it is due later,
+///   or the queue is paused: then it is a push. Repeated, it says that the job is known, and who lost the reply has no delivery of it.
 /// * A turn repeated by its worker, with the same number, within a minute, gets what the first was answered, of which deliveries
 ///   those that still count, and does nothing else. One with a smaller number than the last does nothing.
 /// * Who gets less than it wants is idle for [`PARKED`](super::PARKED), and is woken by whatever makes work for it, one at a
@@ -89,6 +91,18 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
     /// `InvalidInput` with the field and the rule, and those of the backend.
     async fn push(&self, queue: &Key, jobs: &[NewJob], options: CallOptions)
     -> Result<Vec<Pushed>>;
+
+    /// Queues a job and delivers it at once to who pushes it, ahead of what waits. Says what became of it.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn start(
+        &self,
+        queue: &Key,
+        job: &NewJob,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Started>;
 
     /// Settles what a worker had, and gives it more.
     ///

@@ -28,6 +28,7 @@ pub struct PushJob<I, O> {
     queue: Queue<I, O>,
     input: Result<Input>,
     options: JobOptions,
+    in_process: bool,
 }
 
 /// An input, as bytes, and what its spec computes from it.
@@ -43,6 +44,7 @@ impl<I, O> PushJob<I, O> {
             input: Input::new(&queue.spec, input),
             queue: queue.clone(),
             options: JobOptions::new(),
+            in_process: false,
         }
     }
 
@@ -51,6 +53,20 @@ impl<I, O> PushJob<I, O> {
     /// All of these, where they say something.
     pub fn options(mut self, options: JobOptions) -> Self {
         self.options = options.or(self.options);
+        self
+    }
+
+    /// Makes the first attempt in this process, at once: where a worker of the queue runs in it that has room, the job is queued and
+    /// delivered to that in one step, ahead of what waits. Whatever comes after that is as ever: it is in the queue, its lease is renewed,
+    /// and any instance may make the next attempt.
+    ///
+    /// It is an ordinary push where no such worker runs, none has room, or it has [limits](super::QueueLimits); of a job with a delay, or a
+    /// debounced one; while the queue is paused; and if another job has its uniqueness key.
+    ///
+    /// When the answer of the home is lost, or this process dies, others get the job after a third of the worker's lease, or all of it,
+    /// and that was an attempt. When the future is dropped, the job is begun all the same, if it was on its way.
+    pub const fn in_process(mut self) -> Self {
+        self.in_process = true;
         self
     }
 
@@ -63,9 +79,18 @@ impl<I, O> PushJob<I, O> {
         let key = self.queue.key(&PUSH)?;
         let job = self.input.and_then(|input| input.job(self.options, None));
         let job = job.map_err(named)?;
-        let jobs = std::slice::from_ref(&job);
-        let pushed = self.queue.shared.push(key, jobs).await?;
-        let pushed = pushed.first().copied().unwrap_or(Pushed::Known);
+        let shared = &self.queue.shared;
+        let room = if self.in_process {
+            shared.room_here(key, &job).await
+        } else {
+            None
+        };
+        let pushed = if let Some(room) = room {
+            shared.start_here(key, job.clone(), room).await?
+        } else {
+            let pushed = shared.push(key, std::slice::from_ref(&job)).await?;
+            pushed.first().copied().unwrap_or(Pushed::Known)
+        };
         Ok(handle_of(&self.queue, &job, pushed))
     }
 }

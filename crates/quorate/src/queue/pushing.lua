@@ -128,7 +128,7 @@ local function give_key(queue, key, it, span, time)
 end
 
 -- Takes in one that is not known. Returns 1 if it is new, 0 if it has its key, 2 and its holder if another has.
-local function take_in(queue, id, span, job, moves, time)
+local function take_in(queue, id, span, job, moves, time, begins)
   local keep, expires, scope, key, throttle = parse_new(job, time)
   local holder = key and queue.held[key]
   if holder and holder.id == id then
@@ -139,12 +139,18 @@ local function take_in(queue, id, span, job, moves, time)
     end
     return '2', holder.id
   end
-  local it = {id = id, span = span, place = 'new', job = '\0' .. struct.pack('<ddd', time, keep, expires) .. string.sub(job, 17)}
+  local it = {id = id, span = span, place = 'new', begins = begins, job = '\0' .. struct.pack('<ddd', time, keep, expires) .. string.sub(job, 17)}
   moves[it], moves[#moves + 1] = true, it
   if key then
     give_key(queue, key, it, scope == 'T' and throttle, time)
   end
   return '1'
+end
+
+-- Delivers a job at once to who pushes it, ahead of what waits.
+local function begin(queue, it, time)
+  queue.place[it.id] = 'active'
+  queue.begun = next_lease(queue, time, is_bound(it.job)) .. it.id
 end
 
 -- Puts what was taken in or debounced into its place.
@@ -156,17 +162,23 @@ local function move(queue, it, time)
   end
   if it.span > 0 then
     make_due(queue, it.id, time + it.span)
+  elseif it.begins then
+    begin(queue, it, time)
   elseif it.place ~= 'ready' then
     make_ready(queue, it.id, it.job)
   end
   it.place = queue.place[it.id]
   if queue.watched > time then
     happen(queue, 'Q', it.id, struct.pack('<d', it.span > 0 and time + it.span or 0))
+    if queue.begun then
+      happen(queue, 'G', it.id, struct.pack('<I4', 1))
+    end
   end
 end
 
 -- Queues jobs, but those that are known and those whose keys others have; what is to be written is put aside. Of each: its id; in
--- how long it is due, us; what HEAD says of it but when it was queued, its expiry counted from now, and what is behind that.
+-- how long it is due, us; what HEAD says of it but when it was queued, its expiry counted from now, and what is behind that; whether
+-- it is delivered at once, of one alone.
 -- Returns a 1 for each that is new, a 0 for each that is known, a 2 for each whose key another has, and who those are. Mirrors
 -- `QueueState::queue_jobs`.
 local function queue_jobs(queue, new, time)
@@ -177,7 +189,7 @@ local function queue_jobs(queue, new, time)
     local id = it[1]
     replies[nth] = '0'
     if not known[id] and not (is_reported[id] and struct.unpack('<I2', it[3], 30) > 0) then
-      replies[nth], same[#same + 1] = take_in(queue, id, it[2], it[3], moves, time)
+      replies[nth], same[#same + 1] = take_in(queue, id, it[2], it[3], moves, time, it[4])
       known[id] = replies[nth] == '1'
       queue.known[id] = known[id] or queue.known[id]
     end

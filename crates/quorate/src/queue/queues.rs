@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::ask::{Ask, Pushed, Renewed, Turn};
 use super::ear::Ear;
 use super::group::{Bring, Effect, GroupView};
+use super::hand::Takes;
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::QueuePort;
@@ -31,6 +32,7 @@ const fn once(name: &'static str, verb: &'static str) -> Operation {
 }
 
 pub(super) static PUSH: Operation = operation("queue.push", "push");
+pub(super) static START: Operation = operation("queue.push", "start");
 pub(super) static CANCEL: Operation = operation("queue.cancel", "cancel");
 pub(super) static LOOK: Operation = operation("queue.look", "look");
 pub(super) static PAUSE: Operation = operation("queue.pause", "pause");
@@ -73,6 +75,8 @@ pub(crate) struct Queues {
     pub(crate) hub: Arc<Hub>,
     /// Who listens to a queue, for all in this process that wait for its news. A short lock.
     pub(super) ears: Mutex<HashMap<Key, Arc<Ear>>>,
+    /// Workers of this process, which may begin a job where it is pushed. A short lock.
+    pub(super) hands: Mutex<HashMap<Key, Vec<Arc<dyn Takes>>>>,
 }
 
 impl Queues {
@@ -82,6 +86,7 @@ impl Queues {
             port,
             hub,
             ears: Mutex::default(),
+            hands: Mutex::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod groups;
 mod keys;
 mod notes;
 mod packed;
+mod start;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -19,21 +20,22 @@ use bytes::Bytes;
 use quorate_link::{Frame, Link};
 
 use self::fsck::{read_fsck, to_fsck};
-use self::groups::{pack_bring, to_effects, to_group, works_of};
+use self::groups::{pack_bring, to_effects, works_of};
 use self::keys::{KEYS, OUTBOX, UNTOLD, group_keys, limit_keys};
 use self::packed::{
     bytes, each, flags, pack_delivery, pack_jobs, pack_limits, pack_settled, state, to_pushed,
     to_turn,
 };
 use self::views::{key_of, pack_spot, to_page, to_stats, to_view};
-use super::ask::{Ask, Pushed, Removed, Renewed, Turn, check_jobs, check_number, check_renewal};
+use super::ask::{
+    Ask, Pushed, Removed, Renewed, Started, Turn, check_jobs, check_number, check_renewal,
+};
 use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
 use super::note::Note;
 use super::port::{QueuePort, announcement, events_channel};
-use super::state::AWAITED;
 use super::view::{
     JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot, check_most, check_purged,
 };
@@ -85,7 +87,6 @@ static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIB
 static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_OUTBOX);
 static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_OUTBOX);
 static BRING: Script = Script::with_library(include_str!("scripts/bring.lua"), WITH_GROUPS);
-static LOOK_GROUP: Script = Script::new(include_str!("scripts/look_group.lua"));
 static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// Queues of one server.
@@ -171,6 +172,16 @@ impl QueuePort for RedisQueues {
             self.run(&PUSH, queue, &arguments, options).await?
         };
         to_pushed(&reply, jobs.len()).ok_or_else(|| unexpected(&reply))
+    }
+
+    async fn start(
+        &self,
+        queue: &Key,
+        job: &NewJob,
+        lease: Duration,
+        options: CallOptions,
+    ) -> Result<Started> {
+        self.start_job(queue, job, lease, options).await
     }
 
     async fn turn(&self, queue: &Key, ask: &Ask, options: CallOptions) -> Result<Turn> {
@@ -409,14 +420,7 @@ impl QueuePort for RedisQueues {
         wait: bool,
         options: CallOptions,
     ) -> Result<Option<GroupView>> {
-        let [key, _] = group_keys(queue, group);
-        let (wait, awaited): (&[u8], _) = (if wait { b"1" } else { b"0" }, micros(AWAITED));
-        let (keys, arguments) = ([key.as_bytes()], [wait, awaited.as_bytes()]);
-        let look = self.scripts.run(&LOOK_GROUP, &keys, &arguments, options);
-        match look.await? {
-            Frame::Null => Ok(None),
-            reply => to_group(&reply).map(Some).ok_or_else(|| unexpected(&reply)),
-        }
+        self.group_of(queue, group, wait, options).await
     }
 
     async fn fire(

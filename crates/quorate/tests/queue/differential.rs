@@ -289,6 +289,19 @@ impl Subject for Queues {
                 let jobs: Vec<_> = jobs.iter().map(new).collect();
                 format!("{:?}", port.push(&key, &jobs, options()).await.unwrap())
             }
+            Step::Start(worker, job, hours) => {
+                let job = new(job);
+                let started = port.start(&key, &job, HOUR * *hours, options());
+                let started = started.await.unwrap();
+                let lease = started.lease.map(|lease| {
+                    let held = self.held.entry(*worker).or_default();
+                    held.insert(0, (job.id, lease));
+                    let grown = lease.get() > self.last_lease;
+                    self.last_lease = lease.get();
+                    (grown, lease.get() % 2)
+                });
+                format!("{:?} {lease:?}", started.pushed)
+            }
             turn @ Step::Turn { .. } => self.turn(&*port, &key, turn).await,
             Step::Renew(worker, hours) => {
                 let held = self.held.get(worker).cloned().unwrap_or_default();

@@ -1,14 +1,23 @@
 //! Replies are lost: what operators change is changed once, and they are told.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test ends before its runtime does"
+)]
+
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use quorate::queue::{JobPlace, QueueEvent, QueueEvents, Timetable};
-use quorate::{CancellationToken, Error, ErrorKind, Fleet, JobError, JobId, Outcome, QueueSpec};
-use quorate_testing::harness::within;
+use quorate::queue::{JobPlace, QueueEvent, QueueEvents, Timetable, WorkerStatus};
+use quorate::{
+    CancellationToken, Ended, Error, ErrorKind, Fleet, Job, JobError, JobId, Outcome, QueueSpec,
+};
+use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::Proxy;
 use quorate_testing::servers::{Server, ServerKind};
+use tokio::sync::mpsc;
 
 const NUMBERS: QueueSpec<u32> = QueueSpec::new("numbers");
 
@@ -120,4 +129,43 @@ async fn until_job(events: &mut QueueEvents, id: JobId) -> u32 {
             _ => {}
         }
     }
+}
+
+/// Nobody knows that it was delivered: others get it soon, before the lease of the worker would end.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_what_was_begun_here_comes_again_though_the_reply_is_lost() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let fleet = Fleet::builder()
+        .url(proxy.url())
+        .command_timeout(Duration::from_secs(1))
+        .retry_delay(Duration::from_millis(50));
+    let queue = fleet.build().await.unwrap().queue(&NUMBERS);
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let worker = queue.worker(move |job: Job<u32>| {
+        begun.send((job.input, job.attempt())).unwrap();
+        async { Ok(()) }
+    });
+    let (mut status, stop) = (worker.status(), CancellationToken::new());
+    let lease = Duration::from_secs(3);
+    let working = worker.lease(lease).run(stop.clone());
+    let running = tokio::spawn(working);
+    let begun = status.wait_for(|it| *it == WorkerStatus::Running);
+    within("a worker", begun).await.unwrap();
+    // The server knows the script.
+    let known = queue.push(&1).in_process().await.unwrap();
+    known.result().await.unwrap();
+    assert_eq!(begins.recv().await, Some((1, 1)));
+    // Nobody else waits for a reply.
+    eventually("an idle worker", async || {
+        queue.stats().await.unwrap().idle == 1
+    })
+    .await;
+    proxy.cut_before_reply();
+    let job = queue.push(&2).max_attempts(2).in_process().await.unwrap();
+    let ended = within("its end", job.ended().into_future()).await;
+    assert_eq!(ended.unwrap(), Ended::Succeeded(()));
+    assert_eq!(begins.recv().await, Some((2, 2)));
+    stop.cancel();
+    within("the end", running).await.unwrap().unwrap();
 }

@@ -12,6 +12,7 @@ mod looking;
 mod noting;
 mod operating;
 mod settling;
+mod starting;
 mod telling;
 mod unique;
 mod watching;
@@ -37,6 +38,7 @@ pub use self::looking::*;
 pub use self::noting::*;
 pub use self::operating::*;
 pub use self::settling::*;
+pub use self::starting::*;
 pub use self::telling::*;
 pub use self::unique::*;
 pub use self::watching::*;
@@ -145,6 +147,10 @@ macro_rules! queue_suite {
                 who_listens_is_told_what_is_done_to_jobs,
                 who_listens_is_told_that_a_group_is_over,
                 nothing_is_told_when_nobody_listens,
+                a_job_is_begun_where_it_is_pushed,
+                what_was_begun_where_it_was_pushed_comes_again,
+                what_cannot_be_begun_at_once_is_pushed,
+                a_job_that_is_begun_where_it_is_pushed_is_unique,
             ]
         );
     };

@@ -9,6 +9,7 @@ mod asking;
 mod batches;
 mod claiming;
 mod failing;
+mod in_process;
 mod lagging;
 mod leaving;
 mod limits;
@@ -32,6 +33,7 @@ pub use self::asking::*;
 pub use self::batches::*;
 pub use self::claiming::*;
 pub use self::failing::*;
+pub use self::in_process::*;
 pub use self::lagging::*;
 pub use self::leaving::*;
 pub use self::limits::*;
@@ -126,6 +128,11 @@ macro_rules! work_suite {
                 a_queue_that_is_behind_says_so_until_it_has_caught_up,
                 a_worker_is_told_that_its_queue_is_behind,
                 a_backlog_that_nobody_can_watch_is_refused,
+                a_job_is_done_in_the_process_that_pushed_it,
+                what_cannot_be_done_here_is_done_elsewhere,
+                a_worker_with_limits_takes_nothing_at_once,
+                what_is_begun_here_is_no_more_than_there_is_room_for,
+                what_is_begun_here_is_a_job_like_any_other,
             ]
         );
     };

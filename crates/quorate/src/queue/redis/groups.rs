@@ -10,8 +10,36 @@ use super::super::group::{
     Bring, Condition, Effect, EffectName, Gate, GroupView, Left, MemberEnd, MemberEnded, Said, Work,
 };
 use super::super::job::{JobId, MemberOf, NewJob, Settlement};
+use super::super::state::AWAITED;
+use super::RedisQueues;
+use super::keys::group_keys;
 use super::packed::{bytes, double, pack, pack_member, to_member, to_new, whole};
 use crate::clock::whole_micros;
+use crate::error::Result;
+use crate::key::Key;
+use crate::port::CallOptions;
+use crate::redis::{Script, micros, unexpected};
+
+static LOOK_GROUP: Script = Script::new(include_str!("../scripts/look_group.lua"));
+
+impl RedisQueues {
+    pub(super) async fn group_of(
+        &self,
+        queue: &Key,
+        group: JobId,
+        wait: bool,
+        options: CallOptions,
+    ) -> Result<Option<GroupView>> {
+        let [key, _] = group_keys(queue, group);
+        let (wait, awaited): (&[u8], _) = (if wait { b"1" } else { b"0" }, micros(AWAITED));
+        let (keys, arguments) = ([key.as_bytes()], [wait, awaited.as_bytes()]);
+        let look = self.scripts.run(&LOOK_GROUP, &keys, &arguments, options);
+        match look.await? {
+            Frame::Null => Ok(None),
+            reply => to_group(&reply).map(Some).ok_or_else(|| unexpected(&reply)),
+        }
+    }
+}
 
 /// What the jobs leave that are settled.
 pub(super) fn works_of(ask: &Ask) -> impl Iterator<Item = &Work> {
@@ -264,7 +292,7 @@ pub(super) fn to_ids(reply: &Frame) -> Option<Vec<JobId>> {
 }
 
 /// What `look_group.lua` tells: the fields of a hash, in any order.
-pub(super) fn to_group(reply: &Frame) -> Option<GroupView> {
+fn to_group(reply: &Frame) -> Option<GroupView> {
     let (mut head, mut values) = (None, Vec::new());
     for field in fields(reply)? {
         let (name, value) = field?;

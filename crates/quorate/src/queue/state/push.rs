@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::ask::Pushed;
+use super::super::ask::{Pushed, Started};
 use super::super::happened::JobEventKind;
-use super::super::job::{JobId, NewJob};
+use super::super::job::{JobId, LeaseNumber, NewJob};
 use super::super::unique::{Unique, UniqueScope};
 use super::places::{Job, Place};
 use super::{QueueState, Told, is_nothing};
@@ -25,19 +25,38 @@ pub(super) struct Queued {
 impl QueueState {
     /// Queues jobs, but those that are known and those whose keys others have.
     pub(in crate::queue) fn push(&mut self, now: Micros, jobs: Vec<NewJob>) -> Told<Vec<Pushed>> {
-        let (pushed, queued) = self.queue_jobs(now, jobs);
+        let (pushed, queued, _) = self.queue_jobs(now, jobs, None);
         let news = self.wake(now, queued.any_ready || queued.is_sooner);
         (pushed, news)
     }
 
-    /// The same, and nobody is woken yet.
-    pub(super) fn queue_jobs(&mut self, now: Micros, jobs: Vec<NewJob>) -> (Vec<Pushed>, Queued) {
+    /// Queues a job and delivers it at once to who pushes it, if that may be.
+    pub(in crate::queue) fn start(
+        &mut self,
+        now: Micros,
+        job: NewJob,
+        lease: Duration,
+    ) -> Told<Started> {
+        let begins = (!self.paused).then_some(lease);
+        let (pushed, queued, lease) = self.queue_jobs(now, vec![job], begins);
+        let news = self.wake(now, queued.any_ready || queued.is_sooner);
+        let (pushed, at) = (pushed[0], now);
+        (Started { pushed, at, lease }, news)
+    }
+
+    /// Queues jobs, and nobody is woken yet. One that is alone may be delivered at once, for so long.
+    pub(super) fn queue_jobs(
+        &mut self,
+        now: Micros,
+        jobs: Vec<NewJob>,
+        begins: Option<Duration>,
+    ) -> (Vec<Pushed>, Queued, Option<LeaseNumber>) {
         let mut moves = Moves::with_capacity(jobs.len());
         let jobs = jobs.into_iter();
         let pushed = jobs.map(|new| self.take_in(now, new, &mut moves)).collect();
         // Who is idle knows this.
         let known_due = self.due.first().map(|(at, _)| *at);
-        let mut queued = Queued::default();
+        let (mut queued, mut begun) = (Queued::default(), None);
         for (id, delay) in moves {
             let due = (!is_nothing(delay)).then(|| now.plus(delay));
             self.watch
@@ -45,12 +64,25 @@ impl QueueState {
             if let Some(due) = due {
                 queued.is_sooner |= known_due.is_none_or(|known| due <= known);
                 self.make_due(id, due);
+            } else if let Some(lease) = begins {
+                begun = Some(self.begin_pushed(now, id, lease));
             } else if !self.is_ready(id) {
                 self.make_ready(id);
                 queued.any_ready = true;
             }
         }
-        (pushed, queued)
+        (pushed, queued, begun)
+    }
+
+    /// Delivers a job at once to who pushes it, ahead of what waits.
+    fn begin_pushed(&mut self, now: Micros, id: JobId, lasts: Duration) -> LeaseNumber {
+        let is_bound = self.jobs.get(&id).is_some_and(Job::is_bound);
+        let lease = LeaseNumber::after(self.lease, now, is_bound);
+        self.lease = lease.get();
+        self.hold(id, lease, now.plus(lasts));
+        self.watch
+            .happened(now, id, || JobEventKind::Started { attempt: 1 });
+        lease
     }
 
     fn take_in(&mut self, now: Micros, new: NewJob, moves: &mut Moves) -> Pushed {

@@ -24,6 +24,17 @@ pub(super) enum Why {
     Stopping,
 }
 
+/// What came of the wish to keep room for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reserved {
+    /// It is kept.
+    Kept,
+    /// There is none.
+    Full,
+    /// It may be needed for jobs that are asked for at present.
+    Asked,
+}
+
 /// A job that the worker has.
 #[derive(Debug)]
 struct Held {
@@ -38,6 +49,17 @@ struct Held {
 struct State {
     held: ById<Held>,
     settled: Vec<Settled>,
+    /// Jobs for which room is kept.
+    reserved: usize,
+    /// How many are asked for at present.
+    asked: usize,
+}
+
+impl State {
+    /// How many jobs there are, and are to come for which room is kept.
+    fn taken(&self) -> usize {
+        self.held.len() + self.reserved
+    }
 }
 
 /// See the top of the file.
@@ -49,6 +71,8 @@ pub(super) struct Desk {
     pub(super) changed: Notify,
     /// News of jobs may have been missed.
     pub(super) unsure: Notify,
+    /// Jobs that were asked for have come, or none did.
+    pub(super) answered: Notify,
     /// There may be work that the last turn did not see.
     woken: AtomicBool,
     /// A job was left to others.
@@ -104,14 +128,47 @@ impl Desk {
         let mut state = self.state.lock();
         let some = state.settled.len().min(MOST_AT_ONCE);
         let settled = state.settled.drain(..some).collect();
-        let free = concurrency.saturating_sub(state.held.len());
+        let free = concurrency.saturating_sub(state.taken());
         (settled, free.min(MOST_AT_ONCE))
+    }
+
+    /// How many jobs to ask for now: for those room is kept until it is said that none are asked for.
+    pub(super) fn ask(&self, concurrency: usize) -> usize {
+        let mut state = self.state.lock();
+        let free = concurrency.saturating_sub(state.taken());
+        state.asked = free.min(MOST_AT_ONCE);
+        state.asked
+    }
+
+    /// No jobs are asked for: what came was entered.
+    pub(super) fn asks_no_more(&self) {
+        self.state.lock().asked = 0;
+        self.answered.notify_waiters();
+    }
+
+    /// Keeps room for one job, if there is any.
+    pub(super) fn reserve(&self, concurrency: usize) -> Reserved {
+        let mut state = self.state.lock();
+        if state.taken() >= concurrency {
+            Reserved::Full
+        } else if state.taken() + state.asked >= concurrency {
+            Reserved::Asked
+        } else {
+            state.reserved += 1;
+            Reserved::Kept
+        }
+    }
+
+    /// Gives that back: it was entered, or is not to come.
+    pub(super) fn release(&self) {
+        self.state.lock().reserved -= 1;
+        self.changed.notify_one();
     }
 
     /// Whether there is nothing left that a job could be waiting for.
     pub(super) fn is_empty(&self) -> bool {
         let state = self.state.lock();
-        state.held.is_empty() && state.settled.is_empty()
+        state.taken() == 0 && state.settled.is_empty()
     }
 
     /// Whether something may have come since this was last asked.

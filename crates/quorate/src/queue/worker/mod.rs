@@ -7,6 +7,7 @@
 mod batch;
 mod desk;
 mod execute;
+mod hand;
 mod heart;
 mod meters;
 mod setup;

@@ -19,6 +19,7 @@ use super::super::work::{Job, JobError, JobHome};
 use super::batch::{Gatherer, MAX_WAIT, SIZE};
 use super::desk::{Desk, SharedDesk};
 use super::execute;
+use super::hand::Hand;
 use super::heart::Heart;
 use super::meters::Meters;
 use super::shop::{Accept, Shop};
@@ -300,12 +301,24 @@ impl<I, O, H> Worker<I, O, H> {
             desk: desk.clone(),
             lease: self.lease,
         };
-        let taker = Taker {
+        let hand = Arc::new(Hand {
             queues: queues.clone(),
             key: key.clone(),
             desk: desk.clone(),
             heart: heart(),
             start: start(self.handler, Arc::new(shop)),
+            concurrency: self.concurrency,
+            lease: self.lease,
+            stop: stop.clone(),
+        });
+        // What may begin is decided where all that is active is known.
+        let is_limited = self.limits != QueueLimits::NONE;
+        let takes = (!is_limited).then(|| queues.take_here(&key, hand.clone()));
+        let taker = Taker {
+            queues: queues.clone(),
+            key: key.clone(),
+            desk: desk.clone(),
+            hand,
             teller: self.teller,
             worker,
             concurrency: self.concurrency,
@@ -334,7 +347,7 @@ impl<I, O, H> Worker<I, O, H> {
         };
         // In a task of its own: when this future is dropped, what runs is still to be settled.
         queues.context.spawn(async move {
-            let _listens = listens;
+            let (_listens, _takes) = (listens, takes);
             tokio::select! {
                 () = taker.run() => {}
                 () = beat.run() => {}

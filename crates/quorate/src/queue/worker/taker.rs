@@ -7,12 +7,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::ask::{Ask, Renewed, Turn, WorkerId};
+use super::super::ask::{Ask, Turn, WorkerId};
 use super::super::job::{Delivered, Settled};
 use super::super::limits::QueueLimits;
 use super::super::queues::Queues;
 use super::desk::{SharedDesk, Why};
-use super::heart::Heart;
+use super::hand::Hand;
 use super::status::WorkerStatus;
 use super::teller::Teller;
 use crate::backoff::Backoff;
@@ -56,8 +56,8 @@ pub(super) struct Taker {
     pub(super) queues: Arc<Queues>,
     pub(super) key: Key,
     pub(super) desk: SharedDesk,
-    pub(super) heart: Heart,
-    pub(super) start: Start,
+    /// What begins jobs.
+    pub(super) hand: Arc<Hand>,
     /// Told of groups that are over.
     pub(super) teller: Option<Teller>,
     pub(super) worker: WorkerId,
@@ -97,10 +97,17 @@ impl Taker {
                 self.park(free > 0).await;
                 continue;
             }
-            let ask = self.ask(settled, free);
+            // What is begun where it is pushed may have taken some of it meanwhile.
+            let want = if free > 0 {
+                self.desk.ask(self.concurrency)
+            } else {
+                0
+            };
+            let ask = self.ask(settled, want);
             if let Some((turn, asked)) = self.turn(&ask, None).await {
                 self.take(turn, ask.want, asked).await;
             }
+            self.desk.asks_no_more();
         }
         self.status.send_replace(WorkerStatus::Draining);
         self.drain().await;
@@ -158,9 +165,14 @@ impl Taker {
             let turn = self.queues.turn(&self.key, ask).await;
             let error = match turn {
                 Ok(turn) => {
-                    if failures > 0 {
-                        self.status.send_replace(WorkerStatus::Running);
-                    }
+                    self.status.send_if_modified(|status| {
+                        let is_better =
+                            matches!(status, WorkerStatus::Starting | WorkerStatus::Degraded);
+                        if is_better {
+                            *status = WorkerStatus::Running;
+                        }
+                        is_better
+                    });
                     return Some((turn, asked));
                 }
                 Err(error) if error.kind() == ErrorKind::Closed => {
@@ -211,38 +223,7 @@ impl Taker {
         } else {
             now
         };
-        let ends = after(asked, self.lease);
-        let fresh = asked + self.lease / 3 >= now;
-        let stops: Vec<_> = turn
-            .delivered
-            .iter()
-            .map(|it| self.desk.enter(it.id, it.lease, ends))
-            .collect();
-        if !fresh {
-            self.make_sure(&turn.delivered).await;
-        }
-        for (it, stop) in turn.delivered.into_iter().zip(stops) {
-            if stop.is_cancelled() {
-                self.desk.leave(it.id, it.lease, None);
-            } else {
-                (self.start)(it, stop);
-            }
-        }
-    }
-
-    /// The answer took so long that these may not be ours any more: asks before they are begun.
-    async fn make_sure(&self, delivered: &[Delivered]) {
-        let held: Vec<_> = delivered.iter().map(|it| (it.id, it.lease)).collect();
-        let asked = Instant::now();
-        let renewed = self.queues.renew(&self.key, &held, self.lease, self.lease);
-        let renewed = match renewed.await {
-            Ok(renewed) => renewed,
-            Err(error) => {
-                self.queues.report(&error);
-                vec![Renewed::Lost; held.len()]
-            }
-        };
-        self.heart.heed(&held, &renewed, asked);
+        self.hand.begin_all(turn.delivered, asked, self.lease).await;
     }
 
     /// Lets what runs end, tells it to after a while, and settles or hands back everything.

@@ -14,6 +14,8 @@ pub(super) const IDS: u8 = 8;
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Push(Vec<Pushed>),
+    /// Of one that is begun where it is pushed.
+    Start(u8, Pushed, u32),
     Turn {
         worker: u8,
         /// What it says of the first of what it has or had, in order.
@@ -200,6 +202,11 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => proptest::collection::vec(pushed(), 0..5).prop_map(Step::Push),
         3 => alike().prop_map(Step::Push),
+        2 => (0..WORKERS, pushed(), 1..5_u32)
+            .prop_filter("it is to wait", |(_, job, _)| {
+                job.unique.as_ref().is_none_or(|it| it.scope != UniqueScope::Debounce)
+            })
+            .prop_map(|(worker, job, hours)| Step::Start(worker, job, hours)),
         7 => (0..WORKERS, settled(), 0..4_usize, 1..5_u32, proptest::bool::weighted(0.3), limits()).prop_map(
             |(worker, settled, want, hours, again, limits)| Step::Turn { worker, settled, want, hours, again, limits }
         ),
