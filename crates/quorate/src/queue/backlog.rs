@@ -38,7 +38,7 @@ impl<I, O> Queue<I, O> {
     ///
     /// It looks at the queue four times in `after`, at most once a second: all jobs of all instances together, whatever works on
     /// them; of a queue that is paused, too. What counts is since when a job has been ready, also of one that was delayed
-    /// or has failed before. As that is found out by looking again, a queue that is behind already is noticed after `after`.
+    /// or has failed before. What a limit of its fairness group holds back is not counted. As that is found out by looking again, a queue that is behind already is noticed after `after`.
     ///
     /// It ends when nobody has what this returns any more, and when the fleet is closed.
     ///
@@ -132,10 +132,9 @@ impl Looking {
         self.probes.saw(now, stats.last);
         while let Some(id) = self.probes.first() {
             match self.queues.look(&self.key, id, false).await? {
-                Some(JobState::Due(_) | JobState::Active { .. } | JobState::Ended(_)) | None => {
-                    self.probes.pass();
-                }
-                Some(_) => break,
+                Some(JobState::Ready) => break,
+                // What a limit of its group holds back is not what the queue is behind with.
+                _ => self.probes.pass(),
             }
         }
         let waited = self.probes.waited(now);

@@ -12,6 +12,7 @@ mod differential_groups;
 mod faults;
 mod faults_groups;
 mod faults_killed;
+mod faults_started;
 mod file;
 mod file_groups;
 mod fsck;
