@@ -33,7 +33,7 @@ pub use self::groups::TELLING;
 use self::limits::{Limiting, Limits, Room};
 use self::notes::AllNotes;
 use self::outbox::Outbox;
-use self::places::{Job, Place};
+use self::places::{Job, Over, Place};
 use self::schedules::Schedules;
 pub use self::totals::QueueTotals;
 use self::unique::Uniques;
@@ -65,7 +65,10 @@ pub(super) const RAN_OUT: &str = "its lease ran out";
 /// Everything remembered of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueueState {
+    /// Those that are not over, or dead.
     jobs: ById<Job>,
+    /// What became of the others.
+    over: ById<Over>,
     ready: BTreeSet<(Rank, JobId)>,
     due: BTreeSet<(Micros, JobId)>,
     active: BTreeSet<(Micros, LeaseNumber, JobId)>,
@@ -199,34 +202,6 @@ impl QueueState {
             over => over,
         };
         (state, news)
-    }
-
-    /// Where a job is; `None` if there is no such job, or not any more.
-    pub(super) fn look(&self, now: Micros, id: JobId) -> Option<JobState> {
-        Some(match &self.jobs.get(&id)?.place {
-            Place::Ready(_) => JobState::Ready,
-            Place::Due(due) => JobState::Due(*due),
-            Place::Limited(_) => JobState::Limited,
-            Place::Active { cancelled, .. } => JobState::Active {
-                cancelled: *cancelled,
-            },
-            Place::Ended(until, _) if *until <= now => return None,
-            Place::Ended(_, end) => JobState::Ended(end.clone()),
-        })
-    }
-
-    /// The same, and has its end announced if there is one within [`AWAITED`].
-    pub(super) fn look_and_wait(&mut self, now: Micros, id: JobId) -> Option<JobState> {
-        let state = self.look(now, id)?;
-        if !matches!(state, JobState::Ended(_)) {
-            self.stop_waiting(id);
-            while let Some((_, gone)) = self.awaited_by.first().filter(|(at, _)| *at <= now) {
-                self.stop_waiting(*gone);
-            }
-            self.awaited.insert(id, now.plus(AWAITED));
-            self.awaited_by.insert((now.plus(AWAITED), id));
-        }
-        Some(state)
     }
 
     /// Whether jobs are delivered. Those that workers have go on.
@@ -463,7 +438,8 @@ impl QueueState {
 
     /// When there is something to forget; nothing is left at all then if there is no job, and nobody has a uniqueness key.
     pub(super) fn forgotten_at(&self) -> Option<Micros> {
-        let is_empty = self.jobs.is_empty() && self.uniques.is_empty() && self.outbox.is_empty();
+        let has_jobs = !self.jobs.is_empty() || !self.over.is_empty();
+        let is_empty = !has_jobs && self.uniques.is_empty() && self.outbox.is_empty();
         if is_empty && !self.paused && !self.has_open_groups() {
             let last = self.groups.last_end().unwrap_or_default();
             return Some(self.until.max(last).max(self.schedules.until()));

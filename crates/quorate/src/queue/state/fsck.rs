@@ -2,7 +2,7 @@
 //! wrong; `fsck.lua` does the same where its place is all that says so.
 
 use super::super::fsck::{FsckPage, Stray};
-use super::super::job::{JobEnd, JobId};
+use super::super::job::JobId;
 use super::QueueState;
 use super::places::Place;
 use crate::clock::Micros;
@@ -23,11 +23,19 @@ impl QueueState {
                 strays.push(Stray::Unplaced(*id));
             }
         }
+        for (id, over) in &self.over {
+            checked += 1;
+            if !self.ended.contains(&(over.until, *id)) {
+                strays.push(Stray::Unplaced(*id));
+            }
+        }
         let keys = self.uniques.strays(|id| {
             let place = self.jobs.get(&id).map(|job| &job.place);
-            place.is_some_and(|place| !matches!(place, Place::Ended(..)))
+            place.is_some_and(|place| !matches!(place, Place::Dead(..)))
         });
-        let notes = self.notes.without(|id| self.jobs.contains_key(&id));
+        let notes = self
+            .notes
+            .without(|id| self.jobs.contains_key(&id) || self.over.contains_key(&id));
         if repair {
             if !strays.is_empty() {
                 self.index_anew();
@@ -60,18 +68,20 @@ impl QueueState {
                 Some(Place::Active { lease, ends, .. }) if (ends, lease) == (until, number));
             (*id, is_there)
         });
-        let over = self.ended.iter().map(|it| (it, false));
-        let over = over.chain(self.dead.iter().map(|it| (it, true)));
-        let over = over.map(move |((at, id), dead)| {
-            let is_there = matches!(place(id),
-                Some(Place::Ended(until, end)) if until == at && is_dead(end) == dead);
+        let ended = self.ended.iter().map(move |(at, id)| {
+            let is_there = self.over.get(id).is_some_and(|over| over.until == *at);
+            (*id, is_there)
+        });
+        let dead = self.dead.iter().map(move |(at, id)| {
+            let is_there = matches!(place(id), Some(Place::Dead(until, _)) if until == at);
             (*id, is_there)
         });
         let aside = self.limiting.aside().iter().map(move |(rank, id)| {
             let is_there = matches!(place(id), Some(Place::Limited(it)) if it == rank);
             (*id, is_there)
         });
-        ready.chain(due).chain(aside).chain(active).chain(over)
+        let waiting = ready.chain(due).chain(aside);
+        waiting.chain(active).chain(ended).chain(dead)
     }
 
     fn is_indexed(&self, id: JobId, place: &Place) -> bool {
@@ -80,8 +90,7 @@ impl QueueState {
             Place::Due(at) => self.due.contains(&(*at, id)),
             Place::Active { lease, ends, .. } => self.active.contains(&(*ends, *lease, id)),
             Place::Limited(rank) => self.limiting.aside().contains(&(*rank, id)),
-            Place::Ended(until, end) if is_dead(end) => self.dead.contains(&(*until, id)),
-            Place::Ended(until, _) => self.ended.contains(&(*until, id)),
+            Place::Dead(until, _) => self.dead.contains(&(*until, id)),
         }
     }
 
@@ -103,11 +112,8 @@ impl QueueState {
                 Place::Active { lease, ends, .. } => {
                     self.active.insert((*ends, *lease, *id));
                 }
-                Place::Ended(until, end) if is_dead(end) => {
+                Place::Dead(until, _) => {
                     self.dead.insert((*until, *id));
-                }
-                Place::Ended(until, _) => {
-                    self.ended.insert((*until, *id));
                 }
                 Place::Limited(rank) => {
                     let looked_at = Micros::default();
@@ -115,11 +121,9 @@ impl QueueState {
                 }
             }
         }
+        let over = self.over.iter().map(|(id, over)| (over.until, *id));
+        self.ended.extend(over);
     }
-}
-
-const fn is_dead(end: &JobEnd) -> bool {
-    matches!(end, JobEnd::Dead(_))
 }
 
 #[cfg(test)]

@@ -108,25 +108,30 @@ impl QueueState {
     }
 
     fn remove_one(&mut self, now: Micros, id: JobId, news: &mut Vec<News>) -> Removed {
+        let over = self.over.get(&id).map(|over| over.until);
         let Some(job) = self.jobs.get(&id) else {
-            return Removed::Unknown;
+            return over.map_or(Removed::Unknown, |until| self.remove_over(now, id, until));
         };
         match job.place {
             Place::Active { .. } => Removed::Active,
-            Place::Ended(until, _) => {
+            Place::Dead(until, _) => {
                 self.let_go(now, id, now);
-                self.forget_job(id);
-                if until > now {
-                    self.watch.happened(now, id, || JobEventKind::Removed);
-                    Removed::Gone
-                } else {
-                    Removed::Unknown
-                }
+                self.remove_over(now, id, until)
             }
             Place::Ready(_) | Place::Due(_) | Place::Limited(_) => {
                 self.end_for(now, id, JobEnd::Cancelled, Duration::ZERO, news);
                 Removed::Gone
             }
+        }
+    }
+
+    fn remove_over(&mut self, now: Micros, id: JobId, until: Micros) -> Removed {
+        self.forget_job(id);
+        if until > now {
+            self.watch.happened(now, id, || JobEventKind::Removed);
+            Removed::Gone
+        } else {
+            Removed::Unknown
         }
     }
 }

@@ -41,10 +41,18 @@ pub(super) enum Place {
         ends: Micros,
         cancelled: bool,
     },
-    /// Until when that is kept.
-    Ended(Micros, JobEnd),
+    /// Until when it is kept, and why it failed for good.
+    Dead(Micros, String),
     /// Aside until its fairness group has room.
     Limited(Rank),
+}
+
+/// What became of a job that is over and not dead: little, since there may be many of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Over {
+    /// Until when it is kept.
+    pub(super) until: Micros,
+    pub(super) end: JobEnd,
 }
 
 impl Job {
@@ -235,26 +243,33 @@ impl QueueState {
             return self.forget_job(id);
         }
         self.leave(id);
-        let Some(job) = self.jobs.get_mut(&id) else {
-            return;
-        };
         let until = now.plus(keep);
-        if matches!(end, JobEnd::Dead(_)) {
-            self.dead.insert((until, id));
-        } else {
-            // What is dead may be wanted again.
-            (job.input, job.group, job.error) = (Bytes::new(), String::new(), None);
-            (job.member_of, job.unique) = (None, None);
-            self.notes.forget_checkpoint(id);
-            self.ended.insert((until, id));
+        match end {
+            JobEnd::Dead(why) => {
+                if let Some(job) = self.jobs.get_mut(&id) {
+                    job.place = Place::Dead(until, why);
+                    self.dead.insert((until, id));
+                }
+            }
+            // Of what is not dead, nothing else will be wanted again.
+            end => {
+                if self.jobs.remove(&id).is_some() {
+                    self.over.insert(id, Over { until, end });
+                    self.ended.insert((until, id));
+                    self.notes.forget_checkpoint(id);
+                }
+            }
         }
-        job.place = Place::Ended(until, end);
     }
 
     pub(super) fn forget_job(&mut self, id: JobId) {
         if self.jobs.contains_key(&id) {
             self.leave(id);
             self.jobs.remove(&id);
+            self.notes.forget(id);
+        } else if let Some(over) = self.over.remove(&id) {
+            self.ended.remove(&(over.until, id));
+            self.changed.push(id);
             self.notes.forget(id);
         }
     }
@@ -282,11 +297,8 @@ impl QueueState {
                 self.active.remove(&(*ends, *lease, id));
                 self.limiting.stopped(&job.group, id);
             }
-            Place::Ended(until, JobEnd::Dead(_)) => {
+            Place::Dead(until, _) => {
                 self.dead.remove(&(*until, id));
-            }
-            Place::Ended(until, _) => {
-                self.ended.remove(&(*until, id));
             }
             Place::Limited(rank) => self.limiting.take_back(&job.group, *rank, id),
         }

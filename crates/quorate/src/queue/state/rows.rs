@@ -4,16 +4,19 @@ use super::super::fairness::{Fairness, Rank};
 use super::super::group::Effect;
 use super::super::job::{JobId, LeaseNumber};
 use super::super::limits::Begun;
-use super::places::{Job, Place};
+use super::places::{Job, Over, Place};
 use super::side::Side;
 use super::{QueueState, QueueTotals};
 use crate::clock::Micros;
 use crate::embedded::{decode, encode};
 
+/// What the row of a job begins with that is over, and not dead.
+const OVER: u8 = 2;
+
 impl QueueState {
     /// What it counts, if there is anything to count on.
     pub(in crate::queue) fn row(&self) -> Option<Vec<u8>> {
-        let has_jobs = !self.jobs.is_empty() || !self.uniques.is_empty();
+        let has_jobs = !self.jobs.is_empty() || !self.over.is_empty() || !self.uniques.is_empty();
         let has_groups = !self.groups.is_empty() || !self.outbox.is_empty();
         let is_there = self.paused || has_jobs || has_groups || !self.schedules.is_empty();
         let numbers = || (self.fairness.turn(), self.lease, self.paused, self.totals);
@@ -36,7 +39,10 @@ impl QueueState {
     /// The row of what is called so.
     pub(in crate::queue) fn side_row(&self, name: &str) -> Option<Vec<u8>> {
         match Side::parse(name)? {
-            Side::Job(id) => self.jobs.get(&id).map(|job| encode(1, job)),
+            Side::Job(id) => {
+                let over = || self.over.get(&id).map(|over| encode(OVER, over));
+                self.jobs.get(&id).map(|job| encode(1, job)).or_else(over)
+            }
             Side::Notes(id) => self.notes.of(id).map(|notes| encode(1, notes)),
             Side::Unique(key) => {
                 let holder = self.uniques.get(key)?;
@@ -94,6 +100,11 @@ impl QueueState {
 
     /// Takes a job back. A worker that had it is gone with the process, so its lease has ended.
     fn take_job(&mut self, id: JobId, row: &[u8]) -> Option<()> {
+        if let Some(over) = decode::<Over>(OVER, row) {
+            self.ended.insert((over.until, id));
+            self.over.insert(id, over);
+            return Some(());
+        }
         let mut job: Job = decode(1, row)?;
         if let Place::Limited(rank) = job.place {
             // Nobody has jobs of its group any more.
@@ -112,14 +123,8 @@ impl QueueState {
                 self.active.insert((*ends, *lease, id));
                 self.lease = self.lease.max(LeaseNumber::get(*lease));
             }
-            Place::Ended(until, end) => {
-                let dead = matches!(end, super::JobEnd::Dead(_));
-                let kept = if dead {
-                    &mut self.dead
-                } else {
-                    &mut self.ended
-                };
-                kept.insert((*until, id));
+            Place::Dead(until, _) => {
+                self.dead.insert((*until, id));
             }
             Place::Limited(_) => {}
         }

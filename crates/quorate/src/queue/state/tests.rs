@@ -307,20 +307,23 @@ fn check(queue: &QueueState) {
     queue.active.iter().for_each(|(.., id)| put(*id, "active"));
     queue.ended.iter().for_each(|(_, id)| put(*id, "ended"));
     queue.dead.iter().for_each(|(_, id)| put(*id, "dead"));
-    assert_eq!(places.len(), queue.jobs.len(), "none is nowhere");
+    let kept = queue.jobs.len() + queue.over.len();
+    assert_eq!(places.len(), kept, "none is nowhere");
+    for id in queue.over.keys() {
+        assert_eq!(places[id], ["ended"]);
+    }
     for (id, job) in &queue.jobs {
         let place = match &job.place {
             Place::Ready(_) => "ready",
             Place::Due(_) => "due",
             Place::Limited(_) => "aside",
             Place::Active { .. } => "active",
-            Place::Ended(_, JobEnd::Dead(_)) => "dead",
-            Place::Ended(..) => "ended",
+            Place::Dead(..) => "dead",
         };
         assert_eq!(places[id], [place]);
         assert!(job.tries <= job.attempts);
         let is_dead = place == "dead";
-        assert!(is_dead || place == "ended" || job.tries < job.attempts);
+        assert!(is_dead || job.tries < job.attempts);
     }
     assert_eq!(queue.awaited.len(), queue.awaited_by.len());
 }
@@ -407,7 +410,7 @@ proptest! {
         let held = ["a", "b"].map(|key| (key, queue.uniques.holder(key, at(now))));
         for (key, id) in held {
             let job = id.and_then(|id| queue.jobs.get(&id));
-            let is_over = job.is_none_or(|job| matches!(job.place, Place::Ended(..)));
+            let is_over = job.is_none_or(|job| matches!(job.place, Place::Dead(..)));
             let until = queue.uniques.get(key).and_then(|it| it.until);
             prop_assert!(id.is_none() || !is_over || until.is_some(), "{key} is held for ever");
         }

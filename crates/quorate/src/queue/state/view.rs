@@ -1,15 +1,48 @@
-//! What is seen of a queue: a pure function of its state and the time. `list.lua`, `inspect.lua` and `stats.lua` mirror it.
+//! What is seen of a queue: a pure function of its state and the time. `look.lua`, `await.lua`, `list.lua`, `inspect.lua` and
+//! `stats.lua` mirror it.
 
 use std::collections::{BTreeSet, btree_set};
 use std::ops::Bound;
 
 use super::super::job::{JobEnd, JobId, JobState};
 use super::super::view::{JobDetails, JobPage, JobPlace, JobView, MAX_PAGE, QueueStats, Spot};
-use super::QueueState;
-use super::places::Job;
+use super::places::{Job, Place};
+use super::{AWAITED, QueueState};
 use crate::clock::Micros;
 
 impl QueueState {
+    /// Where a job is; `None` if there is no such job, or not any more.
+    pub(in crate::queue) fn look(&self, now: Micros, id: JobId) -> Option<JobState> {
+        let Some(job) = self.jobs.get(&id) else {
+            let over = self.over.get(&id).filter(|over| over.until > now);
+            return over.map(|over| JobState::Ended(over.end.clone()));
+        };
+        Some(match &job.place {
+            Place::Ready(_) => JobState::Ready,
+            Place::Due(due) => JobState::Due(*due),
+            Place::Limited(_) => JobState::Limited,
+            Place::Active { cancelled, .. } => JobState::Active {
+                cancelled: *cancelled,
+            },
+            Place::Dead(until, _) if *until <= now => return None,
+            Place::Dead(_, why) => JobState::Ended(JobEnd::Dead(why.clone())),
+        })
+    }
+
+    /// The same, and has its end announced if there is one within [`AWAITED`].
+    pub(in crate::queue) fn look_and_wait(&mut self, now: Micros, id: JobId) -> Option<JobState> {
+        let state = self.look(now, id)?;
+        if !matches!(state, JobState::Ended(_)) {
+            self.stop_waiting(id);
+            while let Some((_, gone)) = self.awaited_by.first().filter(|(at, _)| *at <= now) {
+                self.stop_waiting(*gone);
+            }
+            self.awaited.insert(id, now.plus(AWAITED));
+            self.awaited_by.insert((now.plus(AWAITED), id));
+        }
+        Some(state)
+    }
+
     /// A job with all that is known of it.
     pub(in crate::queue) fn inspect(&self, now: Micros, id: JobId) -> Option<JobView> {
         let mut view = self.view(now, id)?;
