@@ -103,6 +103,18 @@ pub(crate) fn weigh_elsewhere<W: ValueEnum>(argument: &str, weighed: &W) -> Resu
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
+/// Bytes that programs may still take.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub(crate) fn free_memory() -> Result<u64> {
+    let sizes = std::fs::read_to_string("/proc/meminfo").context("the kernel does not tell")?;
+    let free = sizes.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = free.and_then(|rest| rest.trim().strip_suffix("kB"));
+    let kibibytes = kibibytes.context("the kernel tells something else")?;
+    Ok(kibibytes.trim().parse::<u64>()? * 1024)
+}
+
 /// Bytes of this process that are in memory.
 ///
 /// # Errors

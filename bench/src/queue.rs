@@ -17,6 +17,7 @@ use quorate::Fleet;
 use self::bare::{Bare, Kind};
 use self::ours::{Channel, Crowd, Ours};
 use crate::context::{Context, Flavour};
+use crate::machine::free_memory;
 use crate::measure::{Contender, Series};
 use crate::report::{Better, Bound, Figure};
 
@@ -26,6 +27,8 @@ const CONCURRENCY: usize = 100;
 const BATCH: usize = 50;
 /// Jobs pushed that are not done yet, at most.
 const BACKLOG: usize = 2_000;
+/// What a waiting job takes of the server's memory, and more for what the server does with it meanwhile.
+const BYTES_OF_A_JOB: u64 = 600;
 const LEAST_OF_FLOOR: f64 = 0.6;
 /// Jobs per second that are aimed at.
 const AIM: f64 = 50_000.0;
@@ -160,7 +163,7 @@ async fn in_file(context: &Context) -> Result<Vec<Figure>> {
     Ok(vec![compared(name, pair(&series)?)?.swap_remove(0)])
 }
 
-/// The same work in front of many jobs that wait, beside a thousand of them.
+/// The same work in front of many jobs that wait, beside a thousand of them. Ten million take minutes: not with `--quick`.
 async fn waiting(context: &Context) -> Result<Vec<Figure>> {
     let mut counts = vec![100_000];
     if context.plan.rounds > 5 {
@@ -171,9 +174,16 @@ async fn waiting(context: &Context) -> Result<Vec<Figure>> {
         let name = format!("queue.waiting{count}");
         let few = Crowd { waiting: 1_000, ..Crowd::default() };
         let many = Crowd { waiting: count, ..Crowd::default() };
-        if context.wants(&name) {
-            figures.extend(crowds(context, &name, many, ("thousand", few)).await?);
+        if !context.wants(&name) {
+            continue;
         }
+        let (takes, free) = (u64::try_from(count)? * BYTES_OF_A_JOB, free_memory()?);
+        if takes > free {
+            let why = format!("{name} LEFT OUT: it takes {takes} bytes of memory, {free} are free");
+            context.say(&why);
+            continue;
+        }
+        figures.extend(crowds(context, &name, many, ("thousand", few)).await?);
     }
     Ok(figures)
 }
@@ -195,20 +205,28 @@ async fn crowds(
     crowd: Crowd,
     (other, than): (&'static str, Crowd),
 ) -> Result<Vec<Figure>> {
-    context.expect(1, 2);
+    context.expect(2, 2);
     let fleet = Fleet::connect(&context.server.url()).await?;
-    let mut contenders = Vec::new();
+    let (mut lives, mut claims) = (Vec::new(), Vec::new());
     for (who, crowd) in [("quorate", crowd), (other, than)] {
         let ours = Ours::new(&fleet, crowd);
         ours.fill(context).await?;
-        contenders.push(Contender::custom(who, move |tasks, length| {
+        let same = ours.clone();
+        lives.push(Contender::custom(who, move |tasks, length| {
             Box::pin(ours.clone().window(tasks, length))
         }));
+        claims.push(Contender::custom(who, move |tasks, length| {
+            Box::pin(same.clone().claims(tasks, length))
+        }));
     }
-    let series = context.turns(name, contenders, CONCURRENCY, context.plan).await?;
+    let lives = context.turns(name, lives, CONCURRENCY, context.plan).await?;
+    let claims = context.turns(name, claims, CONCURRENCY, context.plan).await?;
     fleet.redis()?.command(&["FLUSHALL", "ASYNC"]).await?;
     fleet.close().await;
-    compared(name, pair(&series)?)
+    let mut figures = compared(name, pair(&lives)?)?;
+    // While nobody pushes: only what the server takes for it says something.
+    figures.extend(compared(&format!("{name}.claims"), pair(&claims)?)?.pop());
+    Ok(figures)
 }
 
 /// Rate, commands and server time of ours beside theirs.

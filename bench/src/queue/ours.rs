@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use quorate::{CancellationToken, Fleet, Queue, QueueSpec};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -64,6 +64,19 @@ impl Ours {
             }
             self.queue.push_many(&inputs).await?;
         }
+        if self.crowd.waiting > 0 {
+            let info = self.fleet.redis()?.command(&["INFO", "memory"]).await?;
+            let used = info.as_str().and_then(|info| {
+                let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+                line?.trim().parse::<u64>().ok()
+            });
+            let used = used.context("the server says how much memory it uses")?;
+            context.say(&format!(
+                "{} wait, in {} MB of the server's memory",
+                self.crowd.waiting,
+                used / 1_000_000
+            ));
+        }
         Ok(())
     }
 
@@ -104,6 +117,29 @@ impl Ours {
         let jobs = f64::from(u32::try_from(jobs)?);
         Ok(Done {
             rate: jobs / elapsed.as_secs_f64(),
+            commands: calls / jobs,
+            server: micros / jobs,
+        })
+    }
+
+    /// Only claims and settlements are counted: as many are pushed before each, so that as many wait.
+    pub(super) async fn claims(self, most: usize, length: Duration) -> Result<Done> {
+        let (begin, inputs) = (Instant::now(), vec![input(); most]);
+        let (mut jobs, mut calls, mut micros) = (0.0, 0.0, 0.0);
+        while begin.elapsed() < length {
+            self.queue.push_many(&inputs).await?;
+            reset(&self.fleet).await?;
+            let claimed = self.queue.claim(most).await?;
+            ensure!(claimed.len() == most, "there are enough");
+            let settled = claimed.into_iter().map(|it| (it.receipt, Ok(())));
+            let settled = self.queue.settle(settled).await?;
+            ensure!(settled.iter().all(|it| *it), "nobody else has them");
+            let Counted(of_these, took) = counted(&self.fleet).await?;
+            (calls, micros) = (calls + of_these, micros + took);
+            jobs += f64::from(u32::try_from(most)?);
+        }
+        Ok(Done {
+            rate: jobs / begin.elapsed().as_secs_f64(),
             commands: calls / jobs,
             server: micros / jobs,
         })
