@@ -51,7 +51,7 @@ function show() {
   const shown = [...queues.values()].sort((one, other) => one.stats.queue.localeCompare(other.stats.queue));
   reconcile($('queues'), shown, (one) => one.stats.queue, create, update);
   $('queues-rate').textContent = rate(sum((one) => one.done));
-  $('queues-waiting').textContent = whole(sum((one) => one.stats.ready));
+  $('queues-waiting').textContent = whole(sum((one) => one.stats.ready + one.stats.limited));
   const oldest = Math.max(0, ...shown.map((one) => one.stats.waited_ms ?? 0));
   $('queues-oldest').textContent = oldest > 0 ? `the next for ${duration(oldest)}` : '';
   $('queues-failures').textContent = rate(sum((one) => one.failed));

@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use quorate::queue::{JobPlace, QueueEvent, QueueEvents, Timetable, WorkerStatus};
 use quorate::{
-    CancellationToken, Ended, Error, ErrorKind, Fleet, Job, JobError, JobId, Outcome, QueueSpec,
+    CancellationToken, Ended, Error, ErrorKind, ErrorSource, Fleet, Job, JobError, JobId, Outcome,
+    QueueSpec,
 };
 use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::Proxy;
@@ -92,6 +93,40 @@ async fn fault_a_time_is_fired_once_though_the_reply_is_lost() {
     let jobs: Vec<_> = queue.list(JobPlace::Ready).try_collect().await.unwrap();
     let inputs = jobs.iter().map(|job| job.input().unwrap().unwrap());
     assert_eq!(inputs.collect::<Vec<_>>(), [200, 400, 600]);
+}
+
+/// It says so meanwhile, goes on trying, and goes on working.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_a_worker_outlasts_the_loss_of_its_server() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let (told, mut hears) = mpsc::unbounded_channel();
+    let fleet = Fleet::builder()
+        .url(proxy.url())
+        .command_timeout(Duration::from_millis(200))
+        .retry_delay(Duration::from_millis(50))
+        .on_error(move |source, _| drop(told.send(source)));
+    let works = fleet.build().await.unwrap().queue(&NUMBERS);
+    let beside = Fleet::connect(&server.url()).await.unwrap();
+    let beside = beside.queue(&NUMBERS);
+    let worker = works.worker(|_| async { Ok(()) });
+    let (mut status, stop) = (worker.status(), CancellationToken::new());
+    let working = tokio::spawn(worker.run(stop.clone()));
+    beside.push(&1).await.unwrap().result().await.unwrap();
+    assert_eq!(*status.borrow_and_update(), WorkerStatus::Running);
+    proxy.refuse().await;
+    proxy.cut().await;
+    let degraded = status.wait_for(|it| *it == WorkerStatus::Degraded);
+    within("the worker to notice", degraded).await.unwrap();
+    // Of the connection as well.
+    while within("errors of the queue", hears.recv()).await != Some(ErrorSource::Queue) {}
+    let job = beside.push(&2).await.unwrap();
+    proxy.heal().await.unwrap();
+    job.result().await.unwrap();
+    let running = status.wait_for(|it| *it == WorkerStatus::Running);
+    within("the worker to go on", running).await.unwrap();
+    stop.cancel();
+    working.await.unwrap().unwrap();
 }
 
 /// Who listens when its connection breaks is told that something may be missing, and goes on with what happens then.
