@@ -18,7 +18,7 @@ use quorate::{
 use quorate_testing::harness::{eventually, within};
 use quorate_testing::proxy::Proxy;
 use quorate_testing::servers::{Server, ServerKind};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 const NUMBERS: QueueSpec<u32> = QueueSpec::new("numbers");
 
@@ -95,7 +95,7 @@ async fn fault_a_time_is_fired_once_though_the_reply_is_lost() {
     assert_eq!(inputs.collect::<Vec<_>>(), [200, 400, 600]);
 }
 
-/// It says so meanwhile, goes on trying, and goes on working.
+/// It says so meanwhile, goes on trying, settles what it had, and goes on working.
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_a_worker_outlasts_the_loss_of_its_server() {
     let server = Server::start(ServerKind::Redis).await.unwrap();
@@ -105,24 +105,40 @@ async fn fault_a_worker_outlasts_the_loss_of_its_server() {
         .url(proxy.url())
         .command_timeout(Duration::from_millis(200))
         .retry_delay(Duration::from_millis(50))
-        .on_error(move |source, _| drop(told.send(source)));
+        .on_error(move |source, _| {
+            let _ = told.send(source);
+        });
     let works = fleet.build().await.unwrap().queue(&NUMBERS);
     let beside = Fleet::connect(&server.url()).await.unwrap();
     let beside = beside.queue(&NUMBERS);
-    let worker = works.worker(|_| async { Ok(()) });
+    let (begun, is_lost) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, ends) = (begun.clone(), is_lost.clone());
+    let worker = works.worker(move |job: Job<u32>| {
+        let (begins, ends) = (begins.clone(), ends.clone());
+        async move {
+            if job.input == 1 {
+                begins.notify_one();
+                ends.notified().await;
+            }
+            Ok(())
+        }
+    });
     let (mut status, stop) = (worker.status(), CancellationToken::new());
     let working = tokio::spawn(worker.run(stop.clone()));
-    beside.push(&1).await.unwrap().result().await.unwrap();
+    let first = beside.push(&1).await.unwrap();
+    within("the first job to begin", begun.notified()).await;
     assert_eq!(*status.borrow_and_update(), WorkerStatus::Running);
     proxy.refuse().await;
     proxy.cut().await;
+    is_lost.notify_one();
     let degraded = status.wait_for(|it| *it == WorkerStatus::Degraded);
     within("the worker to notice", degraded).await.unwrap();
     // Of the connection as well.
     while within("errors of the queue", hears.recv()).await != Some(ErrorSource::Queue) {}
-    let job = beside.push(&2).await.unwrap();
+    let second = beside.push(&2).await.unwrap();
     proxy.heal().await.unwrap();
-    job.result().await.unwrap();
+    first.result().await.unwrap();
+    second.result().await.unwrap();
     let running = status.wait_for(|it| *it == WorkerStatus::Running);
     within("the worker to go on", running).await.unwrap();
     stop.cancel();
