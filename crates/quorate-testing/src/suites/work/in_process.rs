@@ -1,5 +1,6 @@
 //! First attempts that are made in the process that pushes.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,7 +9,7 @@ use quorate::{Ended, Job, JobError};
 use tokio::sync::mpsc;
 
 use super::{AT_ONCE, Count, HOUR, NUMBERS, SECOND, numbers, run, say};
-use crate::harness::{Home, within};
+use crate::harness::{Home, eventually, within};
 
 async fn said_here(job: Job<u32>) -> Result<String, JobError> {
     if job.input == 0 && job.attempt() == 1 {
@@ -102,6 +103,29 @@ pub async fn a_worker_with_limits_takes_nothing_at_once(home: Home) {
     open.send(true).unwrap();
     assert_eq!(first.result().await.unwrap(), "here 1");
     assert_eq!(second.result().await.unwrap(), "here 2");
+    here.stop().await;
+}
+
+/// Whoever gave up on the push.
+pub async fn a_dropped_push_does_not_keep_a_job_from_being_done(home: Home) {
+    let queue = numbers(home.fleet());
+    let here = run(queue.worker(said_here));
+    eventually("an idle worker", async || {
+        queue.stats().await.unwrap().idle == 1
+    })
+    .await;
+    let mut push = queue.push(&1).in_process().into_future();
+    assert!(futures_util::poll!(&mut push).is_pending());
+    drop(push);
+    eventually("its end", async || {
+        queue.stats().await.unwrap().totals.succeeded == 1
+    })
+    .await;
+    // There is room for as many as before.
+    for number in 2..30 {
+        let job = queue.push(&number).in_process().await.unwrap();
+        assert_eq!(job.result().await.unwrap(), format!("here {number} 1"));
+    }
     here.stop().await;
 }
 

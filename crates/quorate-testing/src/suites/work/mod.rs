@@ -131,6 +131,7 @@ macro_rules! work_suite {
                 a_job_is_done_in_the_process_that_pushed_it,
                 what_cannot_be_done_here_is_done_elsewhere,
                 a_worker_with_limits_takes_nothing_at_once,
+                a_dropped_push_does_not_keep_a_job_from_being_done,
                 what_is_begun_here_is_no_more_than_there_is_room_for,
                 what_is_begun_here_is_a_job_like_any_other,
             ]
