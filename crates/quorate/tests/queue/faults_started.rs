@@ -1,4 +1,4 @@
-//! A process dies that has begun jobs where it pushed them: each that it was answered for is done by others.
+//! A process dies that has begun jobs where it pushed them: each is done by others.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(2);
 /// In the process that will be killed: its home, and the namespace there.
 const HOME: &str = "QUORATE_TEST_STARTED_IN";
 const NAMESPACE: &str = "QUORATE_TEST_STARTED_NAMESPACE";
-const PUSHED: &str = "pushed ";
+const BEGUN: &str = "begun ";
 const JOBS: u32 = 10;
 
 async fn open(url: &str, namespace: &str) -> Fleet {
@@ -33,20 +33,22 @@ async fn open(url: &str, namespace: &str) -> Fleet {
 async fn push_until_killed(url: &str) {
     let fleet = open(url, &env::var(NAMESPACE).unwrap()).await;
     let queue = fleet.queue(&ATTEMPTS);
-    let worker = queue.worker(|_: Job<u32>| std::future::pending());
+    let worker = queue.worker(|job: Job<u32>| {
+        println!("{BEGUN}{}", job.id());
+        std::future::pending()
+    });
     let mut status = worker.status();
     let running = worker.lease(LEASE).concurrency(99);
     tokio::spawn(running.run(CancellationToken::new()));
     let begun = status.wait_for(|it| *it == WorkerStatus::Running);
     begun.await.unwrap();
     for number in 0..JOBS {
-        let job = queue.push(&number).in_process().await.unwrap();
-        println!("{PUSHED}{}", job.id());
+        queue.push(&number).in_process().await.unwrap();
     }
     std::future::pending().await
 }
 
-/// Starts this test again in a process of its own, and kills that when it has pushed all. Returns what it was answered.
+/// Starts this test again in a process of its own, and kills that when it has begun all. Returns which those are.
 fn push_and_kill(test: &str, url: &str, namespace: &str) -> Vec<JobId> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
@@ -57,15 +59,15 @@ fn push_and_kill(test: &str, url: &str, namespace: &str) -> Vec<JobId> {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let pushed = lines.filter_map(|line| {
+    let begun = lines.filter_map(|line| {
         let line = line.unwrap();
-        let (_, id) = line.split_once(PUSHED)?;
+        let (_, id) = line.split_once(BEGUN)?;
         JobId::parse(id)
     });
-    let pushed = pushed.take(JOBS.try_into().unwrap()).collect();
+    let begun = begun.take(JOBS.try_into().unwrap()).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    pushed
+    begun
 }
 
 async fn survive(test: &'static str, url: String, namespace: String) {
@@ -74,13 +76,13 @@ async fn survive(test: &'static str, url: String, namespace: String) {
     }
     let (killed, there) = (url.clone(), namespace.clone());
     let kill = move || push_and_kill(test, &killed, &there);
-    let pushed = tokio::task::spawn_blocking(kill).await.unwrap();
-    assert_eq!(pushed.len() as u64, u64::from(JOBS));
+    let begun = tokio::task::spawn_blocking(kill).await.unwrap();
+    assert_eq!(begun.len() as u64, u64::from(JOBS));
     let (fleet, stop) = (open(&url, &namespace).await, CancellationToken::new());
     let queue = fleet.queue(&ATTEMPTS);
     let worker = queue.worker(async |job: Job<u32>| Ok(job.attempt()));
     let running = tokio::spawn(worker.run(stop.clone()));
-    for id in pushed {
+    for id in begun {
         let attempt = queue
             .job(id)
             .result()

@@ -19,7 +19,7 @@ use crate::clock::after;
 use crate::key::Key;
 
 /// How long a push waits at most until the worker knows how many of the jobs it has asked for come.
-const ANSWER: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(1);
 
 pub(super) struct Hand {
     pub(super) queues: Arc<Queues>,
