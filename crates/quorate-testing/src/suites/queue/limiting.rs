@@ -236,7 +236,9 @@ pub async fn jobs_of_a_group_are_begun_as_often_as_its_rate_says(home: Home) {
         starts_per_group: Some(StartRate::new(60, HOUR).burst(1)),
         ..NONE
     };
-    let taken = queue.take_within(limits, 1, 1, 9).await;
+    let mut taken = queue.take_within(limits, 1, 1, 9).await;
+    // Which group is first is nobody's promise.
+    taken.sort_by_key(|it| it.input.clone());
     assert_eq!(inputs(&taken), ["a1", "b1"]);
     assert_eq!(queue.end_and_take(limits, 1, 2, &taken[0]).await, []);
     assert!(queue.settle(1, 3, &taken[1], succeeded()).await);
