@@ -65,6 +65,9 @@ pub(super) fn events_channel(queue: &Key) -> Channel {
 /// * A list gives each job that stays where it is from its first page to its last once, and each at most once that does.
 /// * A job that is removed leaves nothing behind but, of one that is over and not dead, its idempotency key for as long as that was
 ///   to be kept. A redriven job takes its key again if that is free.
+/// * No more jobs are active, and none is begun sooner, than the [limits](super::QueueLimits) of the turn allow, whoever has the others. A
+///   job whose group has no room is aside, in its order, and goes on when there is room, at the latest seconds after that, at the turn of
+///   anybody who wants jobs; at once where that has no limits for groups.
 /// * A paused queue delivers nothing. Everything else goes on.
 /// * A job that succeeds and leaves [`Work`](super::Work) begins a group, unless it belongs to one; what it leaves belongs to the same. That it
 ///   ended and what it leaves is one step, as is that a member ends, whichever way, and that its group is to be told. A dead job that is

@@ -375,8 +375,8 @@ impl From<&LogLine> for LogDocument {
 /// Something that does not belong where it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StrayDocument {
-    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `cancelled`, `effect`, `group`, `key` or
-    /// `count`.
+    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `cancelled`, `effect`, `group`, `aside`, `counted`,
+    /// `key` or `count`.
     kind: &'static str,
     /// The job, the group, the uniqueness key, or what was counted wrong.
     about: String,
@@ -395,6 +395,8 @@ impl From<&Stray> for StrayDocument {
             Stray::Cancelled(id) => ("cancelled", id.to_string()),
             Stray::Effect(id) => ("effect", id.to_string()),
             Stray::Group(id) => ("group", id.to_string()),
+            Stray::Aside(id) => ("aside", id.to_string()),
+            Stray::Counted(id) => ("counted", id.to_string()),
             Stray::Key(key) => ("key", key.clone()),
             Stray::Count(count) => ("count", count.clone()),
             other => ("unknown", format!("{other:?}")),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use quorate::queue::{Ask, Delivered, JobEnd, JobPlace, JobState, NewJob, QueueLimits, StartRate};
+use quorate::queue::{
+    Ask, Delivered, JobEnd, JobPlace, JobState, NewJob, QueueLimits, ScanCursor, StartRate,
+};
 
 use super::{HOUR, MINUTE, Queue, SECOND, ask, ended, inputs, job, options, settled, succeeded};
 use crate::harness::Home;
@@ -206,6 +208,32 @@ pub async fn a_limited_job_is_seen_and_cancelled_as_any_that_waits(home: Home) {
         .port
         .purge(&queue.key, JobPlace::Limited, 9, options());
     assert_eq!(purged.await.unwrap(), 0);
+}
+
+/// Whatever somebody writes into a cursor.
+pub async fn a_page_of_limited_jobs_has_no_others(home: Home) {
+    let queue = Queue::new(&home);
+    let late = NewJob {
+        delay: HOUR,
+        ..job("late")
+    };
+    queue.push(&["a", "b"].map(|it| of("x", it))).await;
+    queue.push(&[late]).await;
+    queue.take_within(active_per_group(1), 1, 1, 9).await;
+    for (score, expected) in [(i64::MIN, 1), (i64::MAX, 0)] {
+        let cursor = ScanCursor::new(format!("{score} 0 {:032x}", 0));
+        let page = queue
+            .port
+            .list(&queue.key, JobPlace::Limited, Some(&cursor), 9, options());
+        let states: Vec<_> = page
+            .await
+            .unwrap()
+            .jobs
+            .into_iter()
+            .map(|it| it.state)
+            .collect();
+        assert_eq!(states, vec![JobState::Limited; expected], "{score}");
+    }
 }
 
 /// As many as its burst at once, and who asks too soon is told when to come again.

@@ -130,6 +130,7 @@ macro_rules! queue_suite {
                 of_a_group_no_more_are_active_than_its_limit_says,
                 what_is_limited_keeps_its_order,
                 a_limited_job_is_seen_and_cancelled_as_any_that_waits,
+                a_page_of_limited_jobs_has_no_others,
                 jobs_are_begun_as_often_as_the_rate_says,
                 jobs_of_a_group_are_begun_as_often_as_its_rate_says,
                 limits_that_are_lifted_hold_nothing_back,

@@ -47,7 +47,8 @@ pub(super) fn pack_spot(place: JobPlace, spot: Option<Spot>) -> (String, Vec<u8>
     }
     member.extend(spot.id.bytes());
     let score = if place == JobPlace::Limited {
-        spot.score + ASIDE
+        // It is whatever somebody wrote into a cursor.
+        spot.score.saturating_add(ASIDE)
     } else {
         spot.score
     };
@@ -96,7 +97,7 @@ fn to_listed(parts: &[Frame], place: JobPlace) -> Option<(JobView, Spot)> {
     };
     let lease = lease.get();
     let score = if place == JobPlace::Limited {
-        score - ASIDE
+        score.saturating_sub(ASIDE)
     } else {
         score
     };

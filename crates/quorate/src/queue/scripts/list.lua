@@ -55,14 +55,13 @@ local function members()
     end
     return found
   end
-  if is_aside then
-    from = redis.call('ZCOUNT', key, '-inf', '(' .. decimal(FIRST_ASIDE))
-  end
+  local first_aside = is_aside and redis.call('ZCOUNT', key, '-inf', '(' .. decimal(FIRST_ASIDE)) or 0
   if ARGV[4] ~= '' then
     from = rank_of(ARGV[4], ARGV[5])
     local there = redis.call('ZRANGE', key, from, from, 'WITHSCORES')
     from = from + (there[1] == ARGV[5] and tonumber(there[2]) == tonumber(ARGV[4]) and 1 or 0)
   end
+  from = math.max(from, first_aside)
   local some = redis.call('ZRANGE', key, from, from + most, 'WITHSCORES')
   for nth = 1, #some, 2 do
     if nth_key == 4 and not is_aside and tonumber(some[nth + 1]) >= FIRST_ASIDE then
