@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::embedded::EmbeddedHome;
 use crate::error::{Error, Result};
 use crate::events::{EventsPort, Hub};
+use crate::execution::ExecutionPort;
 use crate::fleet::{Fleet, Home, Inner};
 use crate::history::{GroupPort, HistoryPort, MemoryGroups, MemoryHistory};
 use crate::hooks::{ErrorSource, Hooks};
@@ -69,6 +70,7 @@ pub struct FleetBuilder {
     presence: Option<Arc<dyn PresencePort>>,
     queues: Option<Arc<dyn QueuePort>>,
     sessions: Option<Arc<dyn SessionPort>>,
+    executions: Option<Arc<dyn ExecutionPort>>,
     stores: Option<Arc<dyn StorePort>>,
     caches: Option<Arc<dyn CachePort>>,
     reconnect: Option<Arc<dyn Fn(u32) -> Option<Duration> + Send + Sync>>,
@@ -456,6 +458,7 @@ impl FleetBuilder {
             port: sessions,
             hub: hub.clone(),
         });
+        let executions = Arc::new(self.executions_on(&home, &context));
         let stores = Arc::new(Stores {
             context: context.clone(),
             port: stores,
@@ -472,6 +475,7 @@ impl FleetBuilder {
             presences,
             queues,
             sessions,
+            executions,
             stores,
             caches,
             monitor,

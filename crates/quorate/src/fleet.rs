@@ -1,6 +1,7 @@
 //! Where users start.
 
 mod caches;
+mod executions;
 mod limits;
 mod locks;
 mod ports;
@@ -25,6 +26,7 @@ use crate::embedded::EmbeddedHome;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::events::{self, Hub, RawChannel, Subscribe, Target, Topic, TopicSpec};
+use crate::execution::SharedExecutions;
 use crate::hooks::ErrorSource;
 use crate::key::Namespace;
 use crate::limit::Limiters;
@@ -71,6 +73,7 @@ pub struct Fleet {
 
 pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
+    pub(crate) executions: Arc<SharedExecutions>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) limiters: Arc<Limiters>,
     pub(crate) locks: Arc<Locks>,

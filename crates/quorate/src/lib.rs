@@ -32,6 +32,7 @@
 //! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
 //! * [`cache`]: values that can be loaded again: one load in the fleet, tags, no old value after an invalidation.
 //! * [`session`]: who is logged in: secret ids, log out here, elsewhere, everywhere; fields that nobody loses.
+//! * [`execution`]: what a replay engine of your own keeps: tasks begun by one at a time, each with one result.
 //! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
 //!
 //! A [`Fleet`] is one instance of a service and its connections to the home that all instances share.
@@ -68,6 +69,7 @@ mod embedded;
 mod entry_key;
 mod error;
 pub mod events;
+pub mod execution;
 mod fleet;
 mod glob;
 pub mod history;
@@ -100,6 +102,7 @@ pub use events::{
     Consumer, ConsumerGroup, Event, Gap, GapReason, Message, Overflow, Receipt, Subscription,
     Topic, TopicSpec,
 };
+pub use execution::Executions;
 pub use fleet::Fleet;
 pub use history::{GroupStatus, Keep, Position};
 pub use hooks::ErrorSource;
@@ -168,6 +171,9 @@ mod documents {
     #[cfg(feature = "file")]
     #[doc = include_str!("../../../docs/guide/file.md")]
     struct File;
+    #[cfg(feature = "file")]
+    #[doc = include_str!("../../../docs/guide/executions.md")]
+    struct Executions;
     #[doc = include_str!("../../../docs/guide/configuration.md")]
     struct Configuration;
     #[doc = include_str!("../../../docs/guide/testing.md")]

@@ -8,8 +8,17 @@ use super::rust::{self, Path, Token};
 use super::{LIBRARY, Source, Violation, files};
 
 /// The capabilities, each a folder of the library.
-const SLICES: [&str; 10] = [
-    "store", "events", "history", "presence", "cache", "session", "limit", "lock", "queue",
+const SLICES: [&str; 11] = [
+    "store",
+    "events",
+    "history",
+    "presence",
+    "cache",
+    "session",
+    "limit",
+    "lock",
+    "queue",
+    "execution",
     "durable",
 ];
 

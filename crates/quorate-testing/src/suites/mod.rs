@@ -16,6 +16,7 @@
 
 pub mod cache;
 pub mod events;
+pub mod execution;
 pub mod group;
 pub mod history;
 pub mod limit;

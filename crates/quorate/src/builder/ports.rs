@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::FleetBuilder;
 use crate::cache::CachePort;
+use crate::context::Context;
 use crate::events::EventsPort;
+use crate::execution::{ExecutionPort, MemoryExecutions, SharedExecutions};
+use crate::fleet::Home;
 use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
 use crate::lock::LockPort;
@@ -69,9 +72,33 @@ impl FleetBuilder {
         self
     }
 
+    /// Keeps executions in a backend of your own.
+    pub fn execution_port(mut self, port: Arc<dyn ExecutionPort>) -> Self {
+        self.executions = Some(port);
+        self
+    }
+
     /// Keeps stores in a backend of your own.
     pub fn store_port(mut self, port: Arc<dyn StorePort>) -> Self {
         self.stores = Some(port);
         self
+    }
+}
+
+/// What is made of the home, where there is no backend of the user's own.
+impl FleetBuilder {
+    pub(super) fn executions_on(&self, home: &Home, context: &Arc<Context>) -> SharedExecutions {
+        let port: Arc<dyn ExecutionPort> = match (&self.executions, home) {
+            (Some(port), _) => port.clone(),
+            (None, Home::Embedded(home)) => {
+                Arc::new(MemoryExecutions::new(home.executions(), home.disk()))
+            }
+            #[cfg(feature = "redis")]
+            (None, Home::Redis(home)) => Arc::new(home.executions()),
+        };
+        SharedExecutions {
+            context: context.clone(),
+            port,
+        }
     }
 }

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 #[cfg(feature = "file")]
 use super::file::{HomeFile, Opening, Seat};
-#[cfg(feature = "file")]
 use super::journal::Journal;
 #[cfg(feature = "file")]
 use super::kept::KeptTable;
@@ -20,6 +19,7 @@ use crate::cache::{CacheTable, MemoryCaches};
 use crate::clock::{HomeClock, TestClock};
 use crate::error::{Error, Result};
 use crate::events::{Bus, EventsPort, MemoryEvents};
+use crate::execution::Execution;
 use crate::history::Log;
 use crate::hooks::Hooks;
 use crate::limit::{MemoryLimits, Slots, Tallies};
@@ -46,6 +46,7 @@ pub(crate) struct EmbeddedHome {
     queues: Arc<QueueTable>,
     rosters: Arc<Table<RosterState>>,
     sessions: Arc<Table<Partition>>,
+    executions: Arc<Table<Execution>>,
     stores: Arc<Table<Entry, Arc<str>>>,
     limits: Arc<Table<Tallies, Arc<str>>>,
     slots: Arc<Table<Slots, Arc<str>>>,
@@ -58,34 +59,22 @@ pub(crate) struct EmbeddedHome {
 impl EmbeddedHome {
     /// A home in memory alone.
     pub(crate) fn new(moved: Option<TestClock>) -> Self {
-        let clock = HomeClock::new(moved);
-        let (locks, stores) = (Table::new(clock.clone()), Table::new(clock.clone()));
-        let (queues, sessions) = (Table::new(clock.clone()), Table::new(clock.clone()));
-        Self::of(
-            &clock,
-            Arc::new(locks),
-            Arc::new(queues),
-            Arc::new(sessions),
-            Arc::new(stores),
-        )
+        Self::of(&HomeClock::new(moved), None)
     }
 
-    fn of(
-        clock: &HomeClock,
-        locks: Arc<LockTable>,
-        queues: Arc<QueueTable>,
-        sessions: Arc<Table<Partition>>,
-        stores: Arc<Table<Entry, Arc<str>>>,
-    ) -> Self {
+    /// With a journal, what has to outlive the process is written down by that.
+    fn of(clock: &HomeClock, journal: Option<&Arc<Journal>>) -> Self {
+        let journal = || journal.cloned();
         Self {
             bus: Arc::default(),
             histories: Arc::new(Table::new(clock.clone())),
-            locks,
+            locks: Arc::new(Table::with_journal(clock.clone(), journal())),
             votes: Arc::new(VoteTable::new(clock.clone())),
-            queues,
+            queues: Arc::new(Table::with_journal(clock.clone(), journal())),
             rosters: Arc::new(Table::new(clock.clone())),
-            sessions,
-            stores,
+            sessions: Arc::new(Table::with_journal(clock.clone(), journal())),
+            executions: Arc::new(Table::with_journal(clock.clone(), journal())),
+            stores: Arc::new(Table::with_journal(clock.clone(), journal())),
             limits: Arc::new(Table::new(clock.clone())),
             slots: Arc::new(Table::new(clock.clone())),
             caches: Arc::new(CacheTable::new(Table::new(clock.clone()), CACHE_BYTES)),
@@ -120,21 +109,12 @@ impl EmbeddedHome {
         // Time does not run backwards from one process to the next either.
         let clock = HomeClock::not_before(opening.time()?, moved);
         let journal = Arc::new(Journal::new());
-        let locks = Table::with_journal(clock.clone(), Some(journal.clone()));
-        let queues = Table::with_journal(clock.clone(), Some(journal.clone()));
-        let sessions = Table::with_journal(clock.clone(), Some(journal.clone()));
-        let stores = Table::with_journal(clock.clone(), Some(journal.clone()));
-        let mut home = Self::of(
-            &clock,
-            Arc::new(locks),
-            Arc::new(queues),
-            Arc::new(sessions),
-            Arc::new(stores),
-        );
+        let mut home = Self::of(&clock, Some(&journal));
         let tables: Vec<Arc<dyn KeptTable>> = vec![
             home.locks.clone(),
             home.queues.clone(),
             home.sessions.clone(),
+            home.executions.clone(),
             home.stores.clone(),
         ];
         home.file = Some(opening.finish(runtime, clock, journal, tables)?);
@@ -229,6 +209,10 @@ impl EmbeddedHome {
 
     pub(crate) fn sessions(&self) -> Arc<Table<Partition>> {
         self.sessions.clone()
+    }
+
+    pub(crate) fn executions(&self) -> Arc<Table<Execution>> {
+        self.executions.clone()
     }
 
     pub(crate) fn rosters(&self) -> Arc<Table<RosterState>> {

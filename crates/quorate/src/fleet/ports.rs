@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Fleet;
 use crate::cache::CachePort;
+use crate::execution::ExecutionPort;
 use crate::history::{GroupPort, HistoryPort};
 use crate::limit::LimitPort;
 use crate::lock::{LockPort, VotePort};
@@ -62,6 +63,12 @@ impl Fleet {
     #[must_use]
     pub fn session_port(&self) -> Arc<dyn SessionPort> {
         self.inner.sessions.port.clone()
+    }
+
+    /// The backend of this instance's executions, as [`lock_port`](Self::lock_port) is that of its locks.
+    #[must_use]
+    pub fn execution_port(&self) -> Arc<dyn ExecutionPort> {
+        self.inner.executions.port.clone()
     }
 
     /// The backend of this instance's stores, as [`lock_port`](Self::lock_port) is that of its locks.

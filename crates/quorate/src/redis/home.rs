@@ -16,6 +16,7 @@ use crate::config::{Protocol, ServerTarget, Settings, WhenUnavailable};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::events::RedisEvents;
+use crate::execution::RedisExecutions;
 use crate::history::{RedisGroups, RedisHistory};
 use crate::hooks::ErrorSource;
 use crate::limit::RedisLimits;
@@ -102,6 +103,10 @@ impl RedisHome {
             // What is published there, nobody hears.
             Some(link) => RedisCaches::new(self.scripts.on(link.clone()), link.clone(), false),
         }
+    }
+
+    pub(crate) fn executions(&self) -> RedisExecutions {
+        RedisExecutions::new(self.scripts.clone())
     }
 
     pub(crate) fn sessions(&self) -> RedisSessions {

@@ -1,5 +1,7 @@
 //! How often the server is asked.
 
+use std::time::Duration;
+
 use quorate::{Fleet, SessionKey};
 use quorate_testing::servers::{Server, ServerKind};
 
@@ -72,4 +74,48 @@ async fn every_call_about_sessions_is_one_round_trip() {
     assert_eq!(evicting.evicted.len(), 1);
     assert_eq!(sessions.delete_all("bob").await.unwrap(), 1000);
     assert_eq!(scripts(&server).await, before + 3);
+}
+
+/// What an engine asks, it asks once, also for the results of a thousand tasks.
+#[tokio::test]
+async fn every_call_about_executions_is_one_round_trip() {
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let fleet = Fleet::connect(&server.url()).await.unwrap();
+    let checkouts = fleet.executions("checkout").ttl(Duration::from_secs(60));
+    checkouts.begin("long").await.unwrap();
+    for number in 0..1000 {
+        let task = number.to_string();
+        let commit = checkouts.commit_result("long", &task, &number);
+        commit.await.unwrap();
+    }
+    for known in [false, true] {
+        let mut before = scripts(&server).await;
+        let mut once = async |what: &str| {
+            let now = scripts(&server).await;
+            // The first time a script is sent, the server may have to be told it.
+            assert!(!known || now - before == 1, "{what}: {}", now - before);
+            before = now;
+        };
+        let order = if known { "b" } else { "a" };
+        checkouts.begin(order).await.unwrap();
+        once("begin").await;
+        assert!(checkouts.is_in_progress(order).await.unwrap());
+        once("is_in_progress").await;
+        checkouts.begin_task(order, "charge").await.unwrap();
+        once("begin_task").await;
+        let in_progress = checkouts.is_task_in_progress(order, "charge").await;
+        assert!(in_progress.unwrap());
+        once("is_task_in_progress").await;
+        assert!(checkouts.abandon_task(order, "charge").await.unwrap());
+        once("abandon_task").await;
+        checkouts.commit_result(order, "charge", &1).await.unwrap();
+        once("commit_result").await;
+        let result = checkouts.result::<u32>(order, "charge").await.unwrap();
+        assert_eq!(result, Some(1));
+        once("result").await;
+        assert_eq!(checkouts.results("long").await.unwrap().len(), 1000);
+        once("results").await;
+        assert!(checkouts.dispose(order).await.unwrap());
+        once("dispose").await;
+    }
 }

@@ -3,8 +3,8 @@
 use quorate_testing::harness::{Embedded, EmbeddedFile, OnServer};
 use quorate_testing::servers::ServerKind;
 use quorate_testing::{
-    cache_suite, events_suite, group_suite, history_suite, limit_suite, lock_suite, presence_suite,
-    session_suite, store_suite, vote_suite,
+    cache_suite, events_suite, execution_suite, group_suite, history_suite, limit_suite,
+    lock_suite, presence_suite, session_suite, store_suite, vote_suite,
 };
 
 mod cache {
@@ -23,6 +23,15 @@ mod events {
     events_suite!(redis, OnServer(ServerKind::Redis));
     events_suite!(valkey, OnServer(ServerKind::Valkey));
     events_suite!(cluster, OnServer(ServerKind::RedisCluster));
+}
+
+mod execution {
+    use super::*;
+    execution_suite!(embedded, Embedded);
+    execution_suite!(file, EmbeddedFile);
+    execution_suite!(redis, OnServer(ServerKind::Redis));
+    execution_suite!(valkey, OnServer(ServerKind::Valkey));
+    execution_suite!(cluster, OnServer(ServerKind::RedisCluster));
 }
 
 mod group {

@@ -277,8 +277,8 @@ async fn every_key_of_a_roster_is_the_documented_one_and_expires() {
     drop(ada);
 }
 
-/// The permissions in the operations document are enough for rosters, locks, kept topics and their groups, stores,
-/// caches, and for health.
+/// The permissions in the operations document are enough for rosters, locks, kept topics and their groups, executions,
+/// stores, caches, and for health.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
     let document = include_str!("../../../../docs/operations.md");
@@ -334,6 +334,7 @@ async fn the_documented_permissions_are_enough() {
     assert_eq!(group.status().await.unwrap().unwrap().pending, 0);
     assert!(group.delete().await.unwrap());
 
+    executions_are_allowed(&fleet).await;
     stores_and_caches_are_allowed(&fleet).await;
 }
 
@@ -363,6 +364,20 @@ async fn locks_are_allowed(fleet: &Fleet) {
     assert!(guard.extend(Duration::from_secs(60)).await.unwrap());
     assert!(lock.is_locked().await.unwrap());
     assert!(guard.release().await.unwrap());
+}
+
+async fn executions_are_allowed(fleet: &Fleet) {
+    let checkouts = fleet.executions("checkout").ttl(Duration::from_secs(60));
+    checkouts.begin("a").await.unwrap();
+    checkouts.begin_task("a", "charge").await.unwrap();
+    assert!(checkouts.abandon_task("a", "charge").await.unwrap());
+    checkouts.commit_result("a", "charge", &1).await.unwrap();
+    assert!(checkouts.is_in_progress("a").await.unwrap());
+    assert!(!checkouts.is_task_in_progress("a", "charge").await.unwrap());
+    let result = checkouts.result::<u32>("a", "charge").await.unwrap();
+    assert_eq!(result, Some(1));
+    assert_eq!(checkouts.results("a").await.unwrap().len(), 1);
+    assert!(checkouts.dispose("a").await.unwrap());
 }
 
 async fn stores_and_caches_are_allowed(fleet: &Fleet) {
