@@ -159,8 +159,18 @@ pub enum Settlement {
     },
     /// It is to be delivered again so much later, and this was no attempt.
     Deferred(Duration),
+    /// It waits, and is to be delivered again so much later, or as soon as there is a message that it has not seen. This was no attempt.
+    /// The next delivery comes with a [checkpoint](Delivered::checkpoint).
+    Waiting {
+        /// How much later at the latest.
+        after: Duration,
+        /// How many messages of its inbox it has seen.
+        seen: u64,
+    },
     /// It failed, and must not be tried again.
     Dead(String),
+    /// It ends because it was asked to.
+    Cancelled,
 }
 
 /// A settlement of one delivery.

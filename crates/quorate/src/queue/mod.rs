@@ -21,6 +21,7 @@ mod handle;
 mod happened;
 mod job;
 mod job_group;
+mod journal;
 mod leave;
 mod limits;
 mod list;
@@ -72,6 +73,10 @@ pub use job::{
     Delivered, JobEnd, JobId, JobState, LeaseNumber, MemberOf, NewJob, Settled, Settlement,
 };
 pub use job_group::{GroupEnded, JobGroup};
+pub use journal::{
+    Append, Appended, JournalPage, MAX_APPENDED, MAX_ENTRY, MAX_READ, MOST_APPENDED, MOST_ENTRIES,
+    MOST_MESSAGES, MOST_READ, ReadFrom,
+};
 pub use leave::{After, Leaves};
 pub use limits::{QueueLimits, StartRate};
 pub use list::{JobList, JobRecords};

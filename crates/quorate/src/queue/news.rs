@@ -19,6 +19,8 @@ pub enum News {
     Cancelled(JobId),
     /// There is more to be known of how far this job is, for whose end somebody waits.
     Progress(JobId),
+    /// There is a message for this job.
+    Message(JobId),
 }
 
 impl News {
@@ -35,6 +37,7 @@ impl News {
             "group-ended" => JobId::parse(about).map(Self::GroupEnded),
             "cancelled" => JobId::parse(about).map(Self::Cancelled),
             "progress" => JobId::parse(about).map(Self::Progress),
+            "message" => JobId::parse(about).map(Self::Message),
             _ => None,
         }
     }
@@ -48,6 +51,7 @@ impl fmt::Display for News {
             Self::GroupEnded(id) => write!(f, "group-ended {id}"),
             Self::Cancelled(id) => write!(f, "cancelled {id}"),
             Self::Progress(id) => write!(f, "progress {id}"),
+            Self::Message(id) => write!(f, "message {id}"),
         }
     }
 }
@@ -66,6 +70,7 @@ mod tests {
             News::GroupEnded(id),
             News::Cancelled(id),
             News::Progress(id),
+            News::Message(id),
         ] {
             assert_eq!(News::parse(&news.to_string()), Some(news));
         }
@@ -73,7 +78,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_news_or_none(text in "(wake|ended|group-ended|cancelled|progress|x)?( [0-9a-f+]{0,33}){0,2}") {
+        fn any_text_is_news_or_none(text in "(wake|ended|group-ended|cancelled|progress|message|x)?( [0-9a-f+]{0,33}){0,2}") {
             if let Some(news) = News::parse(&text) {
                 prop_assert_eq!(news.to_string(), text);
             }

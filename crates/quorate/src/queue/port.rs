@@ -11,6 +11,7 @@ use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::journal::{Append, Appended, JournalPage, ReadFrom};
 use super::note::Note;
 use super::view::{JobPage, JobPlace, JobView, QueueStats};
 use crate::clock::Micros;
@@ -83,6 +84,12 @@ pub(super) fn events_channel(queue: &Key) -> Channel {
 /// * What happens within [`WATCHED`](super::WATCHED) after a `watch` is told on the channel named by `told_on`, in [batches](super::EventBatch)
 ///   in their order, each numbered one more than the one before; of a job, in the order in which it happened. Where it was not told, a number
 ///   is left out. Unless there was a `watch`, nothing is told.
+/// * Entries are [appended](Self::append) to the journal of a job by a delivery that counts, or not at all; an append that was done is
+///   recognised when it is repeated. The first makes the next delivery come with a [checkpoint](Delivered::checkpoint), unless there is one.
+///   Appending is progress: deliveries that failed before it do not count any more.
+/// * A [message](Self::tell) for a job that is not over is in its inbox from then on, in the order in which they came. It is announced, and a job
+///   that [waits](Settlement::Waiting) and has begun is ready at once, as is one that is settled so and has messages that it has not seen.
+/// * Journal and inbox are kept as long as what becomes of the job, and go with it.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.
 /// * Every operation may be repeated when its reply was lost.
@@ -317,6 +324,53 @@ pub trait QueuePort: Debug + Display + Send + Sync + 'static {
     /// # Errors
     /// Those of the backend.
     async fn watch(&self, queue: &Key, options: CallOptions) -> Result<u64>;
+
+    /// Writes into the journals of jobs. Says of each what became of it.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, and those of the backend.
+    async fn append(
+        &self,
+        queue: &Key,
+        appends: &[Append],
+        options: CallOptions,
+    ) -> Result<Vec<Appended>>;
+
+    /// Some of the journal and the inbox of a job, behind what is known; `None` if there is no such job, or not any more.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn read(
+        &self,
+        queue: &Key,
+        id: JobId,
+        from: ReadFrom,
+        options: CallOptions,
+    ) -> Result<Option<JournalPage>>;
+
+    /// Puts a message into the inbox of a job, unless that is over. Returns where it is then, `None` if there is none, or not any more.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the field and the rule, also if there are [as many](super::MOST_MESSAGES) as there may be, and those of the backend.
+    async fn tell(
+        &self,
+        queue: &Key,
+        id: JobId,
+        message: Bytes,
+        options: CallOptions,
+    ) -> Result<Option<JobState>>;
+
+    /// Makes a dead job ready again that remembers only the first entries of its journal. Returns whether there is such a one.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the journal has fewer, and those of the backend.
+    async fn rewind(
+        &self,
+        queue: &Key,
+        id: JobId,
+        entries: u64,
+        options: CallOptions,
+    ) -> Result<bool>;
 
     /// Where what happens is announced; `None` if it is not, so that waiting means asking again.
     fn announced_on(&self, queue: &Key) -> Option<Channel>;
