@@ -52,8 +52,8 @@ pub const LOCKS_HELD: &str = "quorate_locks_held";
 pub const LOCKS_LOST: &str = "quorate_locks_lost_total";
 /// Gauge of members that this process has on rosters.
 pub const PRESENCE_MEMBERS: &str = "quorate_presence_members";
-/// Counter of deliveries of jobs that are over, by `queue` and `result` (`succeeded`, `failed`, `deferred`, `dead`, or `lost` where the
-/// lease ended before the handler did).
+/// Counter of deliveries of jobs that are over, by `queue` and `result` (`succeeded`, `failed`, `deferred`, `dead`, `cancelled`, or `lost` where
+/// the lease ended before the handler did).
 pub const QUEUE_JOBS: &str = "quorate_queue_jobs_total";
 /// Histogram of how long handlers ran, in seconds, by `queue`.
 pub const QUEUE_JOB_SECONDS: &str = "quorate_queue_job_seconds";

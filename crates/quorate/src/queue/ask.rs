@@ -185,7 +185,10 @@ fn check_settlement(settlement: &Settlement) -> Result<()> {
             check_time("after", *after)?;
             check_error(error)
         }
-        Settlement::Deferred(after) => check_time("after", *after),
+        Settlement::Deferred(after) | Settlement::Waiting { after, .. } => {
+            check_time("after", *after)
+        }
+        Settlement::Cancelled => Ok(()),
         Settlement::Dead(error) => check_error(error),
     }
 }

@@ -60,21 +60,36 @@ struct Waiting {
 struct Waits {
     /// Told when there may be some.
     news: Arc<Notify>,
-    /// Of its progress, too.
-    of_progress: bool,
+    /// Of what beside its end.
+    of: Of,
+}
+
+/// What somebody wants to know of a job, beside its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Nothing,
+    Progress,
+    Messages,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
         self.workers.is_empty() && self.jobs.is_empty()
     }
+
+    /// Tells those who want to know this of a job.
+    fn tell(&self, id: JobId, of: Of) {
+        let waiters = self.jobs.get(&id).into_iter().flatten();
+        let waiters = waiters.filter(|waiter| waiter.of == of);
+        waiters.for_each(|waiter| waiter.news.notify_one());
+    }
 }
 
-/// One who waits for the end of a job, until it is dropped.
+/// One who waits for news of a job, until it is dropped.
 pub(super) struct JobWaiter {
     ear: Arc<Ear>,
     id: JobId,
-    /// Told when the job may be over.
+    /// Told when there may be some: at the latest when the job is over.
     pub(super) news: Arc<Notify>,
 }
 
@@ -87,19 +102,25 @@ pub(super) struct WorkerListens {
 impl Queues {
     /// Waits for the end of a job.
     pub(super) fn wait_for(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
-        self.waiter(queue, id, false)
+        self.waiter(queue, id, Of::Nothing)
     }
 
     /// Waits for the end of a job, and for news of how far it is.
     pub(super) fn watch_over(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
-        self.waiter(queue, id, true)
+        self.waiter(queue, id, Of::Progress)
     }
 
-    fn waiter(self: &Arc<Self>, queue: &Key, id: JobId, of_progress: bool) -> JobWaiter {
+    /// Waits for messages for a job.
+    #[expect(dead_code, reason = "durable runs are to call it")]
+    pub(super) fn hear_messages(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
+        self.waiter(queue, id, Of::Messages)
+    }
+
+    fn waiter(self: &Arc<Self>, queue: &Key, id: JobId, of: Of) -> JobWaiter {
         let news = Arc::new(Notify::new());
         let waits = Waits {
             news: news.clone(),
-            of_progress,
+            of,
         };
         let ear = self.ear(queue, |waiting| {
             waiting.jobs.entry(id).or_default().push(waits);
@@ -213,11 +234,8 @@ impl Ear {
                 let waiters = waiting.jobs.get(&id).into_iter().flatten();
                 waiters.for_each(|waiter| waiter.news.notify_one());
             }
-            Some(News::Progress(id)) => {
-                let waiters = waiting.jobs.get(&id).into_iter().flatten();
-                let watchers = waiters.filter(|waiter| waiter.of_progress);
-                watchers.for_each(|waiter| waiter.news.notify_one());
-            }
+            Some(News::Progress(id)) => waiting.tell(id, Of::Progress),
+            Some(News::Message(id)) => waiting.tell(id, Of::Messages),
             Some(News::Cancelled(id)) => {
                 let workers = waiting.workers.values();
                 workers.for_each(|worker| worker.cancelled(id));

@@ -33,6 +33,8 @@ pub enum Stray {
     Tries(JobId),
     /// Something was noted of a job that is not there. It goes.
     Note(JobId),
+    /// A journal or an inbox is there, but not the job. It goes.
+    Journal(JobId),
     /// A job counts as cancelled that nobody has. It does not any more.
     Cancelled(JobId),
     /// Something about this job is to be brought elsewhere, but nobody would be told to, or only that is known of it. It is brought, or goes.

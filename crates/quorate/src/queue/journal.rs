@@ -74,6 +74,9 @@ pub struct JournalPage {
     pub told: u64,
 }
 
+/// What the first entry, or the first wait, makes of the [checkpoint](super::Delivered::checkpoint) of a job that has none: JSON, as others are.
+pub(super) const BEGUN: &[u8] = b"null";
+
 /// Refuses what no queue takes.
 pub(super) fn check_appends(appends: &[Append]) -> Result<()> {
     let number: usize = appends.iter().map(|it| it.entries.len()).sum();
@@ -82,7 +85,10 @@ pub(super) fn check_appends(appends: &[Append]) -> Result<()> {
         return Err(Error::invalid("entries", rule));
     }
     if appends.iter().any(|it| it.entries.is_empty()) {
-        return Err(Error::invalid("entries", "must be at least one of each job"));
+        return Err(Error::invalid(
+            "entries",
+            "must be at least one of each job",
+        ));
     }
     let entries = || appends.iter().flat_map(|it| &it.entries);
     entries().try_for_each(|it| check_entry("entry", it))?;
@@ -90,8 +96,8 @@ pub(super) fn check_appends(appends: &[Append]) -> Result<()> {
         let rule = format_args!("must be at most {MAX_APPENDED} bytes together");
         return Err(Error::invalid("entries", rule));
     }
-    let is_past_the_end = |it: &Append| it.at + it.entries.len() as u64 > MOST_ENTRIES;
-    if appends.iter().any(is_past_the_end) {
+    let end = |it: &Append| it.at.saturating_add(it.entries.len() as u64);
+    if appends.iter().any(|it| end(it) > MOST_ENTRIES) {
         let rule = format_args!("must be at most {MOST_ENTRIES} entries");
         return Err(Error::invalid("journal", rule));
     }
@@ -105,4 +111,16 @@ pub(super) fn check_entry(field: &str, entry: &Bytes) -> Result<()> {
         return Err(Error::invalid(field, rule));
     }
     Ok(())
+}
+
+/// That nothing more goes into an inbox.
+pub(super) fn inbox_is_full() -> Error {
+    let rule = format_args!("must have at most {MOST_MESSAGES} messages");
+    Error::invalid("inbox", rule)
+}
+
+/// That a journal has fewer entries than are to be left of it.
+pub(super) fn journal_is_shorter(length: u64) -> Error {
+    let rule = format_args!("must be at most the {length} that there are");
+    Error::invalid("entries", rule)
 }

@@ -24,8 +24,10 @@ local RAN_OUT = 'its lease ran out'
 -- deliveries failed and were deferred, how many jobs succeeded, died, were cancelled and expired, how many left otherwise, whether
 -- it is paused, whether it goes by itself since there are no jobs, how much is to be brought elsewhere, until when somebody
 -- listens to what happens, the number of the last batch of that, how many deliveries count for the limits of their groups, how many
--- jobs are aside because of those.
-local NUMBERS = '<dddddddddddddddBBddddd'
+-- jobs are aside because of those, whether there may be journals and inboxes. `append.lua` knows where some of them are.
+local NUMBERS = '<dddddddddddddddBBdddddB'
+-- The checkpoint of who has a journal, or has waited, and none of its own.
+local BEGUN = 'null'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
 -- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
@@ -39,18 +41,18 @@ local function read()
   local numbers = redis.call('GET', KEYS[1])
   local it = {tags = {}, grown = {}, order = {}, ready = {}, due = {}, ended = {}, dead = {}, results = {}, tries = {},
     untried = {}, left = {}, over = {}, bodies = {}, outdated = {}, known = {}, bound = {}, held = {}, given = {},
-    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, happened = {}, not_aside = {},
+    given_until = {}, given_for_good = {}, reports = {}, place = {}, moved = {}, unnoted = {}, unjournaled = {}, has_begun = {}, happened = {}, not_aside = {},
     ends = {S = 0, D = 0, C = 0, E = 0}}
   if numbers then
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted, it.failed, it.deferred, it.ends.S,
       it.ends.D, it.ends.C, it.ends.E, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch,
-      it.counted, it.aside = struct.unpack(NUMBERS, numbers)
+      it.counted, it.aside, it.journaled = struct.unpack(NUMBERS, numbers)
   else
     -- What tags there are were those of another life.
     it.is_new = true
     it.turn, it.lease, it.cancelled, it.tried, it.idle, it.awaited, it.timed, it.noted = 0, 0, 0, 0, 0, 0, 0, 0
     it.failed, it.deferred, it.gone, it.paused, it.fading, it.effects, it.watched, it.batch = 0, 0, 0, 0, 0, 0, 0, 0
-    it.counted, it.aside = 0, 0
+    it.counted, it.aside, it.journaled = 0, 0, 0
   end
   return it
 end
@@ -58,7 +60,8 @@ end
 local function packed(queue, fading)
   return struct.pack(NUMBERS, queue.turn, queue.lease, queue.cancelled, queue.tried, queue.idle, queue.awaited, queue.timed,
     queue.noted, queue.failed, queue.deferred, queue.ends.S, queue.ends.D, queue.ends.C, queue.ends.E, queue.gone, queue.paused,
-    fading, queue.effects, queue.watched, queue.batch, queue.counted, queue.aside)
+    fading, queue.effects, queue.watched, queue.batch, queue.counted, queue.aside,
+    queue.journaled)
 end
 
 local function write(queue)
@@ -76,6 +79,7 @@ local function fade(queue, time)
   if queue.timed > 0 then
     span = math.max(span, redis.call('ZRANGE', KEYS[15], -1, -1, 'WITHSCORES')[2] - time)
   end
+  queue.journaled = 0
   redis.call('SET', KEYS[1], packed(queue, 1), 'PX', milliseconds(span))
   for _, nth in ipairs({9, 14, 15}) do
     redis.call('PEXPIRE', KEYS[nth], milliseconds(span))
@@ -178,13 +182,25 @@ local function make_due(queue, id, at)
   queue.soonest = math.min(queue.soonest or at, at)
 end
 
--- Forgets what was noted of a job, or only what the next delivery would begin with.
+-- What is kept beside a job. In the same slot, but which jobs those are of which it goes is not known before a script is called.
+local function journal_of(id)
+  return KEYS[1] .. ':journal:' .. hex(id)
+end
+
+local function inbox_of(id)
+  return KEYS[1] .. ':inbox:' .. hex(id)
+end
+
+-- Forgets what was noted of a job, and its journal and inbox; or only what the next delivery would begin with.
 local function forget_notes(queue, id, only_checkpoint)
   if queue.noted > 0 then
     queue.unnoted[#queue.unnoted + 1] = id .. 'c'
     if not only_checkpoint then
       add(queue.unnoted, id .. 'p', id .. 'l')
     end
+  end
+  if queue.journaled == 1 and not only_checkpoint then
+    add(queue.unjournaled, journal_of(id), inbox_of(id))
   end
 end
 
@@ -294,6 +310,12 @@ local function put_down(queue, time)
     queue.noted = queue.noted - many('HDEL', KEYS[16], queue.unnoted)
     queue.unnoted = {}
   end
+  for from = 1, #queue.unjournaled, 2000 do
+    redis.call('UNLINK', unpack(queue.unjournaled, from, math.min(from + 1999, #queue.unjournaled)))
+  end
+  for _, id in ipairs(queue.has_begun) do
+    queue.noted = queue.noted + redis.call('HSETNX', KEYS[16], id .. 'c', BEGUN)
+  end
   if #queue.tries > 0 then
     queue.tried = queue.tried + many('HSET', KEYS[8], queue.tries)
   end
@@ -322,7 +344,7 @@ local function put_down(queue, time)
       end
     end
   end
-  queue.bodies, queue.outdated, queue.moved = {}, {}, {}
+  queue.bodies, queue.outdated, queue.moved, queue.unjournaled, queue.has_begun = {}, {}, {}, {}, {}
   queue.tries, queue.untried, queue.unawaited, queue.grown, queue.order = {}, {}, nil, {}, {}
 end
 

@@ -15,6 +15,7 @@ use super::firing::{Fired, Firing, check_schedule};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::journal::{Append, Appended, JournalPage, ReadFrom, check_appends, check_entry};
 use super::note::Note;
 use super::port::{QueuePort, announcement, events_channel};
 use super::state::{QueueState, Told};
@@ -403,6 +404,53 @@ impl QueuePort for MemoryQueues {
             .change(queue, |state, now| (state.watch(now), false));
         self.written(ticket, options, Outcome::NotApplied).await?;
         Ok(number)
+    }
+
+    async fn append(
+        &self,
+        queue: &Key,
+        appends: &[Append],
+        options: CallOptions,
+    ) -> Result<Vec<Appended>> {
+        check_appends(appends)?;
+        self.change(queue, options, |state, now| {
+            (state.append(now, appends), Vec::new())
+        })
+        .await
+    }
+
+    async fn read(
+        &self,
+        queue: &Key,
+        id: JobId,
+        from: ReadFrom,
+        options: CallOptions,
+    ) -> Result<Option<JournalPage>> {
+        let seen = self.see(queue, options, |state, now| state.read(now, id, from));
+        Ok(seen.await?.flatten())
+    }
+
+    async fn tell(
+        &self,
+        queue: &Key,
+        id: JobId,
+        message: Bytes,
+        options: CallOptions,
+    ) -> Result<Option<JobState>> {
+        check_entry("message", &message)?;
+        self.change(queue, options, |state, now| state.tell(now, id, message))
+            .await?
+    }
+
+    async fn rewind(
+        &self,
+        queue: &Key,
+        id: JobId,
+        entries: u64,
+        options: CallOptions,
+    ) -> Result<bool> {
+        self.change(queue, options, |state, now| state.rewind(now, id, entries))
+            .await?
     }
 
     fn announced_on(&self, queue: &Key) -> Option<Channel> {

@@ -22,6 +22,7 @@ mod happened;
 mod job;
 mod job_group;
 mod journal;
+mod journaling;
 mod leave;
 mod limits;
 mod list;

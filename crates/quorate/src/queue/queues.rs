@@ -27,7 +27,7 @@ pub(super) const fn operation(name: &'static str, verb: &'static str) -> Operati
 }
 
 /// Of what would answer otherwise the second time, or undo what somebody did in between.
-const fn once(name: &'static str, verb: &'static str) -> Operation {
+pub(super) const fn once(name: &'static str, verb: &'static str) -> Operation {
     Operation::new(name, "queue", verb, Repeat::OnlyIfNotApplied)
 }
 

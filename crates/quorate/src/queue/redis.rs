@@ -4,6 +4,7 @@ mod events;
 mod firing;
 mod fsck;
 mod groups;
+mod journals;
 mod keys;
 mod notes;
 mod packed;
@@ -21,7 +22,7 @@ use quorate_link::{Frame, Link};
 
 use self::fsck::{read_fsck, to_fsck};
 use self::groups::{pack_bring, to_effects, works_of};
-use self::keys::{KEYS, OUTBOX, UNTOLD, group_keys, limit_keys};
+use self::keys::{KEYS, OUTBOX, UNTOLD, group_keys, journal_keys, limit_keys};
 use self::packed::{
     bytes, each, flags, pack_delivery, pack_jobs, pack_limits, pack_settled, state, to_pushed,
     to_turn,
@@ -34,6 +35,7 @@ use super::firing::{Fired, Firing};
 use super::fsck::FsckPage;
 use super::group::{Bring, Effect, GroupView};
 use super::job::{JobId, JobState, LeaseNumber, NewJob};
+use super::journal::{Append, Appended, JournalPage, ReadFrom};
 use super::note::Note;
 use super::port::{QueuePort, announcement, events_channel};
 use super::view::{
@@ -49,8 +51,6 @@ use crate::scan::{ScanCursor, ScanPage};
 
 /// What the scripts have in common.
 const LIBRARY: &str = include_str!("library.lua");
-/// The same, for those in which jobs come or end.
-const WITH_KEYS: &str = concat!(include_str!("library.lua"), include_str!("unique.lua"));
 /// The same, for those in which jobs end.
 const WITH_OUTBOX: &str = concat!(
     include_str!("library.lua"),
@@ -73,6 +73,13 @@ const PUSHING: &str = concat!(
     include_str!("pushing.lua")
 );
 
+/// The same, for those that make dead jobs ready again.
+const REDRIVING: &str = concat!(
+    include_str!("library.lua"),
+    include_str!("unique.lua"),
+    include_str!("redriving.lua")
+);
+
 static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), PUSHING);
 static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), WITH_OUTBOX);
 static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
@@ -82,7 +89,7 @@ static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), L
 static INSPECT: Script = Script::with_library(include_str!("scripts/inspect.lua"), LIBRARY);
 static LIST: Script = Script::with_library(include_str!("scripts/list.lua"), LIBRARY);
 static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), LIBRARY);
-static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), WITH_KEYS);
+static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), REDRIVING);
 static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIBRARY);
 static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_OUTBOX);
 static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_OUTBOX);
@@ -124,8 +131,22 @@ impl RedisQueues {
         arguments: &[&[u8]],
         options: CallOptions,
     ) -> Result<Frame> {
-        let keys = KEYS.map(|rest| queue.unit("queue", rest));
-        let keys = keys.each_ref().map(String::as_bytes);
+        self.run_with(script, queue, Vec::new(), arguments, options)
+            .await
+    }
+
+    /// The same with keys behind those.
+    async fn run_with(
+        &self,
+        script: &'static Script,
+        queue: &Key,
+        more: Vec<String>,
+        arguments: &[&[u8]],
+        options: CallOptions,
+    ) -> Result<Frame> {
+        let keys = KEYS.map(|rest| queue.unit("queue", rest)).into_iter();
+        let keys: Vec<_> = keys.chain(more).collect();
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
         self.scripts.run(script, &keys, arguments, options).await
     }
 
@@ -270,7 +291,10 @@ impl QueuePort for RedisQueues {
         id: JobId,
         options: CallOptions,
     ) -> Result<Option<JobView>> {
-        let reply = self.run(&INSPECT, queue, &[&id.bytes()], options).await?;
+        let keys = journal_keys(queue, id);
+        let reply = self
+            .run_with(&INSPECT, queue, keys, &[&id.bytes()], options)
+            .await?;
         match &reply {
             Frame::Null => Ok(None),
             reply => to_view(reply, id)
@@ -453,6 +477,45 @@ impl QueuePort for RedisQueues {
 
     async fn watch(&self, queue: &Key, options: CallOptions) -> Result<u64> {
         self.watch_events(queue, options).await
+    }
+
+    async fn append(
+        &self,
+        queue: &Key,
+        appends: &[Append],
+        options: CallOptions,
+    ) -> Result<Vec<Appended>> {
+        self.append_to(queue, appends, options).await
+    }
+
+    async fn read(
+        &self,
+        queue: &Key,
+        id: JobId,
+        from: ReadFrom,
+        options: CallOptions,
+    ) -> Result<Option<JournalPage>> {
+        self.read_of(queue, id, from, options).await
+    }
+
+    async fn tell(
+        &self,
+        queue: &Key,
+        id: JobId,
+        message: Bytes,
+        options: CallOptions,
+    ) -> Result<Option<JobState>> {
+        self.tell_job(queue, id, &message, options).await
+    }
+
+    async fn rewind(
+        &self,
+        queue: &Key,
+        id: JobId,
+        entries: u64,
+        options: CallOptions,
+    ) -> Result<bool> {
+        self.rewind_job(queue, id, entries, options).await
     }
 
     fn announced_on(&self, queue: &Key) -> Option<Channel> {

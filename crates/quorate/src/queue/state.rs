@@ -6,6 +6,7 @@
 mod fsck;
 mod group;
 mod groups;
+mod journals;
 mod limits;
 mod notes;
 mod operate;
@@ -30,6 +31,7 @@ use self::groups::Groups;
 #[cfg(all(test, feature = "redis"))]
 pub(super) use self::groups::MOST_TOLD;
 pub use self::groups::TELLING;
+use self::journals::Journals;
 use self::limits::{Limiting, Limits, Room};
 use self::notes::AllNotes;
 use self::outbox::Outbox;
@@ -88,6 +90,7 @@ pub(crate) struct QueueState {
     uniques: Uniques,
     schedules: Schedules,
     notes: AllNotes,
+    journals: Journals,
     groups: Groups,
     outbox: Outbox,
     limiting: Limiting,
@@ -300,13 +303,16 @@ impl QueueState {
             }
             Settlement::Dead(error) => self.end(now, it.id, JobEnd::Dead(error.clone()), news),
             Settlement::Failed { after, error } => self.fail(now, it.id, *after, error, news),
-            Settlement::Deferred(_) if cancelled => self.end(now, it.id, JobEnd::Cancelled, news),
-            Settlement::Deferred(after) => {
-                self.totals.deferred += 1;
-                let until = now.plus(*after);
-                self.watch
-                    .happened(now, it.id, || JobEventKind::Deferred { until });
-                self.queue_again(now, it.id, *after);
+            Settlement::Cancelled => self.end(now, it.id, JobEnd::Cancelled, news),
+            Settlement::Deferred(_) | Settlement::Waiting { .. } if cancelled => {
+                self.end(now, it.id, JobEnd::Cancelled, news);
+            }
+            Settlement::Deferred(after) => self.defer(now, it.id, *after),
+            Settlement::Waiting { after, seen } => {
+                self.notes.has_begun(it.id);
+                let is_told_more = self.journals.messages(it.id).len() as u64 > *seen;
+                let after = if is_told_more { Duration::ZERO } else { *after };
+                self.defer(now, it.id, after);
             }
         }
         true
@@ -332,6 +338,15 @@ impl QueueState {
             });
             self.queue_again(now, id, after);
         }
+    }
+
+    /// Puts a job back that was not tried.
+    fn defer(&mut self, now: Micros, id: JobId, after: Duration) {
+        self.totals.deferred += 1;
+        let until = now.plus(after);
+        self.watch
+            .happened(now, id, || JobEventKind::Deferred { until });
+        self.queue_again(now, id, after);
     }
 
     fn queue_again(&mut self, now: Micros, id: JobId, after: Duration) {

@@ -31,6 +31,10 @@ pub struct JobView {
     pub progress: Option<Bytes>,
     /// The last lines of its log. A list has none.
     pub log: Vec<LogLine>,
+    /// How many entries its journal has. A list says nothing of that.
+    pub entries: u64,
+    /// How many messages its inbox has. A list says nothing of that.
+    pub messages: u64,
 }
 
 /// How a job was pushed, and how often it failed.

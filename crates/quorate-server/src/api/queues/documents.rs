@@ -392,6 +392,7 @@ impl From<&Stray> for StrayDocument {
             Stray::Body(id) => ("body", id.to_string()),
             Stray::Tries(id) => ("tries", id.to_string()),
             Stray::Note(id) => ("note", id.to_string()),
+            Stray::Journal(id) => ("journal", id.to_string()),
             Stray::Cancelled(id) => ("cancelled", id.to_string()),
             Stray::Effect(id) => ("effect", id.to_string()),
             Stray::Group(id) => ("group", id.to_string()),

@@ -54,6 +54,7 @@ fn to_stray(parts: &[Frame]) -> Option<Stray> {
         "body" => Stray::Body(id()?),
         "tries" => Stray::Tries(id()?),
         "note" => Stray::Note(id()?),
+        "journal" => Stray::Journal(id()?),
         "effect" => Stray::Effect(id()?),
         "group" => Stray::Group(id()?),
         "cancelled" => Stray::Cancelled(id()?),

@@ -35,6 +35,19 @@ pub(super) fn group_keys(queue: &Key, group: JobId) -> [String; 2] {
     ["group", "members"].map(|kind| queue.unit("queue", &format!(":{kind}:{group}")))
 }
 
+/// The key of the journal of a job.
+pub(super) fn journal_key(queue: &Key, id: JobId) -> String {
+    queue.unit("queue", &format!(":journal:{id}"))
+}
+
+/// The keys of the journal and the inbox of a job.
+pub(super) fn journal_keys(queue: &Key, id: JobId) -> Vec<String> {
+    vec![
+        journal_key(queue, id),
+        queue.unit("queue", &format!(":inbox:{id}")),
+    ]
+}
+
 /// The keys of what is counted for the limits of a queue.
 pub(super) fn limit_keys(queue: &Key) -> Vec<String> {
     LIMITS.map(|rest| queue.unit("queue", rest)).to_vec()

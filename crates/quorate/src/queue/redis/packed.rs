@@ -314,6 +314,11 @@ fn pack_settlement<'a>(settlement: &'a Settlement, key: &mut usize) -> (String, 
         }
         Settlement::Failed { after, error } => (format!("F{}", micros(*after)), text(error)),
         Settlement::Deferred(after) => (format!("R{}", micros(*after)), text("")),
+        Settlement::Waiting { after, seen } => {
+            let seen = seen.to_string().into_bytes();
+            (format!("M{}", micros(*after)), seen.into())
+        }
+        Settlement::Cancelled => ("C0".to_owned(), text("")),
         Settlement::Dead(error) => ("D0".to_owned(), text(error)),
     }
 }

@@ -94,6 +94,8 @@ fn to_listed(parts: &[Frame], place: JobPlace) -> Option<(JobView, Spot)> {
         details: to_details(job, tries)?,
         progress: maybe(progress)?.cloned(),
         log: Vec::new(),
+        entries: 0,
+        messages: 0,
     };
     let lease = lease.get();
     let score = if place == JobPlace::Limited {
@@ -105,7 +107,7 @@ fn to_listed(parts: &[Frame], place: JobPlace) -> Option<(JobView, Spot)> {
 }
 
 pub(super) fn to_view(reply: &Frame, id: JobId) -> Option<JobView> {
-    let [place, job, tries, progress, log] = reply.as_array()? else {
+    let [place, job, tries, progress, log, entries, messages] = reply.as_array()? else {
         return None;
     };
     let log = maybe(log)?.map_or(Some(Vec::new()), |log| to_log(log));
@@ -115,6 +117,8 @@ pub(super) fn to_view(reply: &Frame, id: JobId) -> Option<JobView> {
         details: to_details(job, tries)?,
         progress: maybe(progress)?.cloned(),
         log: log?,
+        entries: entries.as_int()?.try_into().ok()?,
+        messages: messages.as_int()?.try_into().ok()?,
     })
 }
 

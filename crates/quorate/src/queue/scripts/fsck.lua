@@ -70,7 +70,10 @@ local function results_without_place()
   local ended, dead = values('ZMSCORE', KEYS[6], ids), values('ZMSCORE', KEYS[13], ids)
   for at, id in ipairs(ids) do
     if not ended[at] and not dead[at] then
-      stray('result', id, function() redis.call('HDEL', KEYS[7], id) end)
+      stray('result', id, function()
+        redis.call('HDEL', KEYS[7], id)
+        forget_notes(queue, id)
+      end)
     end
   end
 end
@@ -160,6 +163,9 @@ local function notes()
   for at, name in ipairs(names) do
     if not jobs[at] and not results[at] then
       stray('note', ids[at], function() redis.call('HDEL', KEYS[16], name) end)
+      if redis.call('EXISTS', journal_of(ids[at]), inbox_of(ids[at])) > 0 then
+        stray('journal', ids[at], function() redis.call('UNLINK', journal_of(ids[at]), inbox_of(ids[at])) end)
+      end
     end
   end
 end

@@ -14,8 +14,9 @@
 --           none of them if a job is there twice
 -- ARGV[8]   how long that is, us
 -- ARGV[9]   their deliveries; then, of each, its id and S with the result; then, of each other settlement, three: the delivery; S, W,
---           F, R or D and us (for how long the result is kept, without or with work, in how long it is due again after a failure or
---           without one); result, work (see outbox.lua) and result, or error
+--           F, R, M, D or C and us (for how long the result is kept, without or with work, in how long it is due again after a failure,
+--           without one, or unless there is a message before); result, work (see outbox.lua) and result, error, or how many
+--           messages it has seen. C: it is cancelled
 -- returns   {a 1 or 0 for each settlement as one text, deliveries as one text, their jobs, of each job that has either three: which
 --           of them it is, how many deliveries of it failed, its checkpoint or nothing; us until there may be more or nothing; of each
 --           effect two: its name, what it is; groups that are over}
@@ -138,7 +139,9 @@ local function settle(gone, failing)
           bound[#bound + 1], of_bound[#of_bound + 1] = id_of(one), over[#over]
         end
       else
-        failing[#failing + 1] = {id_of(one), span, verb == 'F' and text}
+        failing[#failing + 1] = {
+          id = id_of(one), span = span, why = verb == 'F' and text, seen = verb == 'M' and tonumber(text), is_over = verb == 'C',
+        }
       end
     else
       flags[nth] = '0'
@@ -171,7 +174,8 @@ local function take_cancelled(gone)
 end
 
 -- A job whose delivery failed, for this reason, or was deferred, for none.
-local function fail(id, job, tries, span, why)
+local function fail(it, job, tries)
+  local id, span, why = it.id, it.span, it.why
   local _, _, _, attempts = head(job)
   if why then
     queue.failed = queue.failed + 1
@@ -180,6 +184,10 @@ local function fail(id, job, tries, span, why)
     if tries >= attempts then
       return finish(queue, id, 'D' .. why, 0, time, job)
     end
+  end
+  if it.seen then
+    queue.has_begun[#queue.has_begun + 1] = id
+    span = queue.journaled == 1 and redis.call('LLEN', inbox_of(id)) > it.seen and 0 or span
   end
   queue.deferred = queue.deferred + (why and 0 or 1)
   if is_watched then
@@ -195,17 +203,17 @@ end
 local function fail_all(failing, cancelled)
   local ids = {}
   for nth, it in ipairs(failing) do
-    ids[nth] = it[1]
+    ids[nth] = it.id
   end
   local jobs, tries = values('HMGET', KEYS[2], ids), tries_of(ids)
   look_up_tags(queue, jobs)
   for nth, it in ipairs(failing) do
-    local id, job = it[1], jobs[nth]
-    if job and cancelled[id] then
+    local job = jobs[nth]
+    if job and (it.is_over or cancelled[it.id]) then
       local _, keep = head(job)
-      finish(queue, id, 'C', keep, time, job)
+      finish(queue, it.id, 'C', keep, time, job)
     elseif job then
-      fail(id, job, tries[nth], it[2], it[3])
+      fail(it, job, tries[nth])
     end
   end
 end
@@ -249,7 +257,7 @@ local function settle_and_move()
   local gone, failing = {}, {}
   local flags = settle(gone, failing)
   for _, one in ipairs(come(KEYS[5], MOST_MOVED)) do
-    gone[#gone + 1], failing[#failing + 1] = one, {id_of(one), 0, RAN_OUT}
+    gone[#gone + 1], failing[#failing + 1] = one, {id = id_of(one), span = 0, why = RAN_OUT}
   end
   local cancelled, list = take_cancelled(gone)
   stop_counting(queue, of_groups, gone)

@@ -33,18 +33,20 @@ impl QueueState {
             let place = self.jobs.get(&id).map(|job| &job.place);
             place.is_some_and(|place| !matches!(place, Place::Dead(..)))
         });
-        let notes = self
-            .notes
-            .without(|id| self.jobs.contains_key(&id) || self.over.contains_key(&id));
+        let is_there = |id| self.jobs.contains_key(&id) || self.over.contains_key(&id);
+        let notes = self.notes.without(is_there);
+        let journals = self.journals.without(is_there);
         if repair {
             if !strays.is_empty() {
                 self.index_anew();
             }
             keys.iter().for_each(|key| self.uniques.drop_key(key));
             notes.iter().for_each(|id| self.notes.forget(*id));
+            journals.iter().for_each(|id| self.journals.forget(*id));
         }
         strays.extend(keys.into_iter().map(Stray::Key));
         strays.extend(notes.into_iter().map(Stray::Note));
+        strays.extend(journals.into_iter().map(Stray::Journal));
         FsckPage {
             checked,
             strays,

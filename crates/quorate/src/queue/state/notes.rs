@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::happened::JobEventKind;
 use super::super::job::{ById, JobId, LeaseNumber};
+use super::super::journal::BEGUN;
 use super::super::news::News;
 use super::super::note::{LogLine, MAX_LOG, MOST_LINES, Note};
 use super::{QueueState, Told};
@@ -51,7 +52,16 @@ impl AllNotes {
         self.of.get(&id)?.checkpoint.clone()
     }
 
-    /// Forgets where the next delivery would begin: there will be none.
+    /// Lets the next delivery begin with a checkpoint, whatever that says.
+    pub(super) fn has_begun(&mut self, id: JobId) {
+        let checkpoint = &mut self.of.entry(id).or_default().checkpoint;
+        if checkpoint.is_none() {
+            *checkpoint = Some(Bytes::from_static(BEGUN));
+            self.changed.push(id);
+        }
+    }
+
+    /// Forgets where the next delivery would begin: there will be none, or from the start.
     pub(super) fn forget_checkpoint(&mut self, id: JobId) {
         if let Some(notes) = self.of.get_mut(&id) {
             notes.checkpoint = None;

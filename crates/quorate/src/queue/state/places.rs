@@ -266,12 +266,14 @@ impl QueueState {
         if self.jobs.contains_key(&id) {
             self.leave(id);
             self.jobs.remove(&id);
-            self.notes.forget(id);
         } else if let Some(over) = self.over.remove(&id) {
             self.ended.remove(&(over.until, id));
             self.changed.push(id);
-            self.notes.forget(id);
+        } else {
+            return;
         }
+        self.notes.forget(id);
+        self.journals.forget(id);
     }
 
     pub(super) fn stop_waiting(&mut self, id: JobId) {

@@ -44,6 +44,7 @@ impl QueueState {
                 self.jobs.get(&id).map(|job| encode(1, job)).or_else(over)
             }
             Side::Notes(id) => self.notes.of(id).map(|notes| encode(1, notes)),
+            Side::Line(line) => self.journals.line(line).map(|line| encode(1, line)),
             Side::Unique(key) => {
                 let holder = self.uniques.get(key)?;
                 Some(encode(1, &(holder.id, holder.until)))
@@ -69,6 +70,7 @@ impl QueueState {
                 self.notes.put_back(id, decode(1, row)?);
                 Some(())
             }
+            Side::Line(line) => self.journals.put_back(line, decode(1, row)?),
             Side::Unique(key) => {
                 let (id, until): (JobId, Option<Micros>) = decode(1, row)?;
                 self.uniques.give(key, id, until);

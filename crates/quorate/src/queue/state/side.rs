@@ -9,6 +9,7 @@ use super::super::group::EffectName;
 use super::super::job::JobId;
 use super::QueueState;
 use super::group::rows::GroupRow;
+use super::journals::{Kind, LineName};
 
 /// What has a row of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) enum Side<'a> {
     Job(JobId),
     /// What was noted of a job.
     Notes(JobId),
+    /// An entry of a journal, or a message of an inbox.
+    Line(LineName),
     /// Who has a uniqueness key.
     Unique(&'a str),
     /// A part of a job group.
@@ -37,6 +40,8 @@ impl<'a> Side<'a> {
             Some(("schedule", name)) => Some(Self::Schedule(name)),
             Some(("begun", group)) => Some(Self::Begun(group)),
             Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
+            Some(("entry", line)) => to_line(Kind::Entry, line),
+            Some(("message", line)) => to_line(Kind::Message, line),
             Some(("group", id)) => Some(Self::Group(JobId::parse(id)?, GroupRow::Head)),
             Some(("member", ids)) => {
                 let (group, id) = ids.split_once(' ')?;
@@ -56,11 +61,20 @@ impl<'a> Side<'a> {
     }
 }
 
+/// The id of a job and the number of a line.
+#[cfg(feature = "file")]
+fn to_line<'a>(kind: Kind, line: &str) -> Option<Side<'a>> {
+    let (id, nth) = line.split_once(' ')?;
+    Some(Side::Line((JobId::parse(id)?, kind, nth.parse().ok()?)))
+}
+
 impl fmt::Display for Side<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Job(id) => write!(f, "{id}"),
             Self::Notes(id) => write!(f, "notes {id}"),
+            Self::Line((id, Kind::Entry, nth)) => write!(f, "entry {id} {nth}"),
+            Self::Line((id, Kind::Message, nth)) => write!(f, "message {id} {nth}"),
             Self::Unique(key) => write!(f, "unique {key}"),
             Self::Group(id, GroupRow::Head) => write!(f, "group {id}"),
             Self::Group(id, GroupRow::Member(member)) => write!(f, "member {id} {member}"),
@@ -80,6 +94,7 @@ impl QueueState {
             || !self.changed.is_empty()
             || !self.uniques.changed().is_empty()
             || !self.notes.changed().is_empty()
+            || self.journals.is_changed()
             || !self.groups.changed().is_empty()
             || !self.outbox.changed().is_empty()
             || !self.schedules.changed().is_empty()
@@ -91,6 +106,7 @@ impl QueueState {
         self.changed.clear();
         self.uniques.changed().clear();
         self.notes.changed().clear();
+        self.journals.forget_changed();
         self.groups.changed().clear();
         self.outbox.changed().clear();
         self.schedules.changed().clear();
@@ -102,6 +118,8 @@ impl QueueState {
         let mut names = named(&mut self.changed, |id| Side::Job(*id));
         names.extend(named(self.uniques.changed(), |key| Side::Unique(key)));
         names.extend(named(self.notes.changed(), |id| Side::Notes(*id)));
+        let mut lines = self.journals.take_changed();
+        names.extend(named(&mut lines, |line| Side::Line(*line)));
         names.extend(named(self.groups.changed(), |(id, part)| {
             Side::Group(*id, *part)
         }));

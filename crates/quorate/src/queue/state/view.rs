@@ -47,6 +47,8 @@ impl QueueState {
     pub(in crate::queue) fn inspect(&self, now: Micros, id: JobId) -> Option<JobView> {
         let mut view = self.view(now, id)?;
         let notes = self.notes.of(id);
+        view.entries = self.journals.entries(id).len() as u64;
+        view.messages = self.journals.messages(id).len() as u64;
         view.log = notes.map_or_else(Vec::new, |notes| notes.log.iter().cloned().collect());
         Some(view)
     }
@@ -159,6 +161,8 @@ impl QueueState {
             state,
             progress: self.notes.of(id).and_then(|notes| notes.progress.clone()),
             log: Vec::new(),
+            entries: 0,
+            messages: 0,
         })
     }
 }

@@ -12,6 +12,7 @@ pub(super) struct Meters {
     failed: Counter,
     deferred: Counter,
     dead: Counter,
+    cancelled: Counter,
     lost: Counter,
 }
 
@@ -24,6 +25,7 @@ impl Meters {
             failed: counter("failed"),
             deferred: counter("deferred"),
             dead: counter("dead"),
+            cancelled: counter("cancelled"),
             lost: counter("lost"),
         }
     }
@@ -33,8 +35,9 @@ impl Meters {
         let counter = match settlement {
             Some(Settlement::Succeeded { .. }) => &self.succeeded,
             Some(Settlement::Failed { .. }) => &self.failed,
-            Some(Settlement::Deferred(_)) => &self.deferred,
+            Some(Settlement::Deferred(_) | Settlement::Waiting { .. }) => &self.deferred,
             Some(Settlement::Dead(_)) => &self.dead,
+            Some(Settlement::Cancelled) => &self.cancelled,
             None => &self.lost,
         };
         counter.increment(1);
