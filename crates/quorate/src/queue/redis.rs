@@ -8,6 +8,7 @@ mod journals;
 mod keys;
 mod notes;
 mod packed;
+mod scripts;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,10 @@ use self::keys::{KEYS, OUTBOX, UNTOLD, group_keys, journal_keys, limit_keys};
 use self::packed::{
     bytes, each, flags, pack_delivery, pack_jobs, pack_limits, pack_settled, state, to_pushed,
     to_turn,
+};
+use self::scripts::{
+    AWAIT, BRING, CANCEL, EDIT, FSCK, INSPECT, LIST, LOOK, PAUSE, PUSH, REDRIVE, REMOVE, RENEW,
+    STATS, TURN,
 };
 use self::views::{key_of, pack_spot, to_page, to_stats, to_view};
 use super::ask::{
@@ -48,53 +53,6 @@ use crate::key::{Key, Namespace};
 use crate::port::CallOptions;
 use crate::redis::{Script, ScriptRunner, micros, unexpected};
 use crate::scan::{ScanCursor, ScanPage};
-
-/// What the scripts have in common.
-const LIBRARY: &str = include_str!("library.lua");
-/// The same, for those in which jobs end.
-const WITH_OUTBOX: &str = concat!(
-    include_str!("library.lua"),
-    include_str!("unique.lua"),
-    include_str!("outbox.lua"),
-    include_str!("limits.lua")
-);
-/// The same, for what groups are told.
-const WITH_GROUPS: &str = concat!(
-    include_str!("library.lua"),
-    include_str!("unique.lua"),
-    include_str!("outbox.lua"),
-    include_str!("groups.lua")
-);
-
-/// The same, for those that queue jobs.
-const PUSHING: &str = concat!(
-    include_str!("library.lua"),
-    include_str!("unique.lua"),
-    include_str!("pushing.lua")
-);
-
-/// The same, for those that make dead jobs ready again.
-const REDRIVING: &str = concat!(
-    include_str!("library.lua"),
-    include_str!("unique.lua"),
-    include_str!("redriving.lua")
-);
-
-static PUSH: Script = Script::with_library(include_str!("scripts/push.lua"), PUSHING);
-static TURN: Script = Script::with_library(include_str!("scripts/turn.lua"), WITH_OUTBOX);
-static RENEW: Script = Script::with_library(include_str!("scripts/renew.lua"), LIBRARY);
-static CANCEL: Script = Script::with_library(include_str!("scripts/cancel.lua"), WITH_OUTBOX);
-static LOOK: Script = Script::with_library(include_str!("scripts/look.lua"), LIBRARY);
-static AWAIT: Script = Script::with_library(include_str!("scripts/await.lua"), LIBRARY);
-static INSPECT: Script = Script::with_library(include_str!("scripts/inspect.lua"), LIBRARY);
-static LIST: Script = Script::with_library(include_str!("scripts/list.lua"), LIBRARY);
-static STATS: Script = Script::with_library(include_str!("scripts/stats.lua"), LIBRARY);
-static REDRIVE: Script = Script::with_library(include_str!("scripts/redrive.lua"), REDRIVING);
-static EDIT: Script = Script::with_library(include_str!("scripts/edit.lua"), LIBRARY);
-static REMOVE: Script = Script::with_library(include_str!("scripts/remove.lua"), WITH_OUTBOX);
-static FSCK: Script = Script::with_library(include_str!("scripts/fsck.lua"), WITH_OUTBOX);
-static BRING: Script = Script::with_library(include_str!("scripts/bring.lua"), WITH_GROUPS);
-static PAUSE: Script = Script::with_library(include_str!("scripts/pause.lua"), LIBRARY);
 
 /// Queues of one server.
 pub(crate) struct RedisQueues {

@@ -434,6 +434,11 @@ impl QueueState {
         due.is_some() && self.due.first().map(|(at, _)| *at) == due
     }
 
+    /// Whether there is anything of such a job.
+    fn has(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id) || self.over.contains_key(&id)
+    }
+
     /// Whether it is remembered that there is, or was, such a job.
     fn knows(&self, now: Micros, id: JobId) -> bool {
         self.look(now, id).is_some()

@@ -9,7 +9,7 @@ const NUMBERS: QueueSpec<u32> = QueueSpec::new("numbers");
 const JOBS: u32 = 100;
 
 /// How often each command was called, by clients and by scripts.
-async fn commands(server: &Server) -> BTreeMap<String, u64> {
+pub(crate) async fn commands(server: &Server) -> BTreeMap<String, u64> {
     let info = server.command(&["INFO", "commandstats"]).await.unwrap();
     let line = |line: &str| {
         let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
@@ -54,6 +54,8 @@ async fn plain_jobs_pay_nothing_for_groups() {
                 "{calls:?}"
             );
             assert_eq!((of("zadd"), of("exists")), (4, 1), "{calls:?}");
+            // Nor a journal or an inbox.
+            assert_eq!((of("llen"), of("unlink")), (0, 0), "{calls:?}");
             // And as long as nobody listens, nobody is told.
             assert_eq!(of("spublish"), 0, "{calls:?}");
         }

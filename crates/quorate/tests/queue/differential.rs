@@ -1,5 +1,6 @@
 //! The scripts of queues do what the pure functions do.
 
+mod journals;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use quorate::queue::{
 use quorate::{Key, Micros, Subscription};
 use quorate_testing::servers::ServerKind;
 
+use self::journals::{Journaling, journal};
 use self::steps::{HOUR, How, IDS, Pushed, Step, steps};
 use crate::agreement::{Home, Subject, agree, halves, options};
 
@@ -50,6 +52,11 @@ fn settlement(how: &How) -> Option<Settlement> {
             error,
         },
         How::Deferred(hours) => Settlement::Deferred(HOUR * *hours),
+        How::Waiting(hours, seen) => Settlement::Waiting {
+            after: HOUR * *hours,
+            seen: *seen,
+        },
+        How::Cancelled => Settlement::Cancelled,
         How::Dead => Settlement::Dead(error),
         How::Silent => return None,
     })
@@ -125,7 +132,8 @@ fn viewed(view: JobView) -> String {
     let log = view.log.into_iter().map(|it| (it.attempt, it.text));
     let log: Vec<_> = log.collect();
     let (id, state, progress) = (view.id, shown(Some(&view.state)), view.progress);
-    format!("{id} {state} {details:?} {progress:?} {log:?}")
+    let beside = (view.entries, view.messages);
+    format!("{id} {state} {details:?} {progress:?} {log:?} {beside:?}")
 }
 
 fn ids(numbers: &[u8]) -> Vec<JobId> {
@@ -330,6 +338,13 @@ impl Subject for Queues {
                     None => String::new(),
                 }
             }
+            Step::Journal(step) => {
+                let held = match step {
+                    Journaling::Append(worker, _) => self.held.get(worker),
+                    _ => None,
+                };
+                journal(&*port, &key, held.map_or(&[], |held| held), step).await
+            }
             Step::Fire {
                 schedule,
                 after,
@@ -384,6 +399,7 @@ impl Subject for Queues {
                 | Step::Pause(_)
                 | Step::Redrive(_)
                 | Step::Remove(_)
+                | Step::Journal(_)
         );
         let mut states = Vec::new();
         for number in (0..IDS).filter(|_| is_looked_at) {

@@ -247,6 +247,40 @@ async fn what_was_noted_is_there_again() {
     assert_eq!(checkpoints, [Some(checkpoint.clone()), Some(checkpoint)]);
 }
 
+/// What is forgotten when the home is opened leaves nothing to who comes with the same id.
+#[tokio::test]
+async fn notes_go_with_a_job_that_is_forgotten_meanwhile() {
+    let place = Place::new();
+    let fleet = place.open().await;
+    let it = job("a");
+    push(&fleet, std::slice::from_ref(&it)).await;
+    let taken = turn(&fleet, 1, 1, 1, Vec::new()).await.delivered;
+    let note = Note::Progress(Bytes::from_static(b"half"));
+    let (port, held) = (fleet.queue_port(), (it.id, taken[0].lease));
+    let key_of = key(&fleet);
+    let noted = port.note(&key_of, held.0, held.1, note, options());
+    assert!(noted.await.unwrap());
+    let settlement = Settlement::Cancelled;
+    let done = Settled {
+        id: held.0,
+        lease: held.1,
+        settlement,
+    };
+    turn(&fleet, 1, 2, 0, vec![done]).await;
+    fleet.close().await;
+
+    for _ in 0..2 {
+        let fleet = place.open_ahead(2 * HOUR).await;
+        push(&fleet, std::slice::from_ref(&it)).await;
+        let view = fleet
+            .queue_port()
+            .inspect(&key(&fleet), it.id, options())
+            .await;
+        assert_eq!(view.unwrap().unwrap().progress, None);
+        fleet.close().await;
+    }
+}
+
 /// And one that was forgotten is not.
 #[tokio::test]
 async fn schedules_are_there_again() {

@@ -66,6 +66,7 @@ async fn strays_of_a_queue_are_found_and_put_right() {
     let holder = [&[0; 8], &stranger.bytes()[..]].concat();
     let note = [&noted.bytes()[..], b"p"].concat();
     let text = |text: &str| text.as_bytes().to_vec();
+    let journal = format!("journal:{noted}");
     let (unsent, unknown) = (JobId::random(), JobId::random());
     let (aside, counted) = (jobs[5].id, JobId::random());
     let score = 8_000_000_000_000_003_f64.to_be_bytes();
@@ -80,6 +81,7 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         ("HSET", "results", vec![id(stranger), text("S")]),
         ("HSET", "tries", vec![id(stranger), text("12345678why")]),
         ("HSET", "notes", vec![note, text("half")]),
+        ("RPUSH", &journal, vec![text("12345678entry")]),
         ("HSET", "unique", vec![text("order"), holder]),
         ("SADD", "cancelled", vec![id(stranger)]),
         ("HSET", "jobs", vec![id(over), text("0123456789")]),
@@ -107,6 +109,7 @@ async fn strays_of_a_queue_are_found_and_put_right() {
         Stray::Result(stranger),
         Stray::Tries(stranger),
         Stray::Note(noted),
+        Stray::Journal(noted),
         Stray::Key("order".to_owned()),
         Stray::Cancelled(stranger),
         Stray::Body(over),

@@ -17,5 +17,6 @@ mod file;
 mod file_groups;
 mod fsck;
 mod history;
+mod journals;
 mod permissions;
 mod suites;

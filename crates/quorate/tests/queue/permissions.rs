@@ -7,12 +7,68 @@
 
 use std::time::Duration;
 
-use quorate::queue::{QueueEvent, QueueLimits, StartRate};
-use quorate::{CancellationToken, Fleet, Job, JobError, QueueSpec};
+use bytes::Bytes;
+use quorate::queue::{
+    Append, Appended, Ask, JobId, NewJob, QueueEvent, QueueLimits, QueuePort, ReadFrom, Settled,
+    Settlement, StartRate,
+};
+use quorate::{CancellationToken, Fleet, Job, JobError, Key, QueueSpec};
 use quorate_testing::servers::{Server, ServerKind};
+
+use crate::agreement::options;
 
 const WHOLES: QueueSpec<u32> = QueueSpec::new("wholes").max_attempts(1);
 const PARTS: QueueSpec<u32> = QueueSpec::new("parts").max_attempts(1);
+
+/// What a job with a journal does, from its first entry until it is rewound.
+async fn journal(port: &dyn QueuePort, key: &Key) {
+    let new = NewJob {
+        id: JobId::random(),
+        input: Bytes::new(),
+        delay: Duration::ZERO,
+        priority: 0,
+        group: String::new(),
+        attempts: 1,
+        expires: None,
+        keep: Duration::from_secs(60),
+        member_of: None,
+        unique: None,
+    };
+    let started = port.start(key, &new, Duration::from_secs(60), options());
+    let lease = started.await.unwrap().lease.unwrap();
+    let append = Append {
+        id: new.id,
+        lease,
+        at: 0,
+        entries: vec![Bytes::new(); 2],
+    };
+    for _ in 0..2 {
+        let done = port.append(key, std::slice::from_ref(&append), options());
+        assert!(matches!(done.await.unwrap()[0], Appended::Written(_)));
+    }
+    let told = port.tell(key, new.id, Bytes::new(), options()).await;
+    assert!(told.unwrap().is_some());
+    let ask = |number, settlement| Ask {
+        worker: 1,
+        number,
+        settled: vec![Settled {
+            id: new.id,
+            lease,
+            settlement,
+        }],
+        want: 0,
+        lease: Duration::from_secs(60),
+        takes_groups: false,
+        limits: QueueLimits::NONE,
+    };
+    let dead = ask(1, Settlement::Dead("never".to_owned()));
+    port.turn(key, &dead, options()).await.unwrap();
+    assert!(port.rewind(key, new.id, 1, options()).await.unwrap());
+    let from = ReadFrom::default();
+    let page = port.read(key, new.id, from, options()).await.unwrap();
+    assert_eq!(page.unwrap().length, 1);
+    port.remove(key, &[new.id], options()).await.unwrap();
+}
 
 /// The permissions in the operations document are enough for jobs that are pushed, done, left to others, noted of, watched over and listened to.
 #[tokio::test]
@@ -86,10 +142,11 @@ async fn the_documented_permissions_are_enough_for_queues() {
     let stats = wholes.stats().await.unwrap();
     assert_eq!((stats.due, stats.totals.succeeded), (1, 1));
     let port = fleet.queue_port();
-    let key = quorate::Key::new(fleet.namespace(), "wholes").unwrap();
+    let key = Key::new(fleet.namespace(), "wholes").unwrap();
+    journal(&*port, &key).await;
     let mut next = None;
     loop {
-        let page = port.fsck(&key, next.as_ref(), false, crate::agreement::options());
+        let page = port.fsck(&key, next.as_ref(), false, options());
         let page = page.await.unwrap();
         assert_eq!(page.strays, []);
         next = page.next;

@@ -7,8 +7,10 @@ mod delivering;
 mod ending;
 mod firing;
 mod groups;
+mod journaling;
 mod limiting;
 mod looking;
+mod messaging;
 mod noting;
 mod operating;
 mod settling;
@@ -33,8 +35,10 @@ pub use self::concluding::*;
 pub use self::delivering::*;
 pub use self::ending::*;
 pub use self::firing::*;
+pub use self::journaling::*;
 pub use self::limiting::*;
 pub use self::looking::*;
+pub use self::messaging::*;
 pub use self::noting::*;
 pub use self::operating::*;
 pub use self::settling::*;
@@ -152,6 +156,26 @@ macro_rules! queue_suite {
                 what_was_begun_where_it_was_pushed_comes_again,
                 what_cannot_be_begun_at_once_is_pushed,
                 a_job_that_is_begun_where_it_is_pushed_is_unique,
+                what_is_appended_is_read_in_its_order,
+                a_repeated_append_is_recognised,
+                an_append_says_what_is_before_it,
+                only_a_delivery_that_counts_appends,
+                who_has_a_journal_is_delivered_with_a_checkpoint,
+                what_is_appended_is_progress,
+                a_journal_is_kept_as_long_as_what_became_of_its_job,
+                a_journal_goes_with_a_job_that_is_removed,
+                a_long_journal_is_read_in_pages,
+                what_no_journal_takes_is_refused,
+                a_message_is_in_the_inbox_and_announced_to_who_has_the_job,
+                a_message_wakes_a_job_that_waits,
+                a_message_before_the_wait_is_not_missed,
+                a_job_that_waits_is_due_in_time,
+                a_message_does_not_begin_a_job,
+                a_message_for_a_job_that_is_over_is_not_kept,
+                of_messages_and_waits_at_once_none_is_missed,
+                who_has_a_job_ends_it_as_cancelled,
+                who_was_cancelled_does_not_wait,
+                a_dead_job_is_rewound,
             ]
         );
     };

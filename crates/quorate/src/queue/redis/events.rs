@@ -1,6 +1,7 @@
 //! What happens in a queue, on Redis and Valkey: that it is told.
 
-use super::{LIBRARY, RedisQueues};
+use super::RedisQueues;
+use super::scripts::LIBRARY;
 use crate::error::Result;
 use crate::key::Key;
 use crate::port::CallOptions;

@@ -9,9 +9,10 @@ use super::super::journal::{
     check_entry, inbox_is_full, journal_is_shorter,
 };
 use super::super::port::announcement;
+use super::RedisQueues;
 use super::keys::{journal_key, journal_keys};
 use super::packed::{bytes, pack_delivery, state, whole};
-use super::{LIBRARY, REDRIVING, RedisQueues};
+use super::scripts::{LIBRARY, REDRIVING};
 use crate::clock::Micros;
 use crate::error::Result;
 use crate::key::Key;
@@ -38,19 +39,13 @@ impl RedisQueues {
         let journals = appends.iter().map(|it| journal_key(queue, it.id));
         let keys: Vec<_> = keys.into_iter().chain(journals).collect();
         let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
-        let deliveries: Vec<_> = appends
-            .iter()
-            .map(|it| pack_delivery(it.id, it.lease))
-            .collect();
-        let numbers: Vec<_> = appends
-            .iter()
-            .map(|it| format!("{} {}", it.at, it.entries.len()))
-            .collect();
-        let mut arguments: Vec<&[u8]> = deliveries.iter().map(|it| &it[..]).collect();
-        for (numbers, it) in numbers.iter().zip(appends) {
-            arguments.push(numbers.as_bytes());
-            arguments.extend(it.entries.iter().map(|entry| &entry[..]));
-        }
+        let heads: Vec<u8> = appends.iter().flat_map(pack_head).collect();
+        let deliveries = appends.iter().map(|it| pack_delivery(it.id, it.lease));
+        let deliveries: Vec<_> = deliveries.collect();
+        let mut arguments = vec![&heads[..]];
+        arguments.extend(deliveries.iter().map(|it| &it[..]));
+        let entries = appends.iter().flat_map(|it| &it.entries);
+        arguments.extend(entries.map(|entry| &entry[..]));
         let run = self.scripts.run(&APPEND, &keys, &arguments, options);
         let reply = run.await?;
         to_appended(&reply, appends.len()).ok_or_else(|| unexpected(&reply))
@@ -130,6 +125,14 @@ impl RedisQueues {
             _ => Err(unexpected(&reply)),
         }
     }
+}
+
+/// How many entries are before these, and how many these are.
+fn pack_head(it: &Append) -> [u8; 8] {
+    let number = |it: u64| u32::try_from(it).expect("more were refused");
+    let head = number(it.at).to_le_bytes();
+    let count = number(it.entries.len() as u64).to_le_bytes();
+    [head, count].concat().try_into().expect("four bytes each")
 }
 
 /// When entries are there; 0: the lease has ended; less: others are.

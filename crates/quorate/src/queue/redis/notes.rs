@@ -3,8 +3,9 @@
 use super::super::job::{JobId, LeaseNumber};
 use super::super::note::Note;
 use super::super::port::announcement;
+use super::RedisQueues;
 use super::packed::pack_delivery;
-use super::{LIBRARY, RedisQueues};
+use super::scripts::LIBRARY;
 use crate::error::Result;
 use crate::key::Key;
 use crate::port::CallOptions;

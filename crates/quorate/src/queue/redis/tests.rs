@@ -2,11 +2,13 @@
 
 use super::super::fairness::HEAD_START;
 use super::super::group::{BRING_LEASE, MAX_VALUES, MOST_BROUGHT, MOST_VALUES};
+use super::super::journal::{BEGUN, MAX_READ, MOST_READ};
 use super::super::note::{MAX_LOG, MOST_LINES};
 use super::super::state::{
     AWAITED, KEEP_DEAD, MOST_MOVED, MOST_TOLD, PARKED, RAN_OUT, REMEMBERED, RETENTION, TELLING,
     WATCHED,
 };
+use super::scripts::{LIBRARY, WITH_GROUPS, WITH_OUTBOX};
 use super::*;
 
 /// What the scripts count by is what their twin counts by.
@@ -26,6 +28,14 @@ fn the_library_has_the_constants_of_its_twin() {
         include_str!("../scripts/watch.lua").contains(&watch),
         "{watch}"
     );
+    let read = format!("local MOST_READ, MAX_READ, STEP = {MOST_READ}, {MAX_READ}, ");
+    assert!(
+        include_str!("../scripts/read.lua").contains(&read),
+        "{read}"
+    );
+    let begun = std::str::from_utf8(BEGUN).expect("it is JSON");
+    let append = include_str!("../scripts/append.lua");
+    assert!(append.contains(&format!("'{begun}'\n")), "{append}");
     let outbox = format!(
         "local BRING_LEASE, MAX_BROUGHT = {}, {MAX_PAGE}\n",
         micros(BRING_LEASE)
@@ -39,6 +49,7 @@ fn the_library_has_the_constants_of_its_twin() {
             "local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = {}\n",
             times.join(", ")
         ),
+        format!("local BEGUN = '{begun}'\n"),
         format!("local RAN_OUT = '{RAN_OUT}'\n"),
         format!("local MOST_LINES, MAX_LOG = {MOST_LINES}, {MAX_LOG}\n"),
     ] {

@@ -5,93 +5,77 @@
 -- KEYS[3]  tries, a hash by id
 -- KEYS[4]  what was noted, a hash by id and a letter: c checkpoint
 -- KEYS[5]  and those behind it: a journal for each append, a list; of each entry, when it was written (a double, us), and itself
--- ARGV     of each append its delivery; then, of each, how many entries are before these, how many these are, and they
+-- ARGV[1]  of each append, numbers of 4 bytes: how many entries are before these, how many these are
+-- ARGV[2]  and those behind it: of each append its delivery; then, of each, the entries
 -- returns  of each append a double, as one text: since when its entries are there, or LOST, or CONFLICT
 -- atomic   who appends has the job, and no entry comes between those it knows and its own
 local TRIED, NOTED, JOURNALED = 25, 57, 163
-local LOST, CONFLICT, BEGUN = struct.pack('<d', 0), struct.pack('<d', -1), 'null'
-local time, appends = now(), #KEYS - 4
-local numbers, stamp = redis.call('GET', KEYS[1]), struct.pack('<d', time)
+local LOST, CONFLICT, BEGUN = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0\240\191', 'null'
+local numbers, appends, time = redis.call('GET', KEYS[1]), #KEYS - 4, now()
 if not numbers then
   -- It was evicted, and with it who has what.
   return string.rep(LOST, appends)
 end
-
-local function put(at, packed)
-  numbers = string.sub(numbers, 1, at - 1) .. packed .. string.sub(numbers, at + #packed)
-end
-
-local function add_to(at, difference)
-  put(at, struct.pack('<d', struct.unpack('<d', numbers, at) + difference))
-end
-
--- Whether these entries are there already, when the reply was lost: since when, or that others are.
-local function compare(key, length, at, from, to)
-  if length <= at + to - from then
-    return CONFLICT
-  end
-  local there = redis.call('LRANGE', key, at, at + to - from)
-  for nth, entry in ipairs(there) do
-    if string.sub(entry, 9) ~= ARGV[from + nth - 1] then
-      return CONFLICT
+local ends = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 2, appends + 1))
+local stamp, replies, begun, going_on = struct.pack('<d', time), {}, {}, {}
+local has_tries = struct.unpack('<d', numbers, TRIED) > 0
+local at, count, place, from, length = 0, 0, 1, appends + 2, 0
+for nth = 1, appends do
+  at, count, place = struct.unpack('<I4I4', ARGV[1], place)
+  local key = KEYS[nth + 4]
+  if not ends[nth] or tonumber(ends[nth]) <= time then
+    replies[nth], length = LOST, -1
+  elseif count == 1 then
+    length = redis.call('RPUSH', key, stamp .. ARGV[from])
+  else
+    local entries = {}
+    for one = 1, count do
+      entries[one] = stamp .. ARGV[from + one - 1]
     end
+    length = redis.call('RPUSH', key, unpack(entries))
   end
-  return string.sub(there[#there], 1, 8)
+  if length == at + count then
+    replies[nth] = stamp
+    if at == 0 then
+      begun[#begun + 1] = string.sub(ARGV[nth + 1], 9)
+    end
+    if has_tries then
+      going_on[#going_on + 1] = string.sub(ARGV[nth + 1], 9)
+    end
+  elseif length >= 0 then
+    -- So rare that looking before would cost more than taking it back. If these were there, the reply was lost: since when?
+    redis.call('LTRIM', key, 0, -count - 1)
+    local there = redis.call('LRANGE', key, at, at + count - 1)
+    local is_same = #there == count
+    for one = 1, #there do
+      is_same = is_same and string.sub(there[one], 9) == ARGV[from + one - 1]
+    end
+    replies[nth] = is_same and string.sub(there[count], 1, 8) or CONFLICT
+  end
+  from = from + count
 end
 
-local function write(key, from, to)
-  if from == to then
-    redis.call('RPUSH', key, stamp .. ARGV[from])
-    return
-  end
-  local entries = {}
-  for nth = from, to do
-    entries[#entries + 1] = stamp .. ARGV[nth]
-  end
-  redis.call('RPUSH', key, unpack(entries))
-end
-
--- What becomes of a job when there is more in its journal.
-local function take_note(begun, going_on)
+if #begun > 0 or #going_on > 0 then
   local before = numbers
-  if #begun > 0 and string.byte(numbers, JOURNALED) == 0 then
-    put(JOURNALED, '\1')
+  local function put(offset, packed)
+    numbers = string.sub(numbers, 1, offset - 1) .. packed .. string.sub(numbers, offset + #packed)
+  end
+  local function add_to(offset, difference)
+    put(offset, struct.pack('<d', struct.unpack('<d', numbers, offset) + difference))
   end
   local noted = 0
   for _, id in ipairs(begun) do
     noted = noted + redis.call('HSETNX', KEYS[4], id .. 'c', BEGUN)
   end
-  if noted > 0 then
-    add_to(NOTED, noted)
+  add_to(NOTED, noted)
+  if #begun > 0 then
+    put(JOURNALED, '\1')
   end
-  if #going_on > 0 and struct.unpack('<d', numbers, TRIED) > 0 then
+  if #going_on > 0 then
     add_to(TRIED, -redis.call('HDEL', KEYS[3], unpack(going_on)))
   end
   if numbers ~= before then
     redis.call('SET', KEYS[1], numbers)
   end
 end
-
-local ends, from = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 1, appends)), appends + 1
-local replies, begun, going_on = {}, {}, {}
-for nth = 1, appends do
-  local at, to = tonumber(ARGV[from]), from + 1 + ARGV[from + 1]
-  if ends[nth] and tonumber(ends[nth]) > time then
-    local key = KEYS[nth + 4]
-    local length = redis.call('LLEN', key)
-    if length == at then
-      write(key, from + 2, to)
-      replies[nth], going_on[#going_on + 1] = stamp, string.sub(ARGV[nth], 9)
-      if at == 0 then
-        begun[#begun + 1] = going_on[#going_on]
-      end
-    else
-      replies[nth] = compare(key, length, at, from + 2, to)
-    end
-  else
-    replies[nth] = LOST
-  end
-  from = to + 1
-end
-take_note(begun, going_on)
 return table.concat(replies)

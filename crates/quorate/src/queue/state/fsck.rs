@@ -33,9 +33,8 @@ impl QueueState {
             let place = self.jobs.get(&id).map(|job| &job.place);
             place.is_some_and(|place| !matches!(place, Place::Dead(..)))
         });
-        let is_there = |id| self.jobs.contains_key(&id) || self.over.contains_key(&id);
-        let notes = self.notes.without(is_there);
-        let journals = self.journals.without(is_there);
+        let notes = self.notes.without(|id| self.has(id));
+        let journals = self.journals.without(|id| self.has(id));
         if repair {
             if !strays.is_empty() {
                 self.index_anew();

@@ -118,6 +118,12 @@ impl Journals {
         lines.get(usize::try_from(nth).ok()?)
     }
 
+    /// That a line is not to be there any more.
+    pub(super) fn is_gone(&mut self, (id, kind, nth): LineName) {
+        let nth = usize::try_from(nth).unwrap_or(usize::MAX);
+        self.changed.push((id, kind, nth..nth.saturating_add(1)));
+    }
+
     /// Takes a line back, in whatever order they come. `None`: there are no such lines.
     pub(super) fn put_back(&mut self, (id, kind, nth): LineName, line: Line) -> Option<()> {
         use super::super::journal::MOST_ENTRIES;

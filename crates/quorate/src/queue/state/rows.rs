@@ -66,8 +66,17 @@ impl QueueState {
     pub(in crate::queue) fn take_side(&mut self, name: &str, row: &[u8]) -> Option<()> {
         match Side::parse(name)? {
             Side::Job(id) => self.take_job(id, row),
+            // Gone with its job, which was to be kept no longer.
+            Side::Notes(id) if !self.has(id) => {
+                self.notes.changed().push(id);
+                Some(())
+            }
             Side::Notes(id) => {
                 self.notes.put_back(id, decode(1, row)?);
+                Some(())
+            }
+            Side::Line(line) if !self.has(line.0) => {
+                self.journals.is_gone(line);
                 Some(())
             }
             Side::Line(line) => self.journals.put_back(line, decode(1, row)?),

@@ -11,7 +11,8 @@ use super::QueueState;
 use super::group::rows::GroupRow;
 use super::journals::{Kind, LineName};
 
-/// What has a row of its own.
+/// What has a row of its own. In the order of their names, those of jobs are before what is kept beside them: who is forgotten when the
+/// home is opened is gone by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side<'a> {
     Job(JobId),
@@ -40,8 +41,8 @@ impl<'a> Side<'a> {
             Some(("schedule", name)) => Some(Self::Schedule(name)),
             Some(("begun", group)) => Some(Self::Begun(group)),
             Some(("notes", id)) => JobId::parse(id).map(Self::Notes),
-            Some(("entry", line)) => to_line(Kind::Entry, line),
-            Some(("message", line)) => to_line(Kind::Message, line),
+            Some(("journal", line)) => to_line(Kind::Entry, line),
+            Some(("inbox", line)) => to_line(Kind::Message, line),
             Some(("group", id)) => Some(Self::Group(JobId::parse(id)?, GroupRow::Head)),
             Some(("member", ids)) => {
                 let (group, id) = ids.split_once(' ')?;
@@ -73,8 +74,8 @@ impl fmt::Display for Side<'_> {
         match self {
             Self::Job(id) => write!(f, "{id}"),
             Self::Notes(id) => write!(f, "notes {id}"),
-            Self::Line((id, Kind::Entry, nth)) => write!(f, "entry {id} {nth}"),
-            Self::Line((id, Kind::Message, nth)) => write!(f, "message {id} {nth}"),
+            Self::Line((id, Kind::Entry, nth)) => write!(f, "journal {id} {nth}"),
+            Self::Line((id, Kind::Message, nth)) => write!(f, "inbox {id} {nth}"),
             Self::Unique(key) => write!(f, "unique {key}"),
             Self::Group(id, GroupRow::Head) => write!(f, "group {id}"),
             Self::Group(id, GroupRow::Member(member)) => write!(f, "member {id} {member}"),

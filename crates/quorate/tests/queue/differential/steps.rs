@@ -6,6 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::queue::{JobPlace, Note, QueueLimits, StartRate, Unique, UniqueScope};
 
+use super::journals::{Journaling, journaling};
+
 /// Steps are so long that the real time which passes on the server between two of them is nothing.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const WORKERS: u8 = 3;
@@ -42,6 +44,7 @@ pub(super) enum Step {
     Fsck,
     /// Of the first that the worker has or had.
     Note(u8, Note),
+    Journal(Journaling),
     /// A moment of a schedule, all of them long ago, and the one before; and what is queued then.
     Fire {
         schedule: String,
@@ -75,6 +78,9 @@ pub(super) enum How {
     Succeeded(u32),
     Failed(u32),
     Deferred(u32),
+    /// How many messages it has seen.
+    Waiting(u32, u64),
+    Cancelled,
     Dead,
     /// Says nothing: its lease runs out.
     Silent,
@@ -175,7 +181,9 @@ fn how() -> impl Strategy<Value = How> {
         2 => (0..4_u32).prop_map(How::Succeeded),
         3 => (0..3_u32).prop_map(How::Failed),
         1 => (0..3_u32).prop_map(How::Deferred),
-        1 => Just(How::Dead),
+        2 => (0..3_u32, 0..4_u64).prop_map(|(hours, seen)| How::Waiting(hours, seen)),
+        1 => Just(How::Cancelled),
+        2 => Just(How::Dead),
         2 => Just(How::Silent),
     ]
 }
@@ -226,6 +234,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Stats),
         2 => Just(Step::Fsck),
         2 => (0..WORKERS, note()).prop_map(|(worker, note)| Step::Note(worker, note)),
+        8 => journaling().prop_map(Step::Journal),
         3 => fire(),
         1 => "[01]".prop_map(Step::Unschedule),
         4 => Just(Step::Watch),
