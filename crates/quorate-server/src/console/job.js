@@ -40,6 +40,8 @@ function show(job) {
     ['Key', job.unique ? `${job.unique.key} (${job.unique.scope})` : null],
     ['Parent', job.parent ?? null],
     ['Tags', job.tags?.join(', ') ?? null],
+    ['Journal', job.entries ?? null],
+    ['Inbox', job.messages ?? null],
   ]);
   const isOver = ['succeeded', 'dead', 'cancelled', 'expired'].includes(job.state);
   const isOpen = ['ready', 'due', 'limited', 'dead'].includes(job.state);

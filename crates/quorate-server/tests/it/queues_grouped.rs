@@ -1,7 +1,7 @@
-//! `/v1/queues` and `quorate queue`: job groups, and schedules.
+//! `/v1/queues` and `quorate queue`: what is beside jobs, which are groups, schedules and journals.
 
-use quorate::queue::Timetable;
-use quorate::{CancellationToken, Fleet, QueueSpec};
+use quorate::queue::{Append, Appended, JobId, Timetable};
+use quorate::{CallOptions, CancellationToken, Fleet, Key, QueueSpec};
 use quorate_testing::servers::{Server, ServerKind};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -202,6 +202,40 @@ async fn schedules_are_seen_and_forgotten() {
             "{arguments:?}"
         );
     }
+}
+
+/// Of a job that has neither, nothing is said of them.
+#[tokio::test]
+async fn it_is_shown_how_long_a_journal_and_an_inbox_are() {
+    const MAIL: QueueSpec<u32> = QueueSpec::new("mail");
+    let server = Server::start(ServerKind::Redis).await.unwrap();
+    let fleet = Fleet::connect(&server.url()).await.unwrap();
+    let mail = fleet.queue(&MAIL);
+    mail.push_many(&[1, 2]).await.unwrap();
+    let (port, key) = (fleet.queue_port(), Key::new(fleet.namespace(), "mail"));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let (key, options) = (key.unwrap(), CallOptions::until(deadline));
+    let claimed = mail.claim(2).await.unwrap();
+    let with = &claimed[0].receipt;
+    let append = Append {
+        id: with.id(),
+        lease: with.lease(),
+        at: 0,
+        entries: vec!["one".into(), "two".into()],
+    };
+    let appended = port.append(&key, &[append], options).await.unwrap();
+    assert!(matches!(appended[..], [Appended::Written(_)]));
+    let told = port.tell(&key, with.id(), "hello".into(), options).await;
+    assert!(told.unwrap().is_some());
+
+    let served = Served::on(&server.url()).await;
+    let shown = async |id: JobId| {
+        let path = format!("/v1/queues/mail/jobs/{id}");
+        let job = served.get(&path).await.json();
+        (job["entries"].as_u64(), job["messages"].as_u64())
+    };
+    assert_eq!(shown(with.id()).await, (Some(2), Some(1)));
+    assert_eq!(shown(claimed[1].receipt.id()).await, (None, None));
 }
 
 #[tokio::test]

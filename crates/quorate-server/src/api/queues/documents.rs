@@ -245,6 +245,12 @@ pub(crate) struct JobDocument {
     /// The last lines of its log. A list has none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) log: Vec<LogDocument>,
+    /// How many entries its journal has, if it has any. A list does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<u64>,
+    /// How many messages its inbox has, if it has any. A list does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
 }
 
 /// Which job group.
@@ -341,6 +347,8 @@ impl From<&JobRecord<RawInput, Bytes>> for JobDocument {
             keep_result_ms: details.map(|it| millis(it.keep)),
             progress: job.progress.as_ref().and_then(|it| shown(it).0),
             log: job.log.iter().map(Into::into).collect(),
+            entries: Some(job.entries).filter(|it| *it > 0),
+            messages: Some(job.messages).filter(|it| *it > 0),
         }
     }
 }
@@ -375,7 +383,7 @@ impl From<&LogLine> for LogDocument {
 /// Something that does not belong where it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StrayDocument {
-    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `cancelled`, `effect`, `group`, `aside`, `counted`,
+    /// `unplaced`, `twice`, `member`, `result`, `body`, `tries`, `note`, `journal`, `cancelled`, `effect`, `group`, `aside`, `counted`,
     /// `key` or `count`.
     kind: &'static str,
     /// The job, the group, the uniqueness key, or what was counted wrong.

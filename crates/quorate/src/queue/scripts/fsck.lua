@@ -49,7 +49,10 @@ local function without_body(nth, offset)
   end
   for at, job in ipairs(values('HMGET', KEYS[2], ids)) do
     if not job then
-      stray('member', ids[at], function() redis.call('ZREM', KEYS[nth], names[at]) end)
+      stray('member', ids[at], function()
+        redis.call('ZREM', KEYS[nth], names[at])
+        forget_notes(queue, ids[at])
+      end)
     end
   end
 end
