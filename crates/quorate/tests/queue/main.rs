@@ -11,6 +11,7 @@ mod differential;
 mod differential_groups;
 mod faults;
 mod faults_groups;
+mod faults_journals;
 mod faults_killed;
 mod faults_started;
 mod file;
