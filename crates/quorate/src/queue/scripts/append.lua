@@ -17,7 +17,8 @@ if not numbers then
   return string.rep(LOST, appends)
 end
 local ends = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 2, appends + 1))
-local stamp, replies, begun, going_on = struct.pack('<d', time), {}, {}, {}
+-- Jobs with a first entry, and with failures to forget: rare, and a table costs as much as an entry.
+local stamp, replies, begun, going_on = struct.pack('<d', time), {}, nil, nil
 local has_tries = struct.unpack('<d', numbers, TRIED) > 0
 local at, count, place, from, length = 0, 0, 1, appends + 2, 0
 for nth = 1, appends do
@@ -37,9 +38,11 @@ for nth = 1, appends do
   if length == at + count then
     replies[nth] = stamp
     if at == 0 then
+      begun = begun or {}
       begun[#begun + 1] = string.sub(ARGV[nth + 1], 9)
     end
     if has_tries then
+      going_on = going_on or {}
       going_on[#going_on + 1] = string.sub(ARGV[nth + 1], 9)
     end
   elseif length >= 0 then
@@ -55,7 +58,7 @@ for nth = 1, appends do
   from = from + count
 end
 
-if #begun > 0 or #going_on > 0 then
+if begun or going_on then
   local before = numbers
   local function put(offset, packed)
     numbers = string.sub(numbers, 1, offset - 1) .. packed .. string.sub(numbers, offset + #packed)
@@ -63,15 +66,15 @@ if #begun > 0 or #going_on > 0 then
   local function add_to(offset, difference)
     put(offset, struct.pack('<d', struct.unpack('<d', numbers, offset) + difference))
   end
-  local noted = 0
-  for _, id in ipairs(begun) do
-    noted = noted + redis.call('HSETNX', KEYS[4], id .. 'c', BEGUN)
-  end
-  add_to(NOTED, noted)
-  if #begun > 0 then
+  if begun then
+    local noted = 0
+    for _, id in ipairs(begun) do
+      noted = noted + redis.call('HSETNX', KEYS[4], id .. 'c', BEGUN)
+    end
+    add_to(NOTED, noted)
     put(JOURNALED, '\1')
   end
-  if #going_on > 0 then
+  if going_on then
     add_to(TRIED, -redis.call('HDEL', KEYS[3], unpack(going_on)))
   end
   if numbers ~= before then
