@@ -1,6 +1,9 @@
 //! What jobs have beside their input, their journals and their inboxes: a pure function of what is said. `append.lua`, `read.lua`, `tell.lua`
 //! and `rewind.lua` mirror it.
 
+#[cfg(all(test, feature = "file"))]
+mod tests;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -74,6 +77,9 @@ impl Journals {
             let before = journal.entries.len();
             journal.entries.truncate(entries);
             self.changed.push((id, Kind::Entry, entries..before));
+            if journal.entries.is_empty() && journal.messages.is_empty() {
+                self.of.remove(&id);
+            }
         }
     }
 
