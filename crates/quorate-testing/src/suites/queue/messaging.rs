@@ -62,7 +62,7 @@ pub async fn a_message_is_in_the_inbox_and_announced_to_who_has_the_job(home: Ho
     assert_eq!(view.await.unwrap().unwrap().messages, 3);
 }
 
-/// Who is idle is woken for it, and knows by the checkpoint that it has begun.
+/// Who is idle is woken for it, and knows by the checkpoint that it has begun. So does one that is to be tried again.
 pub async fn a_message_wakes_a_job_that_waits(home: Home) {
     let (queue, mut news) = (Queue::new(&home), listen(&home).await);
     queue.push(&[job("a")]).await;
@@ -80,6 +80,11 @@ pub async fn a_message_wakes_a_job_that_waits(home: Home) {
     assert_eq!(queue.take(7, 3, 1).await, []);
     assert!(queue.settle(7, 4, &again, waiting(1)).await);
     assert!(matches!(queue.look(it.id).await, Some(JobState::Due(_))));
+    assert_eq!(queue.tell(it.id, "once more").await, Some(JobState::Ready));
+    let again = queue.take(7, 5, 1).await.remove(0);
+    assert!(queue.settle(7, 6, &again, failed(HOUR)).await);
+    assert_eq!(queue.tell(it.id, "try").await, Some(JobState::Ready));
+    assert_eq!(queue.take(7, 7, 1).await.remove(0).attempt, 2);
 }
 
 /// Who says that it waits, and has not seen it, does not wait.
