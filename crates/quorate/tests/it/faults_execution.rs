@@ -182,13 +182,14 @@ async fn executions_of_a_file_outlive_the_process() {
     checkouts.dispose("over").await.unwrap();
     fleet.close().await;
 
-    let clock = TestClock::new();
-    clock.advance(HOUR / 2);
-    let open = async |clock: &TestClock| {
-        let builder = Fleet::builder().url(&*url).test_clock(clock.clone());
+    // The home's time goes on from where it was.
+    let open_later = async |time: Duration| {
+        let clock = TestClock::new();
+        clock.advance(time);
+        let builder = Fleet::builder().url(&*url).test_clock(clock);
         builder.build().await.unwrap()
     };
-    let fleet = open(&clock).await;
+    let fleet = open_later(HOUR / 2).await;
     for name in ["checkout", "brief"] {
         let executions = fleet.executions(name);
         assert_eq!(executions.begin(ORDER).await.unwrap(), Begun::InProgress);
@@ -202,10 +203,19 @@ async fn executions_of_a_file_outlive_the_process() {
     }
     let checkouts = fleet.executions("checkout");
     assert_eq!(checkouts.begin("over").await.unwrap(), Begun::Over);
+    // Written for certain, and so is the time.
+    assert_eq!(checkouts.begin("another").await.unwrap(), Begun::New);
     fleet.close().await;
 
-    clock.advance(HOUR * 2);
-    let fleet = open(&clock).await;
+    let fleet = open_later(HOUR / 4 * 3).await;
+    let brief = fleet.executions("brief");
+    assert!(
+        brief.is_in_progress(ORDER).await.unwrap(),
+        "it made progress"
+    );
+    fleet.close().await;
+
+    let fleet = open_later(HOUR * 2).await;
     let (checkouts, brief) = (fleet.executions("checkout"), fleet.executions("brief"));
     assert!(checkouts.is_in_progress(ORDER).await.unwrap());
     let begun = checkouts.begin_task(ORDER, "mail").await.unwrap();
@@ -266,15 +276,23 @@ const NAMESPACE: &str = "QUORATE_TEST_EXECUTIONS_IN";
 const NAME: &str =
     "faults_execution::fault_a_killed_engine_is_taken_over_and_repeats_no_step_that_is_done";
 const LEASE: Duration = Duration::from_secs(1);
-const STEPS: usize = 600;
+const STEPS: usize = 100;
+/// In the same process: how many steps it does at most. Some are left, however late it is killed.
+const MOST: &str = "QUORATE_TEST_EXECUTIONS_STEPS";
+/// And how many more that is than those after which it is killed.
+const AHEAD: usize = 20;
 
-/// A small engine: does what is not done, in order.
-async fn replay(fleet: &Fleet) {
+/// A small engine: does what is not done, in order. It waits, to be killed, when it has done so many steps.
+async fn replay(fleet: &Fleet, most: usize) {
     let checkouts = fleet.executions("checkout");
     checkouts.begin(ORDER).await.unwrap();
+    let mut done = 0;
     for step in 0..STEPS {
         let task = format!("step-{step}");
         loop {
+            if done == most {
+                std::future::pending::<()>().await;
+            }
             match checkouts
                 .begin_task(ORDER, &task)
                 .lease(LEASE)
@@ -286,6 +304,7 @@ async fn replay(fleet: &Fleet) {
                     let committed = checkouts.commit_result(ORDER, &task, &value).await;
                     if committed.unwrap() == Committed::Stored {
                         println!("{ANSWERED}{step} {attempt}");
+                        done += 1;
                     }
                 }
                 TaskBegun::Done => break,
@@ -302,11 +321,12 @@ const ANSWERED: &str = "answered ";
 struct Engine(Child);
 
 impl Engine {
-    fn begin(url: &str, namespace: &str) -> Self {
+    fn begin(url: &str, namespace: &str, most: usize) -> Self {
         let child = Command::new(env::current_exe().unwrap())
             .args(["--exact", NAME, "--nocapture"])
             .env(HOME, url)
             .env(NAMESPACE, namespace)
+            .env(MOST, most.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -357,7 +377,8 @@ fn fault_a_killed_engine_is_taken_over_and_repeats_no_step_that_is_done() {
     if let (Some(url), Some(namespace)) = (env::var_os(HOME), env::var_os(NAMESPACE)) {
         let (url, namespace) = (url.into_string().unwrap(), namespace.into_string().unwrap());
         let fleet = runtime.block_on(connect(url, namespace));
-        runtime.block_on(replay(&fleet));
+        let most = env::var(MOST).unwrap().parse().unwrap();
+        runtime.block_on(replay(&fleet, most));
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -367,7 +388,8 @@ fn fault_a_killed_engine_is_taken_over_and_repeats_no_step_that_is_done() {
         let namespace = namespace();
         let mut answered = Vec::new();
         for answers in [3, 7, 12] {
-            answered.extend(Engine::begin(&url, &namespace).kill_after(answers));
+            let engine = Engine::begin(&url, &namespace, answers + AHEAD);
+            answered.extend(engine.kill_after(answers));
         }
         let fleet = runtime.block_on(connect(url, namespace));
         runtime.block_on(check(&fleet, &answered));
@@ -376,7 +398,7 @@ fn fault_a_killed_engine_is_taken_over_and_repeats_no_step_that_is_done() {
 }
 
 async fn check(fleet: &Fleet, answered: &[(usize, u64)]) {
-    replay(fleet).await;
+    replay(fleet, usize::MAX).await;
     let results = fleet.executions("checkout").results(ORDER).await.unwrap();
     assert_eq!(results.len(), STEPS);
     let mut steps: Vec<_> = answered.iter().map(|(step, _)| *step).collect();

@@ -18,6 +18,7 @@ mod durations;
 mod faults;
 mod faults_cache;
 mod faults_execution;
+mod faults_execution_history;
 mod faults_file;
 mod faults_group;
 mod faults_history;
