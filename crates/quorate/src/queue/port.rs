@@ -85,10 +85,10 @@ pub(super) fn events_channel(queue: &Key) -> Channel {
 ///   in their order, each numbered one more than the one before; of a job, in the order in which it happened. Where it was not told, a number
 ///   is left out. Unless there was a `watch`, nothing is told.
 /// * Entries are [appended](Self::append) to the journal of a job by a delivery that counts, or not at all; an append that was done is
-///   recognised when it is repeated. The first makes the next delivery come with a [checkpoint](Delivered::checkpoint), unless there is one.
+///   recognised when it is repeated. The first makes the next delivery come with a [checkpoint](super::Delivered::checkpoint), unless there is one.
 ///   Appending is progress: deliveries that failed before it do not count any more.
 /// * A [message](Self::tell) for a job that is not over is in its inbox from then on, in the order in which they came. If somebody has the job it
-///   is announced; if the job is due and has a checkpoint, because it [waits](Settlement::Waiting) or is to be tried again, it is ready at once, as is
+///   is announced; if the job is due and has a checkpoint, because it [waits](super::Settlement::Waiting) or is to be tried again, it is ready at once, as is
 ///   one that is settled as waiting and has messages that it has not seen. A message that is told again is there again.
 /// * Journal and inbox are kept as long as what becomes of the job, and go with it.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
