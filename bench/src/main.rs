@@ -8,6 +8,7 @@ mod cache;
 mod capture;
 mod connection;
 mod context;
+mod durable;
 mod events;
 mod floor;
 mod hub;
@@ -74,6 +75,8 @@ enum Name {
     Cache,
     /// GET through one connection.
     Connection,
+    /// Steps of durable runs that do nothing.
+    Durable,
     /// Publishing, handing out, and what a subscription weighs.
     Events,
     /// WebSocket clients: what they weigh, broadcasts, and coming back.
@@ -110,6 +113,7 @@ fn main() -> Result<()> {
         let more = match name {
             Name::Cache => cache::run(&context)?,
             Name::Connection => connection::run(&context)?,
+            Name::Durable => durable::run(&context)?,
             Name::Events => events::run(&context)?,
             Name::Hub => hub::run(&context)?,
             Name::Limit => limit::run(&context)?,

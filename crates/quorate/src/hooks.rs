@@ -35,6 +35,8 @@ pub enum ErrorSource {
     Limit,
     /// A lease that could not be renewed or released in the background.
     Lock,
+    /// A durable run whose journal could not be written, or whose inbox could not be read, in the background.
+    Durable,
     /// A worker that could not ask for jobs, settle or renew what it has, or be told of it, in the background.
     Queue,
     /// A place on a roster that could not be renewed, taken or given up in the background, or a roster that
@@ -57,6 +59,7 @@ impl ErrorSource {
             Self::Cache => "cache",
             Self::Limit => "limit",
             Self::Lock => "lock",
+            Self::Durable => "durable",
             Self::Presence => "presence",
             Self::Queue => "queue",
         }

@@ -31,6 +31,8 @@
 //! * [`lock`]: leases with fencing tokens, renewal, and a signal when lost.
 //! * [`store`]: values by key, with compare-and-set, set-if-absent, counters, and idempotency keys.
 //! * [`cache`]: values that can be loaded again: one load in the fleet, tags, no old value after an invalidation.
+//! * [`queue`]: jobs that survive the instance that took them: attempts, delays, fairness, groups, schedules.
+//! * [`durable`]: functions that continue where they stopped: steps, sleeps, signals, children.
 //! * [`session`]: who is logged in: secret ids, log out here, elsewhere, everywhere; fields that nobody loses.
 //! * [`execution`]: what a replay engine of your own keeps: tasks begun by one at a time, each with one result.
 //! * [`presence`]: who is on a roster, over every instance; exact changes, gone with its instance.
@@ -65,6 +67,7 @@ mod codec;
 mod config;
 mod context;
 mod durability;
+pub mod durable;
 mod embedded;
 mod entry_key;
 mod error;
@@ -96,6 +99,9 @@ pub use clock::{Micros, TestClock};
 pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
 pub use durability::{Durability, Durable, Reached};
+pub use durable::{
+    Cx, DurableBuilder, DurableRuns, Either, Failure, RunHandle, RunState, Signal, Workflow,
+};
 pub use entry_key::{EntryKey, MAX_ENTRY_KEY};
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use events::{
@@ -162,6 +168,8 @@ mod documents {
     struct Locks;
     #[doc = include_str!("../../../docs/guide/queue.md")]
     struct Queues;
+    #[doc = include_str!("../../../docs/guide/durable.md")]
+    struct DurableRuns;
     #[doc = include_str!("../../../docs/guide/migrate-queue.md")]
     struct ComingFromAnotherQueue;
     #[doc = include_str!("../../../docs/guide/sessions.md")]

@@ -15,6 +15,7 @@
 )]
 
 pub mod cache;
+pub mod durable;
 pub mod events;
 pub mod execution;
 pub mod group;

@@ -1,6 +1,7 @@
 //! The queues of a fleet.
 
 use super::Fleet;
+use crate::durable::DurableBuilder;
 use crate::queue::{AllQueues, Queue, QueueSpec};
 
 impl Fleet {
@@ -14,5 +15,10 @@ impl Fleet {
     #[must_use]
     pub fn queues(&self) -> AllQueues {
         AllQueues::new(self.inner.queues.clone(), &self.namespace)
+    }
+
+    /// Durable functions: their runs continue where they stopped.
+    pub fn durable(&self) -> DurableBuilder {
+        DurableBuilder::new(self.inner.queues.clone(), &self.namespace)
     }
 }

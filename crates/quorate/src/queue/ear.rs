@@ -86,11 +86,11 @@ impl Waiting {
 }
 
 /// One who waits for news of a job, until it is dropped.
-pub(super) struct JobWaiter {
+pub(crate) struct JobWaiter {
     ear: Arc<Ear>,
     id: JobId,
     /// Told when there may be some: at the latest when the job is over.
-    pub(super) news: Arc<Notify>,
+    pub(crate) news: Arc<Notify>,
 }
 
 /// One worker that listens, until it is dropped.
@@ -111,8 +111,7 @@ impl Queues {
     }
 
     /// Waits for messages for a job.
-    #[expect(dead_code, reason = "durable runs are to call it")]
-    pub(super) fn hear_messages(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
+    pub(crate) fn hear_messages(self: &Arc<Self>, queue: &Key, id: JobId) -> JobWaiter {
         self.waiter(queue, id, Of::Messages)
     }
 
@@ -164,7 +163,7 @@ impl Queues {
 
 impl Ear {
     /// Whether news arrive, so that asking is only for what may have been lost.
-    pub(super) fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         self.hears.load(Ordering::Acquire)
     }
 
@@ -255,7 +254,7 @@ impl Ear {
 
 impl JobWaiter {
     /// Whether the end is announced, so that asking is only for what may have been lost.
-    pub(super) fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         self.ear.hears()
     }
 }

@@ -77,6 +77,9 @@ pub struct JournalPage {
 /// What the first entry, or the first wait, makes of the [checkpoint](super::Delivered::checkpoint) of a job that has none: JSON, as others are.
 pub(super) const BEGUN: &[u8] = b"null";
 
+/// The same of the first message, if that comes before: there is something to read, although the job has not begun.
+pub(super) const TOLD: &[u8] = b"0";
+
 /// Refuses what no queue takes.
 pub(super) fn check_appends(appends: &[Append]) -> Result<()> {
     let number: usize = appends.iter().map(|it| it.entries.len()).sum();

@@ -1,5 +1,4 @@
 //! What is written into the journals and inboxes of jobs, and read there.
-#![expect(dead_code, reason = "durable runs are to call it")]
 
 use bytes::Bytes;
 

@@ -26,8 +26,8 @@ local RAN_OUT = 'its lease ran out'
 -- listens to what happens, the number of the last batch of that, how many deliveries count for the limits of their groups, how many
 -- jobs are aside because of those, whether there may be journals and inboxes. `append.lua` knows where some of them are.
 local NUMBERS = '<dddddddddddddddBBdddddB'
--- The checkpoint of who has a journal, or has waited, and none of its own.
-local BEGUN = 'null'
+-- The checkpoint of who has a journal, or has waited, and none of its own; and of who only was told something before that.
+local BEGUN, TOLD = 'null', '0'
 -- A line of a log: when, in which attempt, its length, itself.
 local LINE = '<dI4I2'
 -- Behind a byte that is 1 if the job is plain: has no priority, expiry, uniqueness key or job group. When it was queued, for how
@@ -315,6 +315,9 @@ local function put_down(queue, time)
   end
   for _, id in ipairs(queue.has_begun) do
     queue.noted = queue.noted + redis.call('HSETNX', KEYS[16], id .. 'c', BEGUN)
+    if redis.call('HGET', KEYS[16], id .. 'c') == TOLD then
+      redis.call('HSET', KEYS[16], id .. 'c', BEGUN)
+    end
   end
   if #queue.tries > 0 then
     queue.tried = queue.tried + many('HSET', KEYS[8], queue.tries)

@@ -40,6 +40,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod result;
+mod runs;
 mod schedule;
 mod settle;
 mod spec;
@@ -101,4 +102,6 @@ pub use unique::{MAX_UNIQUE, Unique, UniqueScope};
 pub use view::{JobDetails, JobPage, JobPlace, JobView, MOST_LISTED, QueueStats};
 pub use watch::JobWatch;
 pub use work::{Job, JobContext, JobError, OrAbort};
+pub(crate) use work::{shorten, tell};
+pub(crate) use worker::told;
 pub use worker::{Each, Together, Worker, WorkerStatus};

@@ -87,9 +87,10 @@ pub(super) fn events_channel(queue: &Key) -> Channel {
 /// * Entries are [appended](Self::append) to the journal of a job by a delivery that counts, or not at all; an append that was done is
 ///   recognised when it is repeated. The first makes the next delivery come with a [checkpoint](super::Delivered::checkpoint), unless there is one.
 ///   Appending is progress: deliveries that failed before it do not count any more.
-/// * A [message](Self::tell) for a job that is not over is in its inbox from then on, in the order in which they came. If somebody has the job it
-///   is announced; if the job is due and has a checkpoint, because it [waits](super::Settlement::Waiting) or is to be tried again, it is ready at once, as is
-///   one that is settled as waiting and has messages that it has not seen. A message that is told again is there again.
+/// * A [message](Self::tell) for a job that is not over is in its inbox from then on, in the order in which they came, and makes its next delivery come
+///   with a checkpoint, too. If somebody has the job it is announced; if the job is due and had a checkpoint, because it [waits](super::Settlement::Waiting) or is
+///   to be tried again, it is ready at once, as is one that is settled as waiting and has messages that it has not seen. One that was only told
+///   something before has not begun, and is not ready for that. A message that is told again is there again.
 /// * Journal and inbox are kept as long as what becomes of the job, and go with it.
 /// * What breaks a rule (more than [`MOST_AT_ONCE`](super::MOST_AT_ONCE) at once and the like) is refused before anything is
 ///   done.

@@ -196,6 +196,13 @@ pub(super) enum What {
     RetryIn(Duration, Source),
     Defer(Duration),
     Abort(Source),
+    /// Not before that time, or a message that was not seen.
+    Wait {
+        after: Duration,
+        seen: u64,
+    },
+    /// It ends as cancelled.
+    Cancel,
 }
 
 impl JobError {
@@ -243,6 +250,8 @@ impl fmt::Debug for JobError {
             What::RetryIn(time, error) => write!(f, "retry in {time:?}: {error}"),
             What::Defer(time) => write!(f, "not before {time:?} from now"),
             What::Abort(error) => write!(f, "abort: {error}"),
+            What::Wait { after, .. } => write!(f, "not before {after:?} from now, or a message"),
+            What::Cancel => f.write_str("cancelled"),
         }
     }
 }
@@ -267,6 +276,11 @@ pub(super) fn settlement_of(error: JobError, pause: impl FnOnce() -> Duration) -
     match error.0 {
         What::Abort(error) => Settlement::Dead(tell(&*error)),
         What::Defer(time) => Settlement::Deferred(time.min(MAX_TIME)),
+        What::Wait { after, seen } => Settlement::Waiting {
+            after: after.min(MAX_TIME),
+            seen,
+        },
+        What::Cancel => Settlement::Cancelled,
         What::Retry(error) => Settlement::Failed {
             after: pause().min(MAX_TIME),
             error: tell(&*error),
@@ -279,7 +293,7 @@ pub(super) fn settlement_of(error: JobError, pause: impl FnOnce() -> Duration) -
 }
 
 /// An error with its causes, as long as it is kept.
-pub(super) fn tell(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn tell(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -295,7 +309,7 @@ pub(super) fn tell(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// A text, as much of it as is kept of an error.
-pub(super) fn shorten(mut text: String) -> String {
+pub(crate) fn shorten(mut text: String) -> String {
     if text.len() > MAX_ERROR {
         let mut end = MAX_ERROR - '…'.len_utf8();
         while !text.is_char_boundary(end) {

@@ -2,7 +2,7 @@
 
 use super::super::fairness::HEAD_START;
 use super::super::group::{BRING_LEASE, MAX_VALUES, MOST_BROUGHT, MOST_VALUES};
-use super::super::journal::{BEGUN, MAX_READ, MOST_READ};
+use super::super::journal::{BEGUN, MAX_READ, MOST_READ, TOLD};
 use super::super::note::{MAX_LOG, MOST_LINES};
 use super::super::state::{
     AWAITED, KEEP_DEAD, MOST_MOVED, MOST_TOLD, PARKED, RAN_OUT, REMEMBERED, RETENTION, TELLING,
@@ -35,7 +35,11 @@ fn the_library_has_the_constants_of_its_twin() {
     );
     let begun = std::str::from_utf8(BEGUN).expect("it is JSON");
     let append = include_str!("../scripts/append.lua");
-    assert!(append.contains(&format!("'{begun}'\n")), "{append}");
+    let told = std::str::from_utf8(TOLD).expect("it is JSON");
+    assert!(
+        append.contains(&format!("'{begun}', '{told}'\n")),
+        "{append}"
+    );
     let outbox = format!(
         "local BRING_LEASE, MAX_BROUGHT = {}, {MAX_PAGE}\n",
         micros(BRING_LEASE)
@@ -49,7 +53,7 @@ fn the_library_has_the_constants_of_its_twin() {
             "local PARKED, REMEMBERED, RETENTION, KEEP_DEAD, AWAITED = {}\n",
             times.join(", ")
         ),
-        format!("local BEGUN = '{begun}'\n"),
+        format!("local BEGUN, TOLD = '{begun}', '{told}'\n"),
         format!("local RAN_OUT = '{RAN_OUT}'\n"),
         format!("local MOST_LINES, MAX_LOG = {MOST_LINES}, {MAX_LOG}\n"),
     ] {

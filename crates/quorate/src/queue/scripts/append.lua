@@ -10,7 +10,7 @@
 -- returns  of each append a double, as one text: since when its entries are there, or LOST, or CONFLICT
 -- atomic   who appends has the job, and no entry comes between those it knows and its own
 local TRIED, NOTED, JOURNALED = 25, 57, 163
-local LOST, CONFLICT, BEGUN = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0\240\191', 'null'
+local LOST, CONFLICT, BEGUN, TOLD = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0\240\191', 'null', '0'
 local numbers, appends, time = redis.call('GET', KEYS[1]), #KEYS - 4, now()
 if not numbers then
   -- It was evicted, and with it who has what.
@@ -69,7 +69,11 @@ if begun or going_on then
   if begun then
     local noted = 0
     for _, id in ipairs(begun) do
-      noted = noted + redis.call('HSETNX', KEYS[4], id .. 'c', BEGUN)
+      local new = redis.call('HSETNX', KEYS[4], id .. 'c', BEGUN)
+      noted = noted + new
+      if new == 0 and redis.call('HGET', KEYS[4], id .. 'c') == TOLD then
+        redis.call('HSET', KEYS[4], id .. 'c', BEGUN)
+      end
     end
     add_to(NOTED, noted)
     put(JOURNALED, '\1')

@@ -17,9 +17,6 @@ local length = redis.call('LLEN', KEYS[17])
 if length < entries then
   return {0, length}
 end
-if entries == 0 and queue.noted > 0 then
-  queue.unnoted[#queue.unnoted + 1] = id .. 'c'
-end
 if redrive(queue, {id}, channel, time) ~= '1' then
   return {0}
 end

@@ -10,7 +10,7 @@
 -- returns   where it is then, as look.lua says; full, if there are as many; or nothing
 -- atomic    a job that waits, and has not seen the message, does not wait when it is there
 local id, channel, time, queue = ARGV[1], ARGV[2], now(), read()
-local place, job = place_of(queue, id, time), false
+local place, job, checkpoint = place_of(queue, id, time), false, redis.call('HGET', KEYS[16], id .. 'c')
 if not place or place[1] == 'ended' then
   return place
 end
@@ -19,7 +19,7 @@ if redis.call('LLEN', KEYS[18]) >= tonumber(ARGV[3]) then
 end
 if place[1] == 'active' then
   redis.call('SPUBLISH', channel, 'message ' .. hex(id))
-elseif place[1] == 'due' and redis.call('HEXISTS', KEYS[16], id .. 'c') == 1 then
+elseif place[1] == 'due' and checkpoint and checkpoint ~= TOLD then
   -- It has begun.
   job = redis.call('HGET', KEYS[2], id)
 end
@@ -32,7 +32,12 @@ if job then
   place = {'ready'}
 end
 redis.call('RPUSH', KEYS[18], struct.pack('<d', time) .. ARGV[4])
-if job or queue.journaled == 0 then
+if not checkpoint then
+  -- Its next delivery is to know that there is something to read.
+  redis.call('HSET', KEYS[16], id .. 'c', TOLD)
+  queue.noted = queue.noted + 1
+end
+if job or not checkpoint or queue.journaled == 0 then
   queue.journaled = 1
   write(queue)
 end

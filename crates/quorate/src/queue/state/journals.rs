@@ -222,9 +222,11 @@ impl QueueState {
         }
         let line = std::iter::once((now, message));
         self.journals.add(id, Kind::Message, line);
+        let is_begun = self.notes.is_begun(id);
+        self.notes.was_told(id);
         match state {
             JobState::Active { .. } => (Ok(Some(state)), vec![News::Message(id)]),
-            JobState::Due(_) if self.notes.checkpoint(id).is_some() => {
+            JobState::Due(_) if is_begun => {
                 self.make_ready(id);
                 (Ok(Some(JobState::Ready)), self.wake(now, true))
             }
@@ -248,9 +250,6 @@ impl QueueState {
         }
         let first = usize::try_from(entries).unwrap_or(usize::MAX);
         self.journals.truncate(id, first);
-        if entries == 0 {
-            self.notes.forget_checkpoint(id);
-        }
         let (_, news) = self.redrive(now, &[id]);
         (Ok(true), news)
     }

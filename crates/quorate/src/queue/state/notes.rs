@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::happened::JobEventKind;
 use super::super::job::{ById, JobId, LeaseNumber};
-use super::super::journal::BEGUN;
+use super::super::journal::{BEGUN, TOLD};
 use super::super::news::News;
 use super::super::note::{LogLine, MAX_LOG, MOST_LINES, Note};
 use super::{QueueState, Told};
@@ -55,8 +55,23 @@ impl AllNotes {
     /// Lets the next delivery begin with a checkpoint, whatever that says.
     pub(super) fn has_begun(&mut self, id: JobId) {
         let checkpoint = &mut self.of.entry(id).or_default().checkpoint;
-        if checkpoint.is_none() {
+        if checkpoint.as_ref().is_none_or(|it| it == TOLD) {
             *checkpoint = Some(Bytes::from_static(BEGUN));
+            self.changed.push(id);
+        }
+    }
+
+    /// Whether there was a delivery that wrote into a journal, waited, or left a checkpoint.
+    pub(super) fn is_begun(&self, id: JobId) -> bool {
+        let checkpoint = self.of.get(&id).and_then(|notes| notes.checkpoint.as_ref());
+        checkpoint.is_some_and(|it| it != TOLD)
+    }
+
+    /// Lets the next delivery know that there is something to read.
+    pub(super) fn was_told(&mut self, id: JobId) {
+        let checkpoint = &mut self.of.entry(id).or_default().checkpoint;
+        if checkpoint.is_none() {
+            *checkpoint = Some(Bytes::from_static(TOLD));
             self.changed.push(id);
         }
     }

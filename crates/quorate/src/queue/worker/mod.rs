@@ -17,5 +17,6 @@ mod taker;
 mod teller;
 
 pub use setup::{Each, Together, Worker};
+pub(crate) use shop::told;
 pub use status::WorkerStatus;
 pub(super) use taker::check_lease;

@@ -183,7 +183,7 @@ impl<I, O> Shop<I, O> {
 }
 
 /// What a panic said.
-pub(super) fn told(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn told(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "for no reason given".to_owned())

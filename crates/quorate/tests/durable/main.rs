@@ -1,0 +1,5 @@
+//! Durable runs, on every home, and what happens when things break.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod suites;
