@@ -100,7 +100,8 @@ pub use codec::{Codec, CodecError};
 pub use config::{FleetConfig, Protocol, Secret, WhenUnavailable};
 pub use durability::{Durability, Durable, Reached};
 pub use durable::{
-    Cx, DurableBuilder, DurableRuns, Either, Failure, RunHandle, RunState, Signal, Workflow,
+    Cx, DurableBuilder, DurableRuns, Either, Failure, RunFailure, RunHandle, RunState, Signal,
+    Workflow,
 };
 pub use entry_key::{EntryKey, MAX_ENTRY_KEY};
 pub use error::{Error, ErrorKind, Outcome, Result};

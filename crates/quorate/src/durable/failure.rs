@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,44 @@ impl Failure {
         matches!(self.0.kind, FailureKind::Error | FailureKind::TimedOut)
     }
 }
+
+/// Why a run failed, for whoever waits for its result: a [`Failure`] that is an [`Error`](StdError), so that `?` hands it on as any other.
+#[derive(Clone, PartialEq)]
+pub struct RunFailure(Failure);
+
+impl RunFailure {
+    pub(super) const fn new(failure: Failure) -> Self {
+        Self(failure)
+    }
+
+    /// What the function ended with.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        self.0
+    }
+}
+
+impl Deref for RunFailure {
+    type Target = Failure;
+
+    fn deref(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run failed: {}", self.0)
+    }
+}
+
+impl fmt::Debug for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl StdError for RunFailure {}
 
 impl FailureKind {
     /// The name used in journals, on the wire and in messages.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::drive::PARKED;
-use super::failure::{Failure, FailureKind};
+use super::failure::{Failure, FailureKind, RunFailure};
 use super::history::RunHistory;
 use super::message::{Message, Says};
 use super::signal::Signal;
@@ -222,7 +222,7 @@ impl<O> RunHandle<O> {
 
 /// The end of a run, waited for: options, then `.await`.
 ///
-/// It gives what the function returned, or the [`Failure`] it ended with; one that is cancelled if it was asked to stop.
+/// It gives what the function returned, or the failure it ended with, as an error; one that is cancelled if it was asked to stop.
 ///
 /// # Errors
 /// `Timeout` if it is not over in time (the run goes on), `JobFailed` if it is parked, or what became of it is not kept any longer,
@@ -244,7 +244,7 @@ impl<O: DeserializeOwned> RunResult<O> {
         self
     }
 
-    async fn wait(self) -> Result<Result<O, Failure>> {
+    async fn wait(self) -> Result<Result<O, RunFailure>> {
         let lost = |why: String| {
             let error = Error::new(ErrorKind::JobFailed).with_message(why);
             Err(error.with_target(self.run.run.clone()))
@@ -254,10 +254,11 @@ impl<O: DeserializeOwned> RunResult<O> {
                 .map(Ok)
                 .map_err(|error| Error::new(ErrorKind::Decode).with_source(error)),
             Ended::Dead(why) if why.starts_with(PARKED) => lost(format!("the run is {why}")),
-            Ended::Dead(why) => Ok(Err(Failure::read(&why))),
+            Ended::Dead(why) => Ok(Err(RunFailure::new(Failure::read(&why)))),
             Ended::Cancelled | Ended::Expired => {
                 let why = "it was asked to stop";
-                Ok(Err(Failure::new(FailureKind::Cancelled, why)))
+                let failure = Failure::new(FailureKind::Cancelled, why);
+                Ok(Err(RunFailure::new(failure)))
             }
             Ended::Forgotten => lost("what became of the run is not kept any longer".to_owned()),
         }
@@ -265,7 +266,7 @@ impl<O: DeserializeOwned> RunResult<O> {
 }
 
 impl<O: DeserializeOwned + Send + 'static> IntoFuture for RunResult<O> {
-    type Output = Result<Result<O, Failure>>;
+    type Output = Result<Result<O, RunFailure>>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

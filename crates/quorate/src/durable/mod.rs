@@ -30,7 +30,7 @@ mod writer;
 
 pub use child::Child;
 pub use cx::Cx;
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, RunFailure};
 pub use futures_util::future::Either;
 pub use handle::{RunHandle, RunResult, RunState};
 pub use history::{RunCounts, RunHistory, RunSummary, Written};

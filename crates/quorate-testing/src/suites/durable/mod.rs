@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate::{
-    Backoff, CancellationToken, DurableRuns, Failure, Fleet, RunHandle, RunState, Workflow,
+    Backoff, CancellationToken, DurableRuns, Failure, Fleet, RunFailure, RunHandle, RunState,
+    Workflow,
 };
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -51,6 +52,7 @@ macro_rules! durable_suite {
                 a_step_that_takes_too_long_has_failed,
                 a_value_that_is_too_large_is_a_failure,
                 a_run_that_gets_nowhere_has_failed,
+                who_has_lost_a_run_writes_nothing_more,
                 loops_are_as_long_as_they_are,
                 names_that_begin_alike_are_not_one,
                 what_is_joined_goes_on_once,
@@ -142,7 +144,8 @@ pub(super) async fn ended<O>(run: &RunHandle<O>) -> Result<O, Failure>
 where
     O: DeserializeOwned + Send + 'static,
 {
-    run.result().timeout(PATIENCE).await.unwrap()
+    let ended = run.result().timeout(PATIENCE).await.unwrap();
+    ended.map_err(RunFailure::into_failure)
 }
 
 /// Waits until a run is in such a state.

@@ -1,6 +1,9 @@
 //! Steps, and runs that stop between them.
 
+use std::sync::Arc;
+
 use quorate::{Cx, Failure, RunState, Workflow};
+use tokio::sync::Notify;
 
 use super::{
     AT_ONCE, Count, HOUR, SECOND, TEXT, Told, ended, result, starter, until, until_it_waits, work,
@@ -332,4 +335,44 @@ pub async fn a_run_that_gets_nowhere_has_failed(home: Home) {
     assert_eq!(died.get(), 5 + 3);
     until(&run, |state| matches!(state, RunState::Failed(_))).await;
     working.stop().await;
+}
+
+/// Its function does not go on, although it knows nothing of that; whoever has the run then does the rest.
+pub async fn who_has_lost_a_run_writes_nothing_more(home: Home) {
+    let (told, begun) = (Told::default(), Count::default());
+    let hold = Arc::new(Notify::new());
+    let there = home.instance("there").await;
+    let (steps, begins, holds) = (told.clone(), begun.clone(), hold.clone());
+    let function = move |cx: Cx, _: u32| {
+        let (told, begun, hold) = (steps.clone(), begins.clone(), holds.clone());
+        async move {
+            let step = cx.step("step", || async {
+                let nth = begun.more();
+                if nth == 1 {
+                    hold.notified().await;
+                }
+                Ok::<_, Failure>(nth)
+            });
+            let nth = step.await?;
+            told.step(format!("{nth} goes on")).await?;
+            Ok(nth.to_string())
+        }
+    };
+    let first = home.fleet().durable().register(&TEXT, function.clone());
+    let first = work(first.build().unwrap());
+    let run = first.runs.start(&TEXT, "run", &0).await.unwrap();
+    let begins = async {
+        while begun.get() == 0 {
+            tokio::time::sleep(SECOND / 100).await;
+        }
+    };
+    within("the first step", begins).await;
+    // By the clock of the home, nobody has it any more.
+    home.elapse(SECOND * 31).await;
+    let second = work(there.durable().register(&TEXT, function).build().unwrap());
+    assert_eq!(result(&run).await, "2");
+    hold.notify_one();
+    first.stop().await;
+    assert_eq!(told.all(), ["2 goes on"]);
+    second.stop().await;
 }
