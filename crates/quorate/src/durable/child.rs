@@ -16,6 +16,7 @@ use super::entry::{Did, Outcome};
 use super::failure::{Failure, FailureKind};
 use super::message::{Message, Says};
 use super::scope::Op;
+use super::step::MAX_STEP_VALUE;
 use super::workflow::{Parent, RunInput, RunOutput, Workflow};
 use crate::error::{Error, Result as CallResult};
 use crate::hooks::ErrorSource;
@@ -135,13 +136,22 @@ async fn started(
     }
     let begins = begins.map_err(|error| Failure::fatal(error.to_string()))?;
     let queue = queue_of(&op, &begins.spec);
+    if begins.input.parent.is_some() && begins.job == op.run().job.id() {
+        return Err(Failure::fatal("a run cannot wait for itself"));
+    }
     if !is_started {
         op.run().gate(op.scope.is_shielded).await?;
         let busy = op.run().activity.busy();
-        until_done(&op, || {
+        let (_, is_new) = until_done(&op, || {
             queue.push_as(begins.job, &begins.input, JobOptions::new())
         })
         .await?;
+        if let Some(parent) = begins.input.parent.clone().filter(|_| !is_new) {
+            // Another started it, so it does not know who waits.
+            let (queues, key) = queue.home().map_err(Failure::from)?;
+            let message = Message::new(Says::Parent(parent)).encode();
+            until_done(&op, || queues.tell(key, begins.job, &message)).await?;
+        }
         let run = run.to_owned();
         op.record(&Did::Child { run }).await;
         drop(busy);
@@ -236,7 +246,7 @@ async fn look(queue: &Queue<RunInput, RunOutput>, job: JobId) -> CallResult<Opti
     };
     Ok(Some(match ended {
         JobEnd::Succeeded(value) => match serde_json::from_slice::<RunOutput>(&value) {
-            Ok(output) => Outcome::Ok(output.value),
+            Ok(output) => fitting(output.value),
             Err(error) => Outcome::Err(Failure::fatal(format!("its result is no JSON: {error}"))),
         },
         // One that is parked goes on when somebody has decided.
@@ -246,6 +256,18 @@ async fn look(queue: &Queue<RunInput, RunOutput>, job: JobId) -> CallResult<Opti
             Outcome::Err(Failure::new(FailureKind::Cancelled, "it was asked to stop"))
         }
     }))
+}
+
+/// A result, if its parent has room for it.
+fn fitting(value: Box<RawValue>) -> Outcome {
+    let length = value.get().len();
+    if length <= MAX_STEP_VALUE {
+        return Outcome::Ok(value);
+    }
+    let why = format!(
+        "the result of a child must be at most {MAX_STEP_VALUE} bytes of JSON, and has {length}"
+    );
+    Outcome::Err(Failure::fatal(why))
 }
 
 /// Tells whoever started a run what became of it, before that is settled: at least once.
@@ -260,7 +282,7 @@ pub(super) async fn tell_parent(
         says: Says::Ended {
             job,
             outcome: match ended {
-                Ok(value) => Outcome::Ok(value.clone()),
+                Ok(value) => fitting(value.clone()),
                 Err(failure) => Outcome::Err(failure.clone()),
             },
         },

@@ -92,7 +92,7 @@ impl Cx {
         name: impl Into<Cow<'static, str>>,
         time: Duration,
     ) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
-        sleep(self.0.begin(name.into()), time)
+        sleep(self.0.begin(name.into()), Pause::For(time))
     }
 
     /// Waits until then, by the clock of the home.
@@ -107,8 +107,7 @@ impl Cx {
         let op = self.0.begin(name.into());
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         let until = Micros::new(whole_micros(since.unwrap_or_default()));
-        let time = until.since(self.run().now());
-        sleep(op, time)
+        sleep(op, Pause::Until(until))
     }
 
     /// Waits for a signal, which others [send](super::RunHandle::signal).
@@ -315,26 +314,42 @@ async fn mark(mut op: Op) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Waits so long, from when it is first asked for.
-async fn sleep(mut op: Op, time: Duration) -> Result<(), Failure> {
+/// How long to wait.
+enum Pause {
+    /// From when it is first asked for.
+    For(Duration),
+    /// By the clock of the home.
+    Until(Micros),
+}
+
+/// Waits, whatever becomes of this process.
+async fn sleep(mut op: Op, pause: Pause) -> Result<(), Failure> {
     op.ready().await;
     let mut until = None;
     for (when, did) in op.take_records() {
         match did {
             Did::Sleep { time } => until = Some(when.plus(Duration::from_micros(time))),
+            Did::SleepUntil { time } => until = Some(Micros::new(time)),
             other => return op.diverge(&other, "a sleep").await,
         }
     }
     let is_shielded = op.scope.is_shielded;
-    let until = match until {
-        Some(until) => until,
-        None => {
-            op.run().gate(is_shielded).await?;
+    if until.is_none() {
+        op.run().gate(is_shielded).await?;
+    }
+    let until = match (until, pause) {
+        (Some(until), _) => until,
+        (None, Pause::For(time)) => {
             let time = time.min(MAX_TIME);
             let sleep = Did::Sleep {
                 time: whole_micros(time),
             };
             op.record(&sleep).await.plus(time)
+        }
+        (None, Pause::Until(until)) => {
+            let sleep = Did::SleepUntil { time: until.get() };
+            op.record(&sleep).await;
+            until
         }
     };
     op.run().sleep(until, is_shielded).await?;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -20,7 +21,9 @@ use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::hooks::ErrorSource;
 use crate::key::Key;
-use crate::queue::{Job, JobContext, JobError, MAX_TIME, MOST_ENTRIES, Queues, ReadFrom};
+use crate::queue::{
+    Job, JobContext, JobError, JobWaiter, MAX_TIME, MOST_ENTRIES, Queues, ReadFrom,
+};
 
 /// How long a run that only waits stays in memory.
 const LINGER: Duration = Duration::from_secs(1);
@@ -52,6 +55,8 @@ impl Driver {
         F: Future<Output = Result<Box<RawValue>, Failure>>,
     {
         let (input, job) = job.split();
+        // What comes behind this is announced to it, and what came before is read.
+        let news = job.queues().hear_messages(job.queue(), job.id());
         let loaded = match load(&job).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(why)) => return Err(ended(&Halt::Broken(why))),
@@ -71,21 +76,22 @@ impl Driver {
         let function = async {
             let ended = function(Cx(scope.clone()), input).await;
             scope.end().await;
-            if let Some(parent) = &parent {
-                tell_parent(&running, parent, &ended).await;
+            for parent in parent.into_iter().chain(running.inbox.parents()) {
+                tell_parent(&running, &parent, &ended).await;
             }
             ended
         };
-        go_on(&running, function).await
+        go_on(&running, news, function).await
     }
 }
 
 /// Until the function has ended, waits, or is not to go on here.
 async fn go_on(
     running: &Running,
+    news: JobWaiter,
     function: impl Future<Output = Result<Box<RawValue>, Failure>>,
 ) -> Result<RunOutput, JobError> {
-    let listen = pin!(listen(running));
+    let listen = pin!(listen(running, news));
     tokio::select! {
         biased;
         () = running.job.cancelled().cancelled() => {
@@ -96,8 +102,9 @@ async fn go_on(
         }
         ended = function => settle(running, ended),
         () = drained(running) => {
-            let until = running.activity.idle().map(|idle| idle.until);
-            Err(until.map_or(JobError::defer(Duration::ZERO), |until| wait(running, until)))
+            let idle = running.activity.idle();
+            let idle = idle.filter(|_| !running.is_held.load(Ordering::Relaxed));
+            Err(idle.map_or(JobError::defer(Duration::ZERO), |idle| wait(running, idle.until)))
         }
         until = suspended(running) => Err(wait(running, until)),
         never = listen => match never {},
@@ -165,9 +172,8 @@ async fn load(job: &JobContext) -> Result<Result<Loaded, String>> {
 }
 
 /// Reads what others tell the run.
-async fn listen(running: &Running) -> std::convert::Infallible {
+async fn listen(running: &Running, news: JobWaiter) -> std::convert::Infallible {
     let (queues, key) = (running.job.queues(), running.job.queue());
-    let news = queues.hear_messages(key, running.job.id());
     loop {
         let pause = if news.hears() { REREAD } else { POLL };
         tokio::select! {

@@ -37,6 +37,8 @@ pub(super) enum Did {
     },
     /// A time began to pass.
     Sleep { time: u64 },
+    /// It is to be waited until then.
+    SleepUntil { time: u64 },
     /// Somebody began to wait for a signal, for so long at most.
     Wait { time: u64 },
     /// A signal was taken.
@@ -96,7 +98,7 @@ impl Did {
         match self {
             Self::Begun(_) => "the beginning",
             Self::Step(_) | Self::Retry { .. } => "a step",
-            Self::Sleep { .. } => "a sleep",
+            Self::Sleep { .. } | Self::SleepUntil { .. } => "a sleep",
             Self::Wait { .. } | Self::Signal { .. } | Self::Returned { .. } | Self::TimedOut => {
                 "a wait for a signal"
             }

@@ -13,6 +13,9 @@ use crate::queue::{MAX_ERROR, shorten, tell};
 /// What is kept of a run that failed begins so.
 const FAILED: &str = "failed";
 
+/// How much may be put beside the text, in bytes of JSON.
+const MAX_DATA: usize = 16 * 1024;
+
 /// What stands before what was put beside the text.
 const DATA: &str = "\n\u{2}";
 
@@ -84,10 +87,12 @@ impl Failure {
         }))
     }
 
-    /// With something that is JSON, for whoever looks into it, beside the text. What is no JSON is left out.
+    /// With something that is JSON, of at most 16 KiB, for whoever looks into it, beside the text. What is no JSON, or more than that, is left
+    /// out.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        self.0.data = serde_json::to_value(data).ok();
+        let data = serde_json::to_value(data).ok();
+        self.0.data = data.filter(|data| data.to_string().len() <= MAX_DATA);
         self
     }
 

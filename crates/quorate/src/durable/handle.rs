@@ -17,6 +17,7 @@ use super::failure::{Failure, FailureKind, RunFailure};
 use super::history::RunHistory;
 use super::message::{Message, Says};
 use super::signal::Signal;
+use super::step::MAX_STEP_VALUE;
 use super::workflow::{RunInput, RunOutput};
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result};
@@ -111,13 +112,17 @@ impl<O> RunHandle<O> {
     /// Signals are taken in the order in which they come, each once, also if the call that sent it was repeated because its reply was lost.
     ///
     /// # Errors
-    /// `Encode`, `InvalidInput` for a value of more than 1 MiB or a run that has 100 000 of them, and those of the backend.
+    /// `Encode`, `InvalidInput` for a value of more than 900 KiB or a run that has 100 000 of them, and those of the backend.
     ///
     /// # Cancel safety
     /// When the future is dropped, the signal may or may not be sent.
     pub async fn signal<T: Serialize>(&self, signal: &Signal<T>, value: &T) -> Result<bool> {
         let value = to_raw_value(value)
             .map_err(|error| Error::new(ErrorKind::Encode).with_source(error))?;
+        if value.get().len() > MAX_STEP_VALUE {
+            let rule = format_args!("must be at most {MAX_STEP_VALUE} bytes of JSON");
+            return Err(Error::invalid("value", rule));
+        }
         let name = signal.name().to_owned();
         self.tell(Says::Signal { name, value }).await
     }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::entry::Outcome;
 use super::message::{Message, Says};
+use super::workflow::Parent;
 use crate::clock::Micros;
 use crate::queue::JobId;
 
@@ -35,6 +36,8 @@ struct State {
     signals: BTreeMap<u64, Signal>,
     /// Those that were taken, as the journal has it, of messages that were not read yet.
     taken: HashSet<u64>,
+    /// Who waits for it beside who started it.
+    parents: Vec<Parent>,
     /// Children that have ended.
     ended: HashMap<JobId, Outcome>,
     cancelled: Option<Arc<str>>,
@@ -105,6 +108,11 @@ impl Inbox {
         Some((place, state.signals.remove(&place)?))
     }
 
+    /// Who waits for it beside who started it.
+    pub(super) fn parents(&self) -> Vec<Parent> {
+        self.state.lock().parents.clone()
+    }
+
     /// What became of a child, if that is known.
     pub(super) fn take_ended(&self, job: JobId) -> Option<Outcome> {
         self.state.lock().ended.remove(&job)
@@ -170,6 +178,7 @@ impl State {
             Says::Cancel { reason } => {
                 self.cancelled.get_or_insert_with(|| reason.into());
             }
+            Says::Parent(parent) => self.parents.push(parent),
             Says::Ended { job, outcome } => {
                 self.ended.insert(job, outcome);
             }

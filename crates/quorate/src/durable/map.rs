@@ -159,7 +159,7 @@ impl Cx {
                 Either::Left((ended, _)) => (ended.map(Either::Left), 0),
                 Either::Right((ended, _)) => (ended.map(Either::Right), 1),
             };
-            if ended.as_ref().is_err_and(Failure::is_cancelled) {
+            if op.is_stopped() && ended.as_ref().is_err_and(Failure::is_cancelled) {
                 // Nothing is written down once the run was asked to stop: whoever replays it is told the same.
                 return ended;
             }

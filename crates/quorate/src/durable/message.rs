@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::entry::Outcome;
+use super::workflow::Parent;
 use crate::queue::JobId;
 
 /// One message.
@@ -30,6 +31,8 @@ pub(super) enum Says {
     Pause,
     /// It may go on.
     Resume,
+    /// That one waits for it, too.
+    Parent(Parent),
     /// A run that it started is over.
     Ended { job: JobId, outcome: Outcome },
 }

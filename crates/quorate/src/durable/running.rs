@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -47,6 +47,8 @@ pub(super) struct Running {
     pub(super) activity: Arc<Activity>,
     /// Fires when its owner wants to be rid of it.
     pub(super) drains: CancellationToken,
+    /// Whether something was not begun for that.
+    pub(super) is_held: AtomicBool,
     halt: Mutex<Option<Halt>>,
     /// There is a reason not to go on.
     pub(super) halted: Notify,
@@ -102,16 +104,11 @@ impl Running {
             inbox: loaded.inbox,
             activity: Arc::default(),
             drains: begin.drains,
+            is_held: AtomicBool::new(false),
             halt: Mutex::default(),
             halted: Notify::new(),
         };
         (Arc::new(running), loaded.recorded)
-    }
-
-    /// What time it is by the clock of the home, as far as is known here.
-    pub(super) fn now(&self) -> Micros {
-        let (then, at) = *self.clock.lock();
-        then.plus(at.elapsed())
     }
 
     /// When our clock is what the clock of the home is then.
@@ -151,10 +148,6 @@ impl Running {
         did: &Did,
     ) -> Result<tokio::sync::oneshot::Receiver<Appended>, Halt> {
         let entry = encode(at, did).map_err(|error| Halt::Broken(error.to_string()))?;
-        if entry.len() > MAX_ENTRY {
-            let why = format!("an entry must be at most {MAX_ENTRY} bytes");
-            return Err(Halt::Broken(why));
-        }
         // Under the lock: entries are written in the order of their numbers.
         let mut length = self.length.lock();
         if *length >= MOST_ENTRIES {
@@ -164,6 +157,10 @@ impl Running {
         if *length == 0 {
             // So that the journal says by itself whose it is.
             entries.insert(0, self.begun()?);
+        }
+        if entries.iter().any(|entry| entry.len() > MAX_ENTRY) {
+            let why = format!("an entry must be at most {MAX_ENTRY} bytes");
+            return Err(Halt::Broken(why));
         }
         let append = Append {
             id: self.job.id(),
@@ -210,6 +207,7 @@ impl Running {
     /// If the run was asked to stop.
     pub(super) async fn gate(&self, is_shielded: bool) -> Result<(), Failure> {
         if self.drains.is_cancelled() {
+            self.is_held.store(true, Ordering::Relaxed);
             return pending().await;
         }
         let look = |inbox: &Inbox| match inbox.gate() {

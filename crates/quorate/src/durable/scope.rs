@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use super::entry::Did;
+use super::inbox::Gate;
 use super::path::{MAX_STEP_NAME, Segment, hash_of};
 use super::replay::{Node, Recorded};
 use super::running::{Halt, Running};
@@ -197,6 +198,12 @@ impl Op {
         if self.is_halted {
             pending().await
         }
+    }
+
+    /// Whether the run was asked to stop, and this with it.
+    pub(super) fn is_stopped(&self) -> bool {
+        let gate = self.run().inbox.gate();
+        matches!(gate, Gate::Cancelled(_)) && !self.scope.is_shielded
     }
 
     /// Takes what the journal has of it.

@@ -259,13 +259,17 @@ impl DurableRuns {
     /// ended or is handed back.
     ///
     /// # Errors
-    /// `InvalidInput` for an option that breaks its rule. Never because of the backend.
+    /// `InvalidInput` for an option that breaks its rule, and if no function is registered. Never because of the backend.
     ///
     /// # Cancel safety
     /// When the future is dropped, it stops in the background as if `stop` had fired.
     pub fn work(&self, stop: CancellationToken) -> impl Future<Output = Result<()>> + Send + use<> {
         let runs = self.clone();
         async move {
+            if runs.functions.is_empty() {
+                let rule = "must be registered before there is anything to do";
+                return Err(Error::invalid("function", rule));
+            }
             let stop = stop.child_token();
             let _stop_when_dropped = stop.clone().drop_guard();
             let workers = runs.functions.iter();

@@ -180,7 +180,9 @@ impl<T: Serialize + DeserializeOwned + Send> Step<'_, T> {
                     Err(error) => Failure::fatal(format!("its value is no JSON: {error}")),
                 },
                 // It does not count: nothing is written down, and whoever replays it is told the same.
-                Err(failure) if failure.is_cancelled() && self.is_stopped() => return Err(failure),
+                Err(failure) if failure.is_cancelled() && self.op.is_stopped() => {
+                    return Err(failure);
+                }
                 Err(failure) => failure,
             };
             if attempt >= self.attempts || !failure.may_be_tried_again() {
@@ -196,11 +198,6 @@ impl<T: Serialize + DeserializeOwned + Send> Step<'_, T> {
             };
             pause = Some(self.op.record(&retry).await.plus(after));
         }
-    }
-
-    fn is_stopped(&self) -> bool {
-        let is_cancelled = matches!(self.op.run().inbox.gate(), super::inbox::Gate::Cancelled(_));
-        is_cancelled && !self.op.scope.is_shielded
     }
 
     /// Calls the body once.

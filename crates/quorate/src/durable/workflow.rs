@@ -21,8 +21,8 @@ const ATTEMPTS: u32 = 5;
 /// How long is kept what became of a run, unless the workflow says otherwise.
 const KEEP: Duration = Duration::from_secs(24 * 3600);
 
-/// The largest input and result of a run, in bytes of JSON.
-const MAX_BYTES: usize = 1024 * 1024;
+/// The largest input and result of a run, in bytes of JSON: with what stands around it, it is an entry of a journal.
+const MAX_BYTES: usize = 1020 * 1024;
 
 /// What the queues of runs are called before the name of their function.
 pub(super) const QUEUES: &str = "runs/";

@@ -96,6 +96,21 @@ async fn write(queues: &Queues, key: &Key, appends: &[Append]) -> Option<Vec<App
         match queues.append(key, appends).await {
             Ok(written) => return Some(written),
             Err(error) if error.kind() == ErrorKind::Closed => return None,
+            // What is refused would be refused for ever, and those beside it with it.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => match appends {
+                [_] => {
+                    queues.context.hooks.error(ErrorSource::Durable, &error);
+                    return Some(vec![Appended::Conflict]);
+                }
+                _ => {
+                    let mut written = Vec::new();
+                    for one in appends {
+                        let one = std::slice::from_ref(one);
+                        written.extend(Box::pin(write(queues, key, one)).await?);
+                    }
+                    return Some(written);
+                }
+            },
             Err(error) => {
                 failures += 1;
                 queues.context.hooks.error(ErrorSource::Durable, &error);

@@ -61,6 +61,7 @@ pub use ask::{
 pub use backlog::Backlog;
 pub use check::FsckQueue;
 pub use claim::{ClaimJobs, Claimed, Receipt};
+pub(crate) use ear::JobWaiter;
 pub use events::{QueueEvent, QueueEvents};
 pub use fairness::MOST_PRIORITY;
 pub use firing::{Fired, Firing, KEEP_SCHEDULES};

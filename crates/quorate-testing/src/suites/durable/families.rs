@@ -63,7 +63,7 @@ pub async fn a_run_waits_for_those_that_it_started(home: Home) {
     children.stop().await;
 }
 
-/// It need not be in memory, nor told of an end that was before it waited.
+/// It need not be in memory, nor told of an end that was before it waited; and whoever else waits for the same is told as well.
 pub async fn a_child_that_is_over_is_found(home: Home) {
     let runs = starter(home.fleet());
     let working = home
@@ -74,18 +74,49 @@ pub async fn a_child_that_is_over_is_found(home: Home) {
             Ok(number * number)
         });
     let working = working.register(&TEXT, async |cx: Cx, number: u32| {
-        Ok(cx.run_child(&SQUARE, "shared", &number).await?.to_string())
+        let square = cx.run_child(&SQUARE, "shared", &number).await?;
+        Ok(square.to_string())
     });
     let working = work(working.build().unwrap());
     let first = runs.start(&TEXT, "first", &3).await.unwrap();
     until_it_waits(&first).await;
+    let second = runs.start(&TEXT, "second", &4).await.unwrap();
+    until_it_waits(&second).await;
     let child = runs.run(&SQUARE, "shared").unwrap();
     until_it_waits(&child).await;
     assert!(child.signal(&GO, &1).await.unwrap());
     assert_eq!(result(&first).await, "9");
-    // Whoever started it first is told; others find it.
-    let second = runs.start(&TEXT, "second", &4).await.unwrap();
     assert_eq!(result(&second).await, "9");
+    let third = runs.start(&TEXT, "third", &5).await.unwrap();
+    assert_eq!(result(&third).await, "9");
+    working.stop().await;
+}
+
+/// Nor for one whose result it has no room for.
+pub async fn a_run_cannot_wait_for_itself(home: Home) {
+    const LARGE: Workflow<u32, String> = Workflow::new("large");
+    let working = home
+        .fleet()
+        .durable()
+        .register(&TEXT, async |cx: Cx, number: u32| {
+            let failure = cx.run_child(&TEXT, cx.run_id(), &number).await;
+            let large = cx.run_child(&LARGE, "large", &number).await;
+            Ok(format!(
+                "{:?}, {:?}",
+                failure.unwrap_err(),
+                large.unwrap_err()
+            ))
+        });
+    let working = working.register(&LARGE, async |_, _| Ok("x".repeat(1_000_000)));
+    let working = work(working.build().unwrap());
+    let run = working.runs.start(&TEXT, "run", &0).await.unwrap();
+    let why = result(&run).await;
+    assert!(
+        why.starts_with(
+            "fatal: a run cannot wait for itself, fatal: the result of a child must be at most"
+        ),
+        "{why}"
+    );
     working.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Code that has changed.
 
-use quorate::{Cx, ErrorKind, Failure, RunState, Signal, Workflow};
+use quorate::{CancellationToken, Cx, ErrorKind, Failure, RunState, Signal, Workflow};
 
 use super::{Count, HOUR, TEXT, Told, result, starter, until, until_it_waits, work};
 use crate::harness::Home;
@@ -229,6 +229,11 @@ pub async fn what_breaks_a_rule_is_refused(home: Home) {
     assert_eq!(
         runs.run(&TEXT, "late").unwrap().state().await.unwrap(),
         None
+    );
+    let error = runs.work(CancellationToken::new()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("function must be registered"),
+        "{error}"
     );
     let twice = home
         .fleet()
