@@ -210,6 +210,11 @@ async fn wait(op: &Op, queue: &Queue<RunInput, RunOutput>, job: JobId) -> Result
     run.inbox.want();
     loop {
         let busy = run.activity.busy();
+        if op.is_stopped() {
+            // Before the look: a child that has ended since is none that this went on with.
+            let failure = run.stopped(false).await;
+            return Err(stop(op, queue, job, failure).await);
+        }
         // Behind a message that was missed, and where none was sent.
         if let Some(outcome) = until_done(op, || look(queue, job)).await? {
             return Ok(outcome);
@@ -221,16 +226,29 @@ async fn wait(op: &Op, queue: &Queue<RunInput, RunOutput>, job: JobId) -> Result
             biased;
             outcome = run.inbox.until(|inbox| inbox.take_ended(job)) => return Ok(outcome),
             failure = run.stopped(op.scope.is_shielded) => {
-                let cancel = Message::new(Says::Cancel {
-                    reason: failure.message().to_owned(),
-                })
-                .encode();
-                let (queues, key) = queue.home().map_err(Failure::from)?;
-                until_done(op, || queues.tell(key, job, &cancel)).await?;
-                return Err(failure);
+                return Err(stop(op, queue, job, failure).await);
             }
             () = tokio::time::sleep_until(next) => {}
         }
+    }
+}
+
+/// Asks a child to stop as well.
+async fn stop(
+    op: &Op,
+    queue: &Queue<RunInput, RunOutput>,
+    job: JobId,
+    failure: Failure,
+) -> Failure {
+    let reason = failure.message().to_owned();
+    let cancel = Message::new(Says::Cancel { reason }).encode();
+    let told = async {
+        let (queues, key) = queue.home().map_err(Failure::from)?;
+        until_done(op, || queues.tell(key, job, &cancel)).await
+    };
+    match told.await {
+        Ok(_) => failure,
+        Err(why) => failure.and(&why.to_string()),
     }
 }
 

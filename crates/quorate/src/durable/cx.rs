@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::entry::Did;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::map::Map;
 use super::running::Running;
 use super::scope::{Op, Scope};
@@ -234,10 +234,10 @@ impl Cx {
         uuid::Builder::from_random_bytes(self.0.draw()).into_uuid()
     }
 
-    /// Whether the function is led through what it did before: for what is to be told once, such as a line of a log.
+    /// Whether the function is led through what it did before, in this scope: for what is to be told once, such as a line of a log.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
-        self.run().is_replaying()
+        self.0.is_replaying()
     }
 
     /// Says how far the run is, for whoever [looks](super::RunHandle::progress): anything that is JSON, of at most 16 KiB, in place of what
@@ -330,6 +330,10 @@ async fn sleep(mut op: Op, pause: Pause) -> Result<(), Failure> {
         match did {
             Did::Sleep { time } => until = Some(when.plus(Duration::from_micros(time))),
             Did::SleepUntil { time } => until = Some(Micros::new(time)),
+            Did::Stopped { reason } => {
+                op.passed(when);
+                return Err(Failure::new(FailureKind::Cancelled, reason));
+            }
             other => return op.diverge(&other, "a sleep").await,
         }
     }
@@ -352,7 +356,12 @@ async fn sleep(mut op: Op, pause: Pause) -> Result<(), Failure> {
             until
         }
     };
-    op.run().sleep(until, is_shielded).await?;
+    if let Err(stopped) = op.run().sleep(until, is_shielded).await {
+        // Its time will have come when this is replayed: it is to end as it did.
+        let reason = stopped.message().to_owned();
+        op.record(&Did::Stopped { reason }).await;
+        return Err(stopped);
+    }
     op.passed(until);
     Ok(())
 }

@@ -39,6 +39,8 @@ pub(super) enum Did {
     Sleep { time: u64 },
     /// It is to be waited until then.
     SleepUntil { time: u64 },
+    /// It did not pass: the run was asked to stop.
+    Stopped { reason: String },
     /// Somebody began to wait for a signal, for so long at most.
     Wait { time: u64 },
     /// A signal was taken.
@@ -98,7 +100,7 @@ impl Did {
         match self {
             Self::Begun(_) => "the beginning",
             Self::Step(_) | Self::Retry { .. } => "a step",
-            Self::Sleep { .. } | Self::SleepUntil { .. } => "a sleep",
+            Self::Sleep { .. } | Self::SleepUntil { .. } | Self::Stopped { .. } => "a sleep",
             Self::Wait { .. } | Self::Signal { .. } | Self::Returned { .. } | Self::TimedOut => {
                 "a wait for a signal"
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -39,8 +39,6 @@ pub(super) struct Running {
     writer: Arc<Writer>,
     /// How many entries its journal has, those on their way among them. A short lock.
     length: Mutex<u64>,
-    /// How many entries the function has not come to yet.
-    pub(super) to_replay: AtomicU64,
     /// When it was, by the clock of the home, when it was what by ours. A short lock.
     clock: Mutex<(Micros, Instant)>,
     pub(super) inbox: Inbox,
@@ -98,8 +96,6 @@ impl Running {
             job: begin.job,
             writer: begin.writer,
             length: Mutex::new(loaded.length),
-            // All but that it began.
-            to_replay: AtomicU64::new(loaded.length.saturating_sub(1)),
             clock: Mutex::new((loaded.now.unwrap_or(started), Instant::now())),
             inbox: loaded.inbox,
             activity: Arc::default(),
@@ -245,11 +241,6 @@ impl Running {
             return pending().await;
         }
         cancelled(&self.inbox.cancelled().await)
-    }
-
-    /// Whether the function is led through what it did before.
-    pub(super) fn is_replaying(&self) -> bool {
-        self.to_replay.load(Ordering::Relaxed) > 0
     }
 
     /// How long it is until then, by the clock of the home.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -137,10 +136,6 @@ impl Scope {
             Ok(node) => (node, None),
             Err(divergence) => (None, Some(Halt::Diverged(divergence))),
         };
-        if let Some(node) = &node {
-            let replayed = node.records.len() as u64;
-            self.run.to_replay.fetch_sub(replayed, Ordering::Relaxed);
-        }
         let is_halted = why.is_some();
         if let Some(why) = why {
             self.run.stop(why);
@@ -158,6 +153,12 @@ impl Scope {
         let state = self.state.lock();
         let goes_on = state.recorded.goes_on(state.places);
         goes_on.then(|| state.recorded.is_there(state.places, name))
+    }
+
+    /// Whether the journal has more of this scope than the function has come to.
+    pub(super) fn is_replaying(&self) -> bool {
+        let state = self.state.lock();
+        state.recorded.goes_on(state.places)
     }
 
     /// That the function came to all that the journal has of it.

@@ -71,6 +71,7 @@ macro_rules! durable_suite {
                 a_paused_run_begins_nothing_new,
                 a_run_that_is_asked_to_stop_may_undo_what_it_did,
                 a_run_that_waits_is_cancelled,
+                what_was_cancelled_stays_cancelled,
                 a_run_is_cancelled_before_it_begins,
                 a_run_tells_how_far_it_is,
                 what_is_over_is_told_nothing,

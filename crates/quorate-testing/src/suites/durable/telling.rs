@@ -1,11 +1,12 @@
 //! What runs are told to do, and what they tell.
 
-use quorate::{Cx, Failure, RunState, Signal};
+use quorate::{Cx, Failure, RunState, Signal, Workflow};
 
 use super::{Count, HOUR, SECOND, TEXT, Told, ended, result, starter, until, until_it_waits, work};
 use crate::harness::{Home, within};
 
 const GO: Signal<u32> = Signal::new("go");
+const END: Signal<u32> = Signal::new("end");
 
 /// It goes on where it stopped when it is resumed.
 pub async fn a_paused_run_begins_nothing_new(home: Home) {
@@ -101,6 +102,69 @@ pub async fn a_run_that_waits_is_cancelled(home: Home) {
         }
     }
     working.stop().await;
+}
+
+/// Also when its time has come by then, or what it waited for, and the function is led through it again.
+pub async fn what_was_cancelled_stays_cancelled(home: Home) {
+    const CHILD: Workflow<u32, u32> = Workflow::new("child");
+    let told = Told::default();
+    let steps = told.clone();
+    let working = home
+        .fleet()
+        .durable()
+        .register(&TEXT, move |cx: Cx, number: u32| {
+            let told = steps.clone();
+            async move {
+                let waited = match number {
+                    0 => cx.sleep("long", HOUR).await,
+                    1 => cx.signal(&GO).timeout(HOUR).await.map(drop),
+                    _ => cx.run_child(&CHILD, "child", &0).await.map(drop),
+                };
+                let Err(failure) = waited else {
+                    cx.step("go on", || told.step("go on")).await?;
+                    return Ok(String::new());
+                };
+                let undo = cx.shielded();
+                undo.step("undo", || told.step("undo")).await?;
+                undo.signal(&END).await?;
+                Err(failure)
+            }
+        });
+    // A child that succeeds although it is asked to stop.
+    let working = working.register(&CHILD, async |cx: Cx, _| {
+        cx.shielded().sleep("a little", SECOND * 2).await?;
+        Ok(7)
+    });
+    let working = working.build().unwrap();
+    for number in 0..3 {
+        let before = work(working.clone());
+        let run = before
+            .runs
+            .start(&TEXT, number.to_string(), &number)
+            .await
+            .unwrap();
+        until_it_waits(&run).await;
+        assert!(run.cancel("no").await.unwrap());
+        let undone = async {
+            while told.all().len() <= number as usize {
+                tokio::time::sleep(SECOND / 100).await;
+            }
+        };
+        within("what was to be undone", undone).await;
+        until_it_waits(&run).await;
+        before.stop().await;
+        home.elapse(HOUR + SECOND).await;
+        assert!(run.signal(&GO, &7).await.unwrap());
+        let behind = work(working.clone());
+        if number == 2 {
+            let child = behind.runs.run(&CHILD, "child").unwrap();
+            assert_eq!(result(&child).await, 7);
+        }
+        assert!(run.signal(&END, &0).await.unwrap());
+        assert!(ended(&run).await.unwrap_err().is_cancelled());
+        behind.stop().await;
+    }
+    assert_eq!(told.all(), ["undo"; 3]);
 }
 
 /// Then its function does nothing.
