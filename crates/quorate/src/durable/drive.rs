@@ -60,7 +60,12 @@ impl Driver {
         let loaded = match load(&job).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(why)) => return Err(ended(&Halt::Broken(why))),
-            Err(error) => return Err(JobError::retry(error)),
+            Err(error) => {
+                // Nothing was done, and it is not the run's fault: no attempt.
+                let hooks = &job.queues().context.hooks;
+                hooks.error(ErrorSource::Durable, &error);
+                return Err(JobError::defer(POLL));
+            }
         };
         let (running, recorded) = Running::new(Begin {
             workflow: self.workflow.clone(),
